@@ -1,0 +1,62 @@
+"""Quantities as people write them: ``70B``, ``1.4T``, ``1e22``."""
+
+from __future__ import annotations
+
+import math
+
+from t2fast.errors import T2Error
+
+__all__ = ["format_flops", "format_quantity", "parse_quantity"]
+
+_SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15}
+_STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]
+
+
+def parse_quantity(text: str, name: str = "quantity") -> float:
+    """Read a number such as ``70B``, ``1.4T``, ``300k``, ``1e22`` or ``1_000``.
+
+    Parameters
+    ----------
+    text
+        The number with an optional suffix K, M, B (or G), T or P, upper or lower case.
+    name
+        What the number is, for the error message.
+
+    Raises
+    ------
+    T2Error
+        When the text is no finite number.
+    """
+    stripped = text.strip()
+    factor = _SUFFIXES.get(stripped[-1:].upper())
+    digits = stripped[:-1] if factor else stripped
+    try:
+        # Multiplying by a power of ten rounds once more than reading "70e9" would: 1.1B must be 1.1e9 exactly.
+        value = float(f"{float(digits)!r}e{round(math.log10(factor))}") if factor and "e" not in digits.lower() else float(digits)
+    except ValueError:
+        raise T2Error(f"{name} = {text!r}: not a number; write for example 70B, 1.4T, 300k or 1e22") from None
+    if not math.isfinite(value):
+        raise T2Error(f"{name} = {text!r}: must be finite")
+    return value
+
+
+def format_quantity(value: float, digits: int = 3) -> str:
+    """Write a count as people do: 8.04e7 as ``80.4M``, 1.5e13 as ``15T``, 875 as ``875``."""
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 1e-3:
+        return f"{value:.{digits - 1}e}".replace("e+", "e")
+    for step, suffix in _STEPS:
+        # 999.6M at three digits reads 1000M: go up a step instead.
+        if float(f"{size:.{digits}g}") >= step:
+            return f"{float(f'{value / step:.{digits}g}'):g}{suffix}"
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def format_flops(value: float, digits: int = 3) -> str:
+    """Write a number of FLOP in scientific notation: 1e22 as ``1e22``, 1.44e21 as ``1.44e21``."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

@@ -1,0 +1,238 @@
+//! What training and sampling cost in floating-point operations, and which designs a budget admits.
+
+use crate::error::{Error, Result, positive};
+
+/// A budget is met when the cost exceeds it by no more than this share, so that rounding in `6 N D` does not exclude a
+/// design that spends the budget exactly.
+pub const SLACK: f64 = 1e-12;
+
+/// The attention terms that `6 N D` and `2 N` per token leave out.
+///
+/// A token that attends to t others costs `4 t n_layers d_model` FLOP forward (scores and weighted values, 2 each), and
+/// three times that in training. With N = 12 n_layers d_model^2 and a fixed aspect ratio d_model / n_layers this is a
+/// function of N (Kaplan et al. 2020, arXiv 2001.08361, table 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attention {
+    /// d_model / n_layers.
+    pub aspect_ratio: f64,
+    /// Tokens per training sequence; causal attention sees half of them on average.
+    pub train_context: f64,
+}
+
+impl Attention {
+    /// `n_layers d_model` of a model with N parameters.
+    fn width(&self, n_params: f64) -> f64 {
+        let d_model = (n_params * self.aspect_ratio / 12.0).cbrt();
+        d_model * d_model / self.aspect_ratio
+    }
+}
+
+/// How the model will be used. The default is the unit of the T2 paper: one generated token position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Workload {
+    /// Questions over the life of the model.
+    pub queries: f64,
+    /// Tokens of the prompt of each question.
+    pub prompt_tokens: f64,
+    /// Tokens of each sampled answer.
+    pub answer_tokens: f64,
+    /// Whether the prompt is processed for every sample, instead of once for all k.
+    pub prompt_per_sample: bool,
+    /// Attention terms, left out when `None`.
+    pub attention: Option<Attention>,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self { queries: 1.0, prompt_tokens: 0.0, answer_tokens: 1.0, prompt_per_sample: false, attention: None }
+    }
+}
+
+impl Workload {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Value`] unless queries, answer tokens and the attention's numbers are positive and finite, and prompt
+    /// tokens are zero or positive.
+    pub fn checked(self) -> Result<Self> {
+        positive("queries", self.queries)?;
+        positive("answer_tokens", self.answer_tokens)?;
+        crate::error::non_negative("prompt_tokens", self.prompt_tokens)?;
+        if let Some(attention) = self.attention {
+            positive("aspect_ratio", attention.aspect_ratio)?;
+            positive("train_context", attention.train_context)?;
+        }
+        Ok(self)
+    }
+
+    /// FLOP of training on one token: `6 N`, plus attention.
+    #[inline]
+    #[must_use]
+    pub fn train_flops_per_token(&self, n_params: f64) -> f64 {
+        let attention = self.attention.map_or(0.0, |a| 6.0 * a.width(n_params) * a.train_context);
+        6.0 * n_params + attention
+    }
+
+    /// FLOP of training: `6 N D`, plus attention.
+    #[must_use]
+    pub fn train_flops(&self, n_params: f64, n_tokens: f64) -> f64 {
+        self.train_flops_per_token(n_params) * n_tokens
+    }
+
+    /// FLOP of inference as (fixed, per sample): inference with k samples costs fixed + k per-sample.
+    ///
+    /// `Q 2 N T_in` for the prompts and `Q 2 N T_out` for the answers, plus attention.
+    #[inline]
+    #[must_use]
+    pub fn inference_parts(&self, n_params: f64) -> (f64, f64) {
+        let (t_in, t_out) = (self.prompt_tokens, self.answer_tokens);
+        let width = self.attention.map_or(0.0, |a| a.width(n_params));
+        let prompt = self.queries * (2.0 * n_params * t_in + 2.0 * width * t_in * t_in);
+        let answer = self.queries * (2.0 * n_params * t_out + 4.0 * width * t_out * (t_in + 0.5 * t_out));
+        if self.prompt_per_sample { (0.0, prompt + answer) } else { (prompt, answer) }
+    }
+
+    /// FLOP of inference with k samples per question, over all queries.
+    #[must_use]
+    pub fn inference_flops(&self, n_params: f64, k: f64) -> f64 {
+        let (fixed, per_sample) = self.inference_parts(n_params);
+        fixed + k * per_sample
+    }
+}
+
+/// A closed range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// Smallest value allowed.
+    pub lo: f64,
+    /// Largest value allowed, possibly infinite.
+    pub hi: f64,
+}
+
+impl Range {
+    /// Checks that a range with positive finite lower end holds something.
+    ///
+    /// # Errors
+    /// [`Error::Value`] when an end is not positive or NaN, or the lower end is above the upper.
+    pub fn new(name: &'static str, lo: f64, hi: f64) -> Result<Self> {
+        positive(name, lo)?;
+        if hi >= lo {
+            Ok(Self { lo, hi })
+        } else {
+            Err(Error::Value { name, value: hi, must: "the upper bound must be positive and at least the lower bound" })
+        }
+    }
+
+    /// The part common to both, if any.
+    #[must_use]
+    pub fn intersect(self, other: Self) -> Option<Self> {
+        let (lo, hi) = (self.lo.max(other.lo), self.hi.min(other.hi));
+        (lo <= hi).then_some(Self { lo, hi })
+    }
+}
+
+/// What may be spent, on what use, within which bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    /// FLOP of training.
+    pub train: Option<f64>,
+    /// FLOP of inference over the workload.
+    pub inference: Option<f64>,
+    /// FLOP of both together.
+    pub total: Option<f64>,
+    /// How the model will be used.
+    pub workload: Workload,
+    /// Allowed N.
+    pub n_params: Range,
+    /// Allowed D, repeats included.
+    pub n_tokens: Range,
+    /// Allowed k.
+    pub k: Range,
+    /// Tokens that exist; more than these are repeats and count for less.
+    pub unique_tokens: Option<f64>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        let free = Range { lo: 1.0, hi: f64::INFINITY };
+        Self {
+            train: None,
+            inference: None,
+            total: None,
+            workload: Workload::default(),
+            n_params: free,
+            n_tokens: free,
+            k: free,
+            unique_tokens: None,
+        }
+    }
+}
+
+impl Budget {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::Value`] that names the first number out of range.
+    pub fn checked(self) -> Result<Self> {
+        for (name, value) in [
+            ("train_flops", self.train),
+            ("inference_flops", self.inference),
+            ("total_flops", self.total),
+            ("unique_tokens", self.unique_tokens),
+        ] {
+            if let Some(value) = value {
+                positive(name, value)?;
+            }
+        }
+        self.workload.checked()?;
+        Range::new("n_params", self.n_params.lo, self.n_params.hi)?;
+        Range::new("n_tokens", self.n_tokens.lo, self.n_tokens.hi)?;
+        Range::new("k", self.k.lo, self.k.hi)?;
+        Ok(self)
+    }
+
+    /// The largest D allowed beside N when at least `k` samples must remain affordable; below the lower bound of D or
+    /// NaN-free negative when there is none.
+    #[must_use]
+    pub fn most_tokens(&self, n_params: f64, k: f64) -> f64 {
+        let per_token = self.workload.train_flops_per_token(n_params);
+        let mut tokens = self.n_tokens.hi;
+        if let Some(train) = self.train {
+            tokens = tokens.min(train / per_token);
+        }
+        if let Some(total) = self.total {
+            tokens = tokens.min((total - self.workload.inference_flops(n_params, k)) / per_token);
+        }
+        tokens
+    }
+
+    /// The largest real k allowed beside N and D; below the lower bound of k when there is none.
+    #[must_use]
+    pub fn most_samples(&self, n_params: f64, n_tokens: f64) -> f64 {
+        let (fixed, per_sample) = self.workload.inference_parts(n_params);
+        let mut k = self.k.hi;
+        if let Some(inference) = self.inference {
+            k = k.min((inference - fixed) / per_sample);
+        }
+        if let Some(total) = self.total {
+            let rest = total - self.workload.train_flops(n_params, n_tokens);
+            k = k.min((rest - fixed) / per_sample);
+        }
+        k
+    }
+
+    /// Whether a design meets every budget, within [`SLACK`], and every bound.
+    #[must_use]
+    pub fn admits(&self, n_params: f64, n_tokens: f64, k: f64) -> bool {
+        let within = |range: Range, x: f64| range.lo <= x && x <= range.hi;
+        let train = self.workload.train_flops(n_params, n_tokens);
+        let inference = self.workload.inference_flops(n_params, k);
+        let meets = |budget: Option<f64>, cost: f64| budget.is_none_or(|budget| cost <= budget * (1.0 + SLACK));
+        within(self.n_params, n_params)
+            && within(self.n_tokens, n_tokens)
+            && within(self.k, k)
+            && meets(self.train, train)
+            && meets(self.inference, inference)
+            && meets(self.total, train + inference)
+    }
+}

@@ -1,0 +1,206 @@
+//! Laws: what a model of N parameters, trained on D tokens and sampled k times per question, achieves.
+//!
+//! Every law here is a function of two things only: the Chinchilla loss `E + A N^-alpha + B D^-beta`, which joins N and
+//! D into one number, and k. The trait [`Law`] says just that, and everything else (values, gradients, arrays, the
+//! planner's shortcuts) follows from it.
+
+mod chinchilla;
+mod loss;
+mod pass;
+mod repeat;
+
+pub use chinchilla::ChinchillaLaw;
+pub use loss::T2LossLaw;
+pub use pass::{T2PassLaw, beta_pass_at_k};
+pub use repeat::{DEFAULT_R_STAR, Repetition, effective};
+
+use crate::error::{Error, Result, positive};
+
+/// Which direction is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sense {
+    /// The law predicts a loss: less is better.
+    Least,
+    /// The law predicts a success rate: more is better.
+    Most,
+}
+
+impl Sense {
+    /// True when `a` is strictly better than `b`.
+    #[inline(always)]
+    #[must_use]
+    pub fn better(self, a: f64, b: f64) -> bool {
+        match self {
+            Self::Least => a < b,
+            Self::Most => a > b,
+        }
+    }
+
+    /// The value that every other beats.
+    #[must_use]
+    pub fn worst(self) -> f64 {
+        match self {
+            Self::Least => f64::INFINITY,
+            Self::Most => f64::NEG_INFINITY,
+        }
+    }
+}
+
+/// A law's value and its partial derivatives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gradient {
+    /// The law's value.
+    pub value: f64,
+    /// Derivative by N, per parameter.
+    pub n_params: f64,
+    /// Derivative by D, per token.
+    pub n_tokens: f64,
+    /// Derivative by k, per sample.
+    pub k: f64,
+}
+
+/// The value of a law at a given loss and k, with its derivatives by both.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slopes {
+    /// The law's value.
+    pub value: f64,
+    /// Derivative by the Chinchilla loss.
+    pub loss: f64,
+    /// Derivative by k.
+    pub k: f64,
+}
+
+/// A scaling law of N, D and k, seen as a function of the Chinchilla loss and k.
+pub trait Law: Sync {
+    /// The law that joins N and D into one loss.
+    fn chinchilla(&self) -> &ChinchillaLaw;
+
+    /// Whether the value is a loss or a success rate.
+    fn sense(&self) -> Sense;
+
+    /// True when at every fixed k a smaller loss is at least as good, so that training longer never hurts.
+    fn improves_as_loss_falls(&self) -> bool;
+
+    /// The value at a loss (nats per token) and a real `k >= 1`. Arguments are not checked.
+    fn at_loss(&self, loss: f64, k: f64) -> f64;
+
+    /// [`Law::at_loss`] over slices of one length.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn at_losses(&self, loss: &[f64], k: &[f64], out: &mut [f64]);
+
+    /// [`Law::at_loss`] with its derivatives.
+    fn slopes(&self, loss: f64, k: f64) -> Slopes;
+
+    /// The law's value at N parameters, D tokens and k samples.
+    ///
+    /// # Errors
+    /// [`Error::Value`] unless N and D are positive and finite and k is finite and at least 1.
+    fn value(&self, n_params: f64, n_tokens: f64, k: f64) -> Result<f64> {
+        check_point(n_params, n_tokens, k)?;
+        Ok(self.at_loss(self.chinchilla().loss(n_params, n_tokens), k))
+    }
+
+    /// The law's value and its partial derivatives by N, D and k.
+    ///
+    /// # Errors
+    /// As [`Law::value`].
+    fn gradient(&self, n_params: f64, n_tokens: f64, k: f64) -> Result<Gradient> {
+        check_point(n_params, n_tokens, k)?;
+        let base = self.chinchilla();
+        let slopes = self.slopes(base.loss(n_params, n_tokens), k);
+        Ok(Gradient {
+            value: slopes.value,
+            n_params: slopes.loss * -base.alpha * base.params_term(n_params) / n_params,
+            n_tokens: slopes.loss * -base.beta * base.tokens_term(n_tokens) / n_tokens,
+            k: slopes.k,
+        })
+    }
+
+    /// The law's value over slices of one length.
+    ///
+    /// # Errors
+    /// [`Error::Array`] when the lengths differ, [`Error::Value`] as in [`Law::value`].
+    fn values(&self, n_params: &[f64], n_tokens: &[f64], k: &[f64], out: &mut [f64]) -> Result<()> {
+        if n_params.len() != out.len() || n_tokens.len() != out.len() || k.len() != out.len() {
+            return Err(Error::Array(format!(
+                "n_params, n_tokens, k and out have lengths {}, {}, {} and {}: they must be equal",
+                n_params.len(),
+                n_tokens.len(),
+                k.len(),
+                out.len()
+            )));
+        }
+        for ((&n, &d), &k) in n_params.iter().zip(n_tokens).zip(k) {
+            check_point(n, d, k)?;
+        }
+        const BLOCK: usize = 256;
+        let mut loss = [0.0; BLOCK];
+        for (((n, d), k), out) in
+            n_params.chunks(BLOCK).zip(n_tokens.chunks(BLOCK)).zip(k.chunks(BLOCK)).zip(out.chunks_mut(BLOCK))
+        {
+            let loss = &mut loss[..n.len()];
+            self.chinchilla().losses(n, d, loss);
+            self.at_losses(loss, k, out);
+        }
+        Ok(())
+    }
+}
+
+fn check_point(n_params: f64, n_tokens: f64, k: f64) -> Result<()> {
+    positive("n_params", n_params)?;
+    positive("n_tokens", n_tokens)?;
+    if k >= 1.0 && k.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::Value { name: "k", value: k, must: "must be finite and at least 1" })
+    }
+}
+
+/// Any of the laws, for callers that learn at run time which one they hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AnyLaw {
+    /// Loss of N and D alone.
+    Chinchilla(ChinchillaLaw),
+    /// Approach 1.
+    T2Loss(T2LossLaw),
+    /// Approach 2.
+    T2Pass(T2PassLaw),
+}
+
+impl AnyLaw {
+    fn inner(&self) -> &dyn Law {
+        match self {
+            Self::Chinchilla(law) => law,
+            Self::T2Loss(law) => law,
+            Self::T2Pass(law) => law,
+        }
+    }
+}
+
+impl Law for AnyLaw {
+    fn chinchilla(&self) -> &ChinchillaLaw {
+        self.inner().chinchilla()
+    }
+
+    fn sense(&self) -> Sense {
+        self.inner().sense()
+    }
+
+    fn improves_as_loss_falls(&self) -> bool {
+        self.inner().improves_as_loss_falls()
+    }
+
+    fn at_loss(&self, loss: f64, k: f64) -> f64 {
+        self.inner().at_loss(loss, k)
+    }
+
+    fn at_losses(&self, loss: &[f64], k: &[f64], out: &mut [f64]) {
+        self.inner().at_losses(loss, k, out);
+    }
+
+    fn slopes(&self, loss: f64, k: f64) -> Slopes {
+        self.inner().slopes(loss, k)
+    }
+}

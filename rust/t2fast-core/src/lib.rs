@@ -1,0 +1,26 @@
+//! Train-to-Test scaling laws: choose model size N, training tokens D and samples per question k together.
+//!
+//! A map of the house, from the ground up:
+//!
+//! * [`error`]: one error type, and the checks of numerical ranges that every other module uses;
+//! * [`simd`]: branch-free `exp` and `ln` for loops over vectors; [`special`]: differences of ln Γ and ψ;
+//! * [`law`]: what a model of N parameters trained on D tokens and sampled k times achieves;
+//! * [`cost`]: what that takes in floating-point operations, and which designs a budget admits;
+//! * [`plan`]: the best design within a budget, by brute force, by continuous optimisation, and along sweeps;
+//! * [`threads`]: how many threads long work uses, and how it reports progress and is stopped.
+//!
+//! Symbols follow the literature: N parameters, D training tokens, k samples per question; losses in nats per token;
+//! `flops` is a number of floating-point operations. Nothing here knows Python.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+pub mod cost;
+pub mod error;
+pub mod law;
+pub mod plan;
+pub mod simd;
+pub mod special;
+pub mod threads;
+
+pub use error::{Error, Result};

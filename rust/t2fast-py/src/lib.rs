@@ -1,0 +1,19 @@
+//! Python bindings of `t2fast-core`: one thin file per core module.
+//!
+//! Arrays come in without a copy and the interpreter is released around work. What is checked here is shapes only; the
+//! numbers are checked by the core, and meanings by the Python package.
+
+// PyO3's macros produce items that carry no documentation of their own.
+#![allow(missing_docs)]
+
+mod errors;
+mod law;
+mod work;
+
+#[pyo3::pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::errors::{InfeasibleError, T2Error};
+    #[pymodule_export]
+    use crate::law::Law;
+}
