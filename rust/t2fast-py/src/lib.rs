@@ -5,9 +5,12 @@
 
 // PyO3's macros produce items that carry no documentation of their own.
 #![allow(missing_docs)]
+// Python hands arguments over by value.
+#![allow(clippy::needless_pass_by_value)]
 
 mod errors;
 mod law;
+mod plan;
 mod work;
 
 #[pyo3::pymodule]
@@ -16,4 +19,8 @@ mod _core {
     use crate::errors::{InfeasibleError, T2Error};
     #[pymodule_export]
     use crate::law::Law;
+    #[pymodule_export]
+    use crate::plan::{
+        Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep,
+    };
 }

@@ -11,8 +11,6 @@
 //! ln k, and the costs too, so that these problems are convex and the optimum found is the only one; a pass law is
 //! assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
 
-use std::cmp::Ordering;
-
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
@@ -25,18 +23,20 @@ use crate::simd;
 /// The largest training or total budget that [`cheapest`] considers, FLOP.
 pub const MOST_FLOPS: f64 = 1e40;
 
-/// Refinement ends when neighbours on the lattice of ln N differ by less than this; the objective, flat at its optimum,
-/// is then exact to the square of it.
-const STEP: f64 = 1e-6;
+/// Refinement ends when neighbours on the lattice of ln N are nearer than this: at a smooth optimum the objective is then
+/// exact to rounding, at a kink to this times its slope.
+const STEP: f64 = 1e-9;
+
+/// The same for what tells how the optimum responds to more budget.
+const STEP_GAIN: f64 = 1e-5;
 
 /// Points of the coarse lattice, along ln N and along v.
 const COARSE_X: u32 = 41;
+/// The same along ln N for a problem known to be convex.
+const COARSE_CONVEX: u32 = 9;
 const COARSE_V: u32 = 9;
 
-/// Lattice points per unknown in a refinement, the centre aside: two vectors of four lanes.
-const FINE: usize = 8;
-
-/// Rounds of refinement after which a search gives up and says so; smooth problems take six.
+/// Rounds of refinement after which a search gives up and says so; smooth problems take eight.
 const MOST_ROUNDS: usize = 100;
 
 /// An optimum and what it took to find it.
@@ -101,6 +101,7 @@ struct Numbers {
     inference: f64,
     total: f64,
     tokens: Range,
+    ln_tokens_lo: f64,
     k: Range,
     per_token: Rate,
     fixed: Rate,
@@ -110,6 +111,8 @@ struct Numbers {
     r_tokens: f64,
     r_params: f64,
     law: ChinchillaLaw,
+    /// Neither attention nor repetition.
+    plain: bool,
 }
 
 impl Numbers {
@@ -126,6 +129,7 @@ impl Numbers {
             inference: or_infinite(budget.inference),
             total: or_infinite(budget.total),
             tokens: budget.n_tokens,
+            ln_tokens_lo: budget.n_tokens.lo.ln(),
             k: budget.k,
             per_token: budget.workload.train_rate(),
             fixed,
@@ -135,6 +139,7 @@ impl Numbers {
             r_tokens: law.repetition.tokens,
             r_params: law.repetition.params.unwrap_or(1.0),
             law: *law,
+            plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
         }
     }
 }
@@ -149,37 +154,34 @@ fn most(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }
 
-/// The N, D and k at a lattice point.
+/// N, ln D and k at a lattice point. TOTAL: one budget pays for training and samples; ATTENTION: costs have its terms.
 #[inline(always)]
-fn locate<const FMA: bool>(p: &Numbers, x: f64, v: f64) -> (f64, f64, f64) {
+fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers, x: f64, v: f64) -> (f64, f64, f64) {
     let n = simd::exp::<FMA>(x);
-    let width = simd::exp::<FMA>(x * (2.0 / 3.0));
+    let width = if ATTENTION { simd::exp::<FMA>(x * (2.0 / 3.0)) } else { 0.0 };
     let per_token = p.per_token.params * n + p.per_token.width * width;
     let fixed = p.fixed.params * n + p.fixed.width * width;
     let per_sample = p.per_sample.params * n + p.per_sample.width * width;
     let most_tokens = least(p.tokens.hi, p.train / per_token);
-    let (d, rest) = if p.total < f64::INFINITY {
+    let (ln_d, k) = if TOTAL {
         // v runs along the logarithm of (spent on training / spent on samples), so that neither end is crowded: from the
         // fewest tokens to the fewest samples.
         let both = p.total - fixed;
         let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
         let lo = simd::ln::<FMA>(train_lo / most(both - train_lo, samples_lo));
         let hi = simd::ln::<FMA>(most(both - samples_lo, train_lo) / samples_lo);
-        let w = lo + v * (hi - lo);
-        let train_share = 1.0 / (1.0 + simd::exp::<FMA>(-w));
-        let sample_share = 1.0 / (1.0 + simd::exp::<FMA>(w));
-        let d = both * train_share / per_token;
+        let odds = simd::exp::<FMA>(lo + v * (hi - lo));
+        let sample_share = 1.0 / (1.0 + odds);
+        let d = both * (odds * sample_share) / per_token;
         // What a bound on D leaves unspent goes to the samples.
         let bounded = least(d, most_tokens);
         let rest = if bounded < d { both - bounded * per_token } else { both * sample_share };
-        (bounded, rest)
+        (simd::ln::<FMA>(bounded), rest / per_sample)
     } else {
-        let lo = simd::ln::<FMA>(p.tokens.lo);
-        let hi = simd::ln::<FMA>(most_tokens);
-        (simd::exp::<FMA>(lo + v * (hi - lo)), f64::INFINITY)
+        (p.ln_tokens_lo + v * (simd::ln::<FMA>(most_tokens) - p.ln_tokens_lo), f64::INFINITY)
     };
-    let k = least(least(p.k.hi, (p.inference - fixed) / per_sample), rest / per_sample);
-    (n, most(d, p.tokens.lo), most(k, p.k.lo))
+    let k = least(least(p.k.hi, (p.inference - fixed) / per_sample), k);
+    (n, most(ln_d, p.ln_tokens_lo), most(k, p.k.lo))
 }
 
 /// Repeated amounts as in [`crate::law::effective`].
@@ -190,54 +192,80 @@ fn worth<const FMA: bool>(total: f64, unique: f64, r_star: f64) -> f64 {
     if repeats <= 0.0 { total } else { discounted }
 }
 
-/// Loss and k at lattice points.
+/// Loss and k at lattice points. PLAIN: neither attention nor repetition.
+#[inline(always)]
+fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool>(
+    p: &Numbers,
+    x: &[f64],
+    v: &[f64],
+    loss: &mut [f64],
+    k: &mut [f64],
+) {
+    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
+        let (n, ln_d, samples) =
+            if PLAIN { locate::<FMA, TOTAL, false>(p, x, v) } else { locate::<FMA, TOTAL, true>(p, x, v) };
+        let (ln_n, ln_d) = if PLAIN {
+            (x, ln_d)
+        } else {
+            let n = worth::<FMA>(n, p.unique_params, p.r_params);
+            let d = worth::<FMA>(simd::exp::<FMA>(ln_d), p.unique, p.r_tokens);
+            (simd::ln::<FMA>(n), simd::ln::<FMA>(d))
+        };
+        let params = p.law.a * simd::exp::<FMA>(-p.law.alpha * ln_n);
+        let tokens = p.law.b * simd::exp::<FMA>(-p.law.beta * ln_d);
+        *loss = p.law.e + params + tokens;
+        *k = samples;
+    }
+}
+
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn losses(p: &Numbers, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
-    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
-        let (n, d, samples) = locate::<FMA>(p, x, v);
-        let n = worth::<FMA>(n, p.unique_params, p.r_params);
-        let d = worth::<FMA>(d, p.unique, p.r_tokens);
-        let params = p.law.a * simd::exp::<FMA>(-p.law.alpha * simd::ln::<FMA>(n));
-        let tokens = p.law.b * simd::exp::<FMA>(-p.law.beta * simd::ln::<FMA>(d));
-        *loss = p.law.e + params + tokens;
-        *k = samples;
+    match (p.total < f64::INFINITY, p.plain) {
+        (false, true) => losses_as::<FMA, false, true>(p, x, v, loss, k),
+        (false, false) => losses_as::<FMA, false, false>(p, x, v, loss, k),
+        (true, true) => losses_as::<FMA, true, true>(p, x, v, loss, k),
+        (true, false) => losses_as::<FMA, true, false>(p, x, v, loss, k),
     }
 }
 
 /// Something to optimise over x and v: fills in the value at each of at most [`BATCH`] points.
 type Objective<'a> = dyn Fn(&[f64], &[f64], &mut [f64]) + 'a;
 
-/// Points evaluated at once; their losses live on the stack.
+/// Points evaluated at once, at most.
 const BATCH: usize = 96;
 
-/// Places of a lattice's points around its centre, in steps.
-const OFFSETS: [f64; 8] = [-1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0];
+/// Places of the points of a lattice in x, in steps from its centre: two vectors of four lanes.
+const EIGHT: [f64; 8] = [-1.0, -5.0 / 7.0, -3.0 / 7.0, -1.0 / 7.0, 1.0 / 7.0, 3.0 / 7.0, 5.0 / 7.0, 1.0];
+
+/// Places of the points of a lattice in x and v along each, in steps from its centre.
+const NINE: [f64; 9] = [0.0, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0];
 
 /// A search for the best point of an objective, x in a range and v in [0, 1].
 struct Lattice<'a> {
     objective: &'a Objective<'a>,
     sense: Sense,
     x: Range,
+    /// Refinement ends below this step in x.
+    tolerance: f64,
     evaluations: usize,
     converged: bool,
 }
 
 impl<'a> Lattice<'a> {
     fn new(objective: &'a Objective<'a>, sense: Sense, x: Range) -> Self {
-        Self { objective, sense, x, evaluations: 0, converged: true }
+        Self { objective, sense, x, tolerance: STEP, evaluations: 0, converged: true }
     }
 
-    fn values(&mut self, x: &[f64], v: &[f64]) -> [f64; BATCH] {
-        let mut values = [0.0; BATCH];
-        (self.objective)(x, v, &mut values[..x.len()]);
+    fn evaluate(&mut self, x: &[f64], v: &[f64], values: &mut [f64]) {
+        (self.objective)(x, v, values);
         self.evaluations += x.len();
-        values
     }
 
     /// The better of `best` and the best of the points; of equals the earlier.
     fn better(&mut self, mut best: Point, x: &[f64], v: &[f64]) -> Point {
-        let values = self.values(x, v);
+        let mut values = [0.0; BATCH];
+        self.evaluate(x, v, &mut values[..x.len()]);
         for ((&x, &v), &value) in x.iter().zip(v).zip(&values) {
             if self.sense.better(value, best.value) {
                 best = Point { x, v, value };
@@ -246,93 +274,88 @@ impl<'a> Lattice<'a> {
         best
     }
 
-    /// The best of a coarse lattice over the whole range, and the steps between its points.
-    fn coarse(&mut self, both: bool) -> (Point, f64, f64) {
+    /// The best of a coarse lattice of `nx` places over the whole range, and the steps between its points.
+    fn coarse(&mut self, nx: u32, both: bool) -> (Point, f64, f64) {
         let nv = if both { COARSE_V } else { 1 };
-        let step_x = (self.x.hi - self.x.lo) / f64::from(COARSE_X - 1);
+        let step_x = (self.x.hi - self.x.lo) / f64::from(nx - 1);
         let step_v = 1.0 / f64::from(COARSE_V - 1);
         let mut best = Point { x: self.x.hi, v: 1.0, value: self.sense.worst() };
         for j in 0..nv {
-            let mut x = [self.x.hi; COARSE_X as usize];
-            let v = [1.0 - f64::from(j) * step_v; COARSE_X as usize];
-            for (x, i) in x.iter_mut().zip(0..COARSE_X - 1) {
+            let mut x = [self.x.hi; BATCH];
+            let v = [1.0 - f64::from(j) * step_v; BATCH];
+            for (x, i) in x.iter_mut().zip(0..nx - 1) {
                 *x = self.x.lo + f64::from(i) * step_x;
             }
-            best = self.better(best, &x, &v);
+            best = self.better(best, &x[..nx as usize], &v[..nx as usize]);
         }
         (best, step_x, step_v)
     }
 
-    /// Refines x around `best`, v as it is, until neighbours are nearer than [`STEP`].
+    /// Refines x around `best`, v as it is, until the step is below the tolerance.
     ///
-    /// Each round looks at eight points around the centre; the parabola through the best and its neighbours gives the next
+    /// Each round looks at eight points around a centre; the parabola through the best and its neighbours gives the next
     /// centre, around which a far smaller lattice is enough. A best point on the lattice's edge says that it was not: the
     /// lattice then grows again. So kinks cost rounds, and never the optimum.
     fn refine_x(&mut self, mut best: Point, mut step: f64) -> Point {
         let mut rounds = 0;
-        let mut centre = best;
-        while step > STEP {
+        let mut centre = best.x;
+        while step > self.tolerance {
             rounds += 1;
             if rounds > MOST_ROUNDS {
                 self.converged = false;
                 break;
             }
-            let x = OFFSETS.map(|offset| (centre.x + offset * step).clamp(self.x.lo, self.x.hi));
-            let values = self.values(&x, &[best.v; FINE]);
-            // The nine points in order, the centre in the middle.
-            let point: [(f64, f64); FINE + 1] = std::array::from_fn(|i| match i.cmp(&(FINE / 2)) {
-                Ordering::Less => (x[i], values[i]),
-                Ordering::Equal => (centre.x, centre.value),
-                Ordering::Greater => (x[i - 1], values[i - 1]),
-            });
-            let mut top = FINE / 2;
-            for i in 0..=FINE {
-                if self.sense.better(point[i].1, point[top].1) {
+            let x = EIGHT.map(|offset| (centre + offset * step).clamp(self.x.lo, self.x.hi));
+            let mut values = [0.0; EIGHT.len()];
+            self.evaluate(&x, &[best.v; EIGHT.len()], &mut values);
+            // Among equals a point inside: a plateau needs no moving.
+            let mut top = 3;
+            for i in 0..EIGHT.len() {
+                if self.sense.better(values[i], values[top]) {
                     top = i;
                 }
             }
-            let (x_top, value) = point[top];
-            if !self.sense.better(best.value, value) {
-                best = Point { x: x_top, v: best.v, value };
+            if self.sense.better(values[top], best.value) {
+                best = Point { x: x[top], v: best.v, value: values[top] };
             }
-            centre = Point { x: x_top, v: best.v, value };
-            let at_bound = x_top <= self.x.lo || x_top >= self.x.hi;
-            if (top == 0 || top == FINE) && !at_bound {
+            centre = x[top];
+            let at_bound = centre <= self.x.lo || centre >= self.x.hi;
+            if (top == 0 || top == EIGHT.len() - 1) && !at_bound {
                 step *= 4.0;
                 continue;
             }
-            step *= 0.25;
-            if top > 0 && top < FINE {
-                let ((x0, y0), (x2, y2)) = (point[top - 1], point[top + 1]);
-                // The vertex, by divided differences; flat or inverted parabolas, and jumps to its edge, are left alone.
-                let (left, right) = ((value - y0) / (x_top - x0), (y2 - value) / (x2 - x_top));
-                let curvature = (right - left) / (x2 - x0);
-                let vertex = 0.5 * (x0 + x_top) - 0.5 * left / curvature;
-                if vertex.is_finite() && (vertex - x_top).abs() < 0.9 * step {
-                    let trial = self.better(best, &[vertex], &[best.v]);
-                    if trial.x == vertex {
-                        best = trial;
-                        centre = trial;
-                        step *= 1.0 / 6.0;
-                    }
+            let spacing = step * (EIGHT[1] - EIGHT[0]);
+            if at_bound {
+                // From very near, the bound is the best point or the lattice grows away from it.
+                step = spacing / 100.0;
+            } else {
+                step = spacing;
+                // The vertex, by divided differences. Without one nearby (a kink, a plateau) the lattice just shrinks.
+                let left = (values[top] - values[top - 1]) / (x[top] - x[top - 1]);
+                let right = (values[top + 1] - values[top]) / (x[top + 1] - x[top]);
+                let curvature = (right - left) / (x[top + 1] - x[top - 1]);
+                let vertex = 0.5 * (x[top - 1] + x[top]) - 0.5 * left / curvature;
+                if (vertex - centre).abs() < spacing {
+                    centre = vertex;
+                    step = spacing / 6.0;
                 }
             }
         }
         best
     }
 
-    /// Refines x and v around `best` until neighbours in x are nearer than [`STEP`].
+    /// Refines x and v around `best` until the step in x is below the tolerance.
     fn refine_both(&mut self, mut best: Point, mut step_x: f64, mut step_v: f64) -> Point {
         let mut rounds = 0;
-        while step_x > STEP {
+        while step_x > self.tolerance {
             rounds += 1;
             if rounds > MOST_ROUNDS {
                 self.converged = false;
                 break;
             }
             let (mut x, mut v, mut count) = ([0.0; BATCH], [0.0; BATCH], 0);
-            for offset_v in OFFSETS.into_iter().chain([0.0]) {
-                for offset_x in OFFSETS.into_iter().chain([0.0]) {
+            for offset_v in NINE {
+                for offset_x in NINE {
                     x[count] = (best.x + offset_x * step_x).clamp(self.x.lo, self.x.hi);
                     v[count] = (best.v + offset_v * step_v).clamp(0.0, 1.0);
                     count += 1;
@@ -362,6 +385,8 @@ struct Problem<'a> {
     numbers: Numbers,
     /// ln N that the budget admits.
     x: Range,
+    /// Whether D decides how many samples remain affordable.
+    shared: bool,
     /// Whether D must be searched too.
     both: bool,
 }
@@ -374,24 +399,35 @@ impl<'a> Problem<'a> {
             budget.k.hi = budget.k.lo;
         }
         let x = admissible(&budget)?;
+        let shared = budget.total.is_some() && budget.k.lo < budget.k.hi;
         Ok(Self {
             law,
             numbers: Numbers::new(law.chinchilla(), &budget),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
-            both: budget.total.is_some() || !law.improves_as_loss_falls(),
+            shared,
+            both: shared || !law.improves_as_loss_falls(),
             budget,
         })
     }
 
     fn evaluate(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
-        let (mut loss, mut k) = ([0.0; BATCH], [0.0; BATCH]);
-        let (loss, k) = (&mut loss[..x.len()], &mut k[..x.len()]);
-        losses(&self.numbers, x, v, loss, k);
-        self.law.at_losses(loss, k, out);
+        const LANES: usize = 16;
+        let (mut loss, mut k) = ([0.0; LANES], [0.0; LANES]);
+        for ((x, v), out) in x.chunks(LANES).zip(v.chunks(LANES)).zip(out.chunks_mut(LANES)) {
+            let (loss, k) = (&mut loss[..x.len()], &mut k[..x.len()]);
+            losses(&self.numbers, x, v, loss, k);
+            self.law.at_losses(loss, k, out);
+        }
     }
 
     fn design(&self, point: Point) -> Design {
-        let (n, d, k) = locate::<false>(&self.numbers, point.x, point.v);
+        let (n, ln_d, k) = if self.numbers.total < f64::INFINITY {
+            locate::<false, true, true>(&self.numbers, point.x, point.v)
+        } else {
+            locate::<false, false, true>(&self.numbers, point.x, point.v)
+        };
+        // Rounding in the logarithm must not overdraw the budget.
+        let d = ln_d.exp().min(self.budget.most_tokens(n, k)).max(self.budget.n_tokens.lo);
         Design::new(self.law, &self.budget, n, d, k)
     }
 
@@ -408,14 +444,15 @@ impl<'a> Problem<'a> {
     fn solve(&self) -> Solution {
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| self.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
-        let (start, step_x, step_v) = lattice.coarse(self.both);
+        let convex = !self.both && self.law.sense() == Sense::Least;
+        let (start, step_x, step_v) = lattice.coarse(if convex { COARSE_CONVEX } else { COARSE_X }, self.both);
         let point = self.refine(&mut lattice, start, step_x, step_v);
         Solution { point, evaluations: lattice.evaluations, converged: lattice.converged }
     }
 
     /// Refines from a point; along the upper bound of D alone where that is where D belongs.
     fn refine(&self, lattice: &mut Lattice<'_>, start: Point, step_x: f64, step_v: f64) -> Point {
-        let on_bound = self.budget.total.is_none() && start.v >= 1.0;
+        let on_bound = !self.shared && start.v >= 1.0;
         if !self.both || on_bound {
             let point = lattice.refine_x(start, step_x);
             if !self.both || self.wants_tokens(point) {
@@ -431,13 +468,13 @@ impl<'a> Problem<'a> {
         self.evaluate(&[x], &[1.0], &mut value);
         *evaluations += 1;
         let point = Point { x, v: 1.0, value: value[0] };
-        if !self.both || (self.budget.total.is_none() && self.wants_tokens(point)) {
+        if !self.both || (!self.shared && self.wants_tokens(point)) {
             return value[0];
         }
         // v takes the part of the lattice's x.
         let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
-        let (start, step, _) = lattice.coarse(false);
+        let (start, step, _) = lattice.coarse(COARSE_X, false);
         let value = lattice.refine_x(start, step).value;
         *evaluations += lattice.evaluations;
         value
@@ -610,7 +647,7 @@ fn chinchilla(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
         }
     };
     let mut lattice = Lattice::new(&objective, law.sense(), problem.x);
-    let (start, step, _) = lattice.coarse(false);
+    let (start, step, _) = lattice.coarse(COARSE_X, false);
     let n = lattice.refine_x(start, step).x.exp();
     Ok(Some(with_samples(n, tokens(n))))
 }
@@ -653,6 +690,7 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
         let richer = Problem::new(law, &more)?;
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| richer.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, law.sense(), richer.x);
+        lattice.tolerance = STEP_GAIN;
         let nowhere = Point { value: law.sense().worst(), ..point };
         let start = lattice.better(nowhere, &[point.x], &[point.v]);
         let found = richer.refine(&mut lattice, start, 0.02, 0.02);
