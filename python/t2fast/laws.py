@@ -115,9 +115,7 @@ class Law:
     def _base(self) -> tuple[list[float], tuple[float, float | None]]:
         return [self.E, self.A, self.B, self.alpha, self.beta], (self.r_star_tokens, self.r_star_params)
 
-    def value(
-        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1
-    ) -> float | NDArray[np.float64]:
+    def value(self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1) -> float | NDArray[np.float64]:
         """Predict at N parameters, D fresh tokens and k samples; arguments broadcast.
 
         Returns
@@ -130,9 +128,7 @@ class Law:
         T2Error
             Unless N and D are positive, k is at least 1, and all are finite.
         """
-        n, d, samples = np.broadcast_arrays(
-            *(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k))
-        )
+        n, d, samples = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
         flat = (np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples))
         values = self._handle.values(*flat).reshape(n.shape)
         return values if values.ndim else float(values)
@@ -336,9 +332,7 @@ def _read(text: str, origin: str) -> Law:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise LawError(
-            f"{origin}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        raise LawError(f"{origin}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     return _from_dict(data, origin)
 
 
@@ -347,9 +341,7 @@ def presets() -> Mapping[str, Law]:
     """The laws that come with t2fast, by name; each carries its source, its data's range and its warnings."""
     folder = resources.files("t2fast").joinpath("presets")
     laws = (
-        _read(file.read_text(encoding="utf-8"), file.name)
-        for file in folder.iterdir()
-        if file.name.endswith(".json")
+        _read(file.read_text(encoding="utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".json")
     )
     return {law.name: law for law in sorted(laws, key=lambda law: (law.kind, law.name))}
 
@@ -374,6 +366,4 @@ def load_law(name: str | Path | Law) -> Law:
             raise LawError(f"{path}: cannot be read: {error}") from None
     if path.suffix == ".json":
         raise LawError(f"{path}: no such file")
-    raise LawError(
-        f"law = {str(name)!r}: no preset of that name and no such file; {_near(str(name), presets())}"
-    )
+    raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {_near(str(name), presets())}")

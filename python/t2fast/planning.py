@@ -110,9 +110,7 @@ class Design:
         data = law.data_range
         if data is None:
             return None
-        beyond = {
-            name: _beyond(getattr(self, name), getattr(data, name)) for name in ("n_params", "n_tokens", "k")
-        }
+        beyond = {name: _beyond(getattr(self, name), getattr(data, name)) for name in ("n_params", "n_tokens", "k")}
         if law.kind == "chinchilla":
             beyond["k"] = 1.0
         return Extrapolation(**beyond)
@@ -490,14 +488,10 @@ class Grid:
     def warnings(self) -> tuple[str, ...]:
         """How far the best design extrapolates, whether it lies on the grid's edge, and the law's own warnings."""
         lines = _cautions(self.law, self.best, "the best point")
-        for place, (name, axis) in enumerate(
-            (("n_params", self.n_params), ("n_tokens", self.n_tokens), ("k", self.k))
-        ):
+        for place, (name, axis) in enumerate((("n_params", self.n_params), ("n_tokens", self.n_tokens), ("k", self.k))):
             if len(axis) > 1 and self.index[0, place] in (0, len(axis) - 1):
                 end = "first" if self.index[0, place] == 0 else "last"
-                lines.append(
-                    f"the best point lies at the {end} value of {name}: a wider axis may hold a better one"
-                )
+                lines.append(f"the best point lies at the {end} value of {name}: a wider axis may hold a better one")
         return (*lines, *self.law.warnings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -635,9 +629,7 @@ class Frontier:
     @cached_property
     def pareto(self) -> NDArray[np.bool_]:
         """For each plan, whether no other is as good in result, training and inference cost, and better in one."""
-        rows = [
-            (_value(one.design), one.design.train_flops, one.design.inference_flops) for one in self.plans
-        ]
+        rows = [(_value(one.design), one.design.train_flops, one.design.inference_flops) for one in self.plans]
         return _core.pareto(self.law._handle, rows)
 
     @cached_property
@@ -656,19 +648,18 @@ class Frontier:
         return {
             "law": self.law.name or self.law.to_dict(),
             "plans": [
-                one.to_dict() | {"pareto": bool(kept)}
-                for one, kept in zip(self.plans, self.pareto, strict=True)
+                one.to_dict() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)
             ],
-            "failures": [
-                {"budget": budget.to_dict(), "message": message} for budget, message in self.failures
-            ],
+            "failures": [{"budget": budget.to_dict(), "message": message} for budget, message in self.failures],
             "warnings": list(self.warnings),
         }
 
     def summary(self) -> str:
         """The optima as a table within 80 columns, those on the Pareto front starred."""
         result = "pass@k" if self.law.predicts_pass else "loss"
-        head = f"{'train FLOP':>10}  {'inf. FLOP':>9}  {'N':>6}  {'D':>6}  {'k':>6}  {'D/N':>6}  {result:>6}  beyond data"
+        head = (
+            f"{'train FLOP':>10}  {'inf. FLOP':>9}  {'N':>6}  {'D':>6}  {'k':>6}  {'D/N':>6}  {result:>6}  beyond data"
+        )
         lines = [f"Law {self.law.name or self.law.kind}; * on the Pareto front", "", head]
         for one, kept in zip(self.plans, self.pareto, strict=True):
             beyond = one.extrapolation
@@ -716,9 +707,7 @@ def frontier(
     if not budgets:
         raise T2Error("budgets is empty: give at least one")
     report = _report(progress, 0, len(budgets))
-    outcomes = _core.sweep(
-        law._handle, [budget._handle for budget in budgets], _ends(law), _threads(threads), report
-    )
+    outcomes = _core.sweep(law._handle, [budget._handle for budget in budgets], _ends(law), _threads(threads), report)
     if progress is not None:
         progress(len(budgets), len(budgets))
     plans, failures = [], []
@@ -763,9 +752,7 @@ def isoflop(law: Law, budget: Budget, n_params: ArrayLike) -> IsoFlop:
     found = _core.isoflop(law._handle, budget._handle, _axis("n_params", n_params))
     designs = tuple(_design(law, flat) for flat in found if flat is not None)
     if not designs:
-        raise _core.InfeasibleError(
-            "no size in n_params is affordable: raise the budget or add smaller sizes"
-        )
+        raise _core.InfeasibleError("no size in n_params is affordable: raise the budget or add smaller sizes")
     return IsoFlop(law, budget, designs)
 
 
@@ -841,7 +828,9 @@ class Comparison:
     def summary(self) -> str:
         """The designs as a table within 80 columns."""
         result = "pass@k" if self.law.predicts_pass else "loss"
-        head = f"{'':2}  {'N':>6}  {'D':>6}  {'k':>6}  {'D/N':>6}  {result:>7}  {'train':>8}  {'inference':>9}  break-even"
+        head = (
+            f"{'':2}  {'N':>6}  {'D':>6}  {'k':>6}  {'D/N':>6}  {result:>7}  {'train':>8}  {'inference':>9}  break-even"
+        )
         lines = [f"Law {self.law.name or self.law.kind}; costs in FLOP", "", head]
         for place, (design, even) in enumerate(zip(self.designs, self.break_even, strict=True), 1):
             lines.append(
@@ -856,9 +845,7 @@ class Comparison:
     __str__ = summary
 
 
-def compare(
-    law: Law, designs: Sequence[tuple[float, float, float]], workload: Workload | None = None
-) -> Comparison:
+def compare(law: Law, designs: Sequence[tuple[float, float, float]], workload: Workload | None = None) -> Comparison:
     """Evaluate given designs (N, D, k) side by side: prediction, costs, and the number of queries at which each pays off.
 
     Parameters
@@ -879,9 +866,7 @@ def compare(
         raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
     workload = workload or Workload()
     handle = Budget(workload=workload)._handle
-    found = tuple(
-        _design(law, _core.evaluate(law._handle, handle, *map(float, design))) for design in designs
-    )
+    found = tuple(_design(law, _core.evaluate(law._handle, handle, *map(float, design))) for design in designs)
     even = tuple(_break_even(design, found[0], workload.queries) for design in found)
     return Comparison(law, workload, found, even)
 
