@@ -426,7 +426,8 @@ impl<'a> Problem<'a> {
         } else {
             locate::<false, false, true>(&self.numbers, point.x, point.v)
         };
-        // Rounding in the logarithm must not overdraw the budget.
+        // Rounding in the logarithms must not exceed a bound or overdraw the budget.
+        let n = n.clamp(self.budget.n_params.lo, self.budget.n_params.hi);
         let d = ln_d.exp().min(self.budget.most_tokens(n, k)).max(self.budget.n_tokens.lo);
         Design::new(self.law, &self.budget, n, d, k)
     }
@@ -459,25 +460,50 @@ impl<'a> Problem<'a> {
                 return point;
             }
         }
-        lattice.refine_both(start, step_x, step_v)
+        let rounds_converged = lattice.converged;
+        let point = lattice.refine_both(start, step_x, step_v);
+        if lattice.converged {
+            return point;
+        }
+        // Bounds that cross make a ridge along which a lattice in both directions only creeps: choose v anew for each x.
+        let evaluations = std::cell::Cell::new(0);
+        let count = |x: f64| {
+            let mut more = evaluations.get();
+            let best = self.best_at(x, &mut more);
+            evaluations.set(more);
+            best
+        };
+        let objective = |x: &[f64], _: &[f64], out: &mut [f64]| {
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = count(x).value;
+            }
+        };
+        let mut ridge = Lattice::new(&objective, lattice.sense, lattice.x);
+        ridge.tolerance = lattice.tolerance;
+        let found = count(ridge.refine_x(point, step_x).x);
+        lattice.evaluations += evaluations.get();
+        lattice.converged = rounds_converged && ridge.converged;
+        if lattice.sense.better(point.value, found.value) { point } else { found }
     }
 
-    /// The best value at a given ln N, D and k chosen best.
-    fn best_at(&self, x: f64, evaluations: &mut usize) -> f64 {
+    /// The best point at a given ln N, D and k chosen best.
+    fn best_at(&self, x: f64, evaluations: &mut usize) -> Point {
         let mut value = [0.0];
         self.evaluate(&[x], &[1.0], &mut value);
         *evaluations += 1;
         let point = Point { x, v: 1.0, value: value[0] };
         if !self.both || (!self.shared && self.wants_tokens(point)) {
-            return value[0];
+            return point;
         }
         // v takes the part of the lattice's x.
         let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
+        // v spans many units of ln D.
+        lattice.tolerance = 0.01 * STEP;
         let (start, step, _) = lattice.coarse(COARSE_X, false);
-        let value = lattice.refine_x(start, step).value;
+        let found = lattice.refine_x(start, step);
         *evaluations += lattice.evaluations;
-        value
+        Point { x, v: found.x, value: found.value }
     }
 
     /// The interval of N around `optimum` whose value is within 1% of it, D and k chosen best for each N.
@@ -488,14 +514,14 @@ impl<'a> Problem<'a> {
             Sense::Most => optimum.value * 0.99,
         };
         let mut edge = |bound: f64| {
-            if !sense.better(limit, self.best_at(bound, evaluations)) {
+            if !sense.better(limit, self.best_at(bound, evaluations).value) {
                 return bound;
             }
             let (mut inside, mut outside) = (optimum.x, bound);
             // To one part in a thousand of N: it is a statement about flatness.
             while (outside - inside).abs() > 1e-3 {
                 let middle = 0.5 * (inside + outside);
-                if sense.better(limit, self.best_at(middle, evaluations)) {
+                if sense.better(limit, self.best_at(middle, evaluations).value) {
                     outside = middle;
                 } else {
                     inside = middle;
