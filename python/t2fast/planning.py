@@ -333,7 +333,7 @@ class Plan:
         gains = {"training": self.gain_train, "inference": self.gain_inference, "total": self.gain_total}
         said = [f"{gain:.2g} from {name}" for name, gain in gains.items() if gain is not None]
         if said:
-            lines.append(f"1% more budget improves the result by {', '.join(said)}.")
+            lines += _wrap(f"1% more budget improves the result by {', '.join(said)}.")
         lines += [line for warning in self.warnings for line in _wrap(f"! {warning}")]
         return "\n".join(lines)
 

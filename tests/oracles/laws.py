@@ -33,13 +33,16 @@ def loss(law, n, d, unique=None):
 
 def digits(*sizes):
     """Enough digits for 50 to remain after numbers of these sizes have cancelled."""
-    return 50 + 2 * sum(math.ceil(abs(math.log10(size))) if size else 0 for size in sizes)
+    return 50 + 2 * sum(math.ceil(abs(mp.log10(size))) if size else 0 for size in sizes)
 
 
 def beta_pass_at_k(a, b, k):
     """1 - B(a, b + k) / B(a, b)."""
-    with mp.workdps(digits(float(a), float(b), float(k))):
-        a, b, k = mp.mpf(a), mp.mpf(b), mp.mpf(k)
+    a, b, k = mp.mpf(a), mp.mpf(b), mp.mpf(k)
+    if a + b > mp.mpf(10) ** 200:
+        with mp.workdps(400):  # all questions alike
+            return -mp.expm1(k * mp.log1p(-a / (a + b)))
+    with mp.workdps(digits(a, b, k)):
         gamma = mp.loggamma
         return -mp.expm1(gamma(b + k) - gamma(b) + gamma(a + b) - gamma(a + b + k))
 
@@ -80,7 +83,8 @@ def values(law, n, d, k=1, unique=None):
     mu = law.theta2 * expit(-law.theta1 * (at - law.theta0))
     nu = np.exp(np.clip(law.theta3 + law.theta4 * at, -600, 600))
     a, b = mu * nu, (1 - mu) * nu
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         beta = -np.expm1(betaln(a, b + k) - betaln(a, b))
+        alike = -np.expm1(k * np.log1p(-mu))
     # All questions alike; betaln has no digits left there, and a may have vanished.
-    return np.where((nu > 1e14) | (a < 1e-300), -np.expm1(k * np.log1p(-mu)), beta)
+    return np.where((nu > 1e14) | (a < 1e-300), alike, beta)

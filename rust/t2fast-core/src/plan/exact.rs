@@ -36,6 +36,9 @@ const COARSE_X: u32 = 41;
 const COARSE_CONVEX: u32 = 9;
 const COARSE_V: u32 = 9;
 
+/// Misses after which a search stops to trust parabolas: they fit no kink.
+const TRUST: usize = 3;
+
 /// Rounds of refinement after which a search gives up and says so; smooth problems take eight.
 const MOST_ROUNDS: usize = 100;
 
@@ -163,13 +166,15 @@ fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers
     let fixed = p.fixed.params * n + p.fixed.width * width;
     let per_sample = p.per_sample.params * n + p.per_sample.width * width;
     let most_tokens = least(p.tokens.hi, p.train / per_token);
+    let most_samples = least(p.k.hi, (p.inference - fixed) / per_sample);
     let (ln_d, k) = if TOTAL {
         // v runs along the logarithm of (spent on training / spent on samples), so that neither end is crowded: from the
-        // fewest tokens to the fewest samples.
+        // most samples and fewest tokens to the reverse. Bounds on D and k end it, so that they make no kinks inside.
         let both = p.total - fixed;
         let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
-        let lo = simd::ln::<FMA>(train_lo / most(both - train_lo, samples_lo));
-        let hi = simd::ln::<FMA>(most(both - samples_lo, train_lo) / samples_lo);
+        let (train_hi, samples_hi) = (most_tokens * per_token, most_samples * per_sample);
+        let lo = simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
+        let hi = simd::ln::<FMA>(least(most(both - samples_lo, train_lo), train_hi) / most(both - train_hi, samples_lo));
         let odds = simd::exp::<FMA>(lo + v * (hi - lo));
         let sample_share = 1.0 / (1.0 + odds);
         let d = both * (odds * sample_share) / per_token;
@@ -180,7 +185,7 @@ fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers
     } else {
         (p.ln_tokens_lo + v * (simd::ln::<FMA>(most_tokens) - p.ln_tokens_lo), f64::INFINITY)
     };
-    let k = least(least(p.k.hi, (p.inference - fixed) / per_sample), k);
+    let k = least(most_samples, k);
     (n, most(ln_d, p.ln_tokens_lo), most(k, p.k.lo))
 }
 
@@ -295,9 +300,11 @@ impl<'a> Lattice<'a> {
     ///
     /// Each round looks at eight points around a centre; the parabola through the best and its neighbours gives the next
     /// centre, around which a far smaller lattice is enough. A best point on the lattice's edge says that it was not: the
-    /// lattice then grows again. So kinks cost rounds, and never the optimum.
+    /// lattice then grows again, and after a few such misses parabolas are not tried any more. So kinks cost rounds, and
+    /// never the optimum.
     fn refine_x(&mut self, mut best: Point, mut step: f64) -> Point {
         let mut rounds = 0;
+        let mut misses = 0;
         let mut centre = best.x;
         while step > self.tolerance {
             rounds += 1;
@@ -308,10 +315,16 @@ impl<'a> Lattice<'a> {
             let x = EIGHT.map(|offset| (centre + offset * step).clamp(self.x.lo, self.x.hi));
             let mut values = [0.0; EIGHT.len()];
             self.evaluate(&x, &[best.v; EIGHT.len()], &mut values);
-            // Among equals a point inside: a plateau needs no moving.
+            // Among equals, but for rounding, a point inside: a plateau needs no moving.
             let mut top = 3;
-            for i in 0..EIGHT.len() {
+            for i in 1..EIGHT.len() - 1 {
                 if self.sense.better(values[i], values[top]) {
+                    top = i;
+                }
+            }
+            for i in [0, EIGHT.len() - 1] {
+                let ahead = (values[i] - values[top]).abs() > 4.0 * f64::EPSILON * values[top].abs();
+                if ahead && self.sense.better(values[i], values[top]) {
                     top = i;
                 }
             }
@@ -321,6 +334,7 @@ impl<'a> Lattice<'a> {
             centre = x[top];
             let at_bound = centre <= self.x.lo || centre >= self.x.hi;
             if (top == 0 || top == EIGHT.len() - 1) && !at_bound {
+                misses += 1;
                 step *= 4.0;
                 continue;
             }
@@ -335,7 +349,7 @@ impl<'a> Lattice<'a> {
                 let right = (values[top + 1] - values[top]) / (x[top + 1] - x[top]);
                 let curvature = (right - left) / (x[top + 1] - x[top - 1]);
                 let vertex = 0.5 * (x[top - 1] + x[top]) - 0.5 * left / curvature;
-                if (vertex - centre).abs() < spacing {
+                if misses < TRUST && (vertex - centre).abs() < spacing {
                     centre = vertex;
                     step = spacing / 6.0;
                 }
@@ -655,6 +669,7 @@ fn chinchilla(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
     };
     let base = *law.chinchilla();
     let with_samples = |n: f64, d: f64| {
+        let n = n.clamp(budget.n_params.lo, budget.n_params.hi);
         let k = if law.depends_on_k() { budget.most_samples(n, d).floor() } else { budget.k.lo };
         Design::new(law, budget, n, d, k.max(one.k.lo))
     };

@@ -183,12 +183,11 @@ impl Search<'_> {
             let per_token = workload.train_rate().at(n);
             let effective = base.effective_params(n, self.budget.unique_tokens);
             let allowed = self.budget.n_params.lo <= n && n <= self.budget.n_params.hi;
-            let end = if allowed && first_k < self.axes.k.len() {
-                let inference = fixed + per_sample * self.axes.k[first_k];
+            let least_k = self.axes.k.get(first_k).copied().filter(|&k| allowed && k <= self.budget.k.hi);
+            let end = least_k.map_or(0, |k| {
+                let inference = fixed + per_sample * k;
                 self.axes.n_tokens[..d_hi].partition_point(|&d| self.budget.affords(per_token * d, inference))
-            } else {
-                0
-            };
+            });
             Row { per_token, fixed, per_sample, first_k, end, loss: base.e + base.params_term(effective) }
         };
         if only_largest_d {
