@@ -176,7 +176,7 @@ def test_presets_travel_through_files(name, tmp_path):
     assert t2.load_law(str(path)) == law
     assert law.source
     assert law.params_counted
-    assert law.data_range is not None
+    assert law.warnings or law.data_range is not None
 
 
 def spoilt(**changes):

@@ -83,7 +83,7 @@ pub fn exp<const FMA: bool>(x: f64) -> f64 {
     if x > 709.0 { f64::INFINITY } else { y }
 }
 
-/// `e^x - 1` within 2 ulp, without cancellation near 0; -1 below -708 and infinite above 709.
+/// `e^x - 1` within 2.5 ulp, without cancellation near 0; -1 below -708 and infinite above 709.
 #[inline(always)]
 #[must_use]
 pub fn exp_m1<const FMA: bool>(x: f64) -> f64 {
