@@ -732,7 +732,7 @@ class IsoFlop:
         return np.array([getattr(design, name) for design in self.designs], dtype=np.float64)
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw the curve with its optimum; :func:`t2fast.plots.planning.isoflop` draws several; needs ``t2fast[plot]``."""
+        """Draw the curve with its optimum; :func:`t2fast.plots.planning.isoflop` draws several; needs ``[plot]``."""
         from t2fast.plots import planning as plots
 
         return plots.isoflop(self, path)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -38,7 +38,6 @@ _Name = Literal["n_params", "n_tokens", "k"]
 _NAMES: tuple[_Name, ...] = ("n_tokens", "n_params", "k")
 _SYMBOLS = {"n_params": "N", "n_tokens": "D", "k": "k"}
 _LABELS = {"n_params": "parameters N", "n_tokens": "training tokens D", "k": "samples k"}
-_STYLES = ("-", "--", "-.", ":")
 
 
 def _result(law: Law) -> str:
@@ -97,7 +96,7 @@ def _better(law: Law, one: Design, other: Design) -> bool:
 
 
 def _curve(law: Law, budget: Budget, sizes: _Floats) -> list[Design]:
-    """The best D and k (real) at each of many N: isoFLOP curves at many shares of the budget, the best point of them all.
+    """Find the best D and k (real) at each of many N: isoFLOP curves at many shares of the budget.
 
     Spending all of a training budget is best unless the law falls with D; out of a budget for both, training gets the
     share that serves best.
@@ -114,11 +113,11 @@ def _curve(law: Law, budget: Budget, sizes: _Floats) -> list[Design]:
             limits.append(budget.total_flops - train)
         if limits and min(limits) <= 0:
             return {}
-        part = replace(
-            budget, train_flops=train, total_flops=None, inference_flops=min(limits) if limits else None
-        )
+        part = replace(budget, train_flops=train, total_flops=None, inference_flops=min(limits) if limits else None)
         try:
-            return {design.n_params: design for design in follow(law, part, sizes).designs}
+            found = follow(law, part, sizes).designs
+            # A law without k takes k = 1 at any inference budget; here that too must be paid for.
+            return {d.n_params: d for d in found if not limits or d.inference_flops <= min(limits) * (1 + 1e-12)}
         except InfeasibleError:
             return {}
 
@@ -146,7 +145,7 @@ def _curve(law: Law, budget: Budget, sizes: _Floats) -> list[Design]:
 
 
 def _spans(law: Law, curve: Sequence[Design]) -> list[tuple[_Name, bool, float, float]]:
-    """The intervals of N along a curve on which N, D or k lies beyond the data, with the side."""
+    """Find the intervals of N along a curve on which N, D or k lies beyond the data, with the side."""
     data = law.data_range
     if data is None:
         return []
@@ -177,9 +176,9 @@ def _spans(law: Law, curve: Sequence[Design]) -> list[tuple[_Name, bool, float, 
 
 
 def plan(plan: Plan, path: str | Path | None = None) -> Figure:
-    """The result, D and k against N, D and k chosen best for each N; the designs of the plan marked.
+    """Draw the result, D and k against N, D and k chosen best for each N; the designs of the plan marked.
 
-    The interval of N within 1% of the best is shaded; where N, D or k lies beyond the data behind the law, it is hatched.
+    The interval of N within 1% of the best is shaded; where N, D or k lies beyond the data, it is hatched.
 
     Parameters
     ----------
@@ -217,9 +216,7 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
         _title(figure, law, _words(plan.budget))
 
         top.plot(x, [_value(design) for design in curve], color=BLUE, zorder=3)
-        keys: list[Line2D | Patch] = [
-            Line2D([], [], color=BLUE, label=f"best D{' and k' if has_k else ''} for each N")
-        ]
+        keys: list[Line2D | Patch] = [Line2D([], [], color=BLUE, label=f"best D{' and k' if has_k else ''} for each N")]
         for label, (design, marker, size, face, edge) in marked.items():
             if design is None:
                 continue
@@ -230,7 +227,8 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
             samples = f", k {format_quantity(design.k, 4)}" if has_k else ""
             said = f"{label}: D/N {format_quantity(design.tokens_per_param)}{samples}"
             # Designs may coincide: the larger, hollow ones go below, so that each can be seen.
-            (line,) = top.plot([design.n_params], [_value(design)], label=said, zorder=6 - size / 20, clip_on=False, **mark)
+            at = [design.n_params], [_value(design)]
+            (line,) = top.plot(*at, label=said, zorder=6 - size / 20, clip_on=False, **mark)
             keys.append(line)
         top.axvspan(*plan.flat_n_params, color=BLUE, alpha=0.15, linewidth=0, zorder=0.4, label="flat")
         low, high = (format_quantity(end) for end in plan.flat_n_params)
@@ -289,7 +287,7 @@ def _draw_tokens_and_samples(axes: Axes, law: Law, curve: Sequence[Design], x: S
 
 
 def _split(axes: Axes, x: _Floats, y: _Floats, beyond: NDArray[np.bool_], **kind: Any) -> None:
-    """A line, thinner and dotted where it lies beyond the data."""
+    """Draw a line, thinner and dotted where it lies beyond the data."""
     # A stretch between two points counts as inside when both are.
     stretch = beyond[:-1] | beyond[1:]
     inner, outer = np.full((len(x), 2), np.nan), np.full((len(x), 2), np.nan)
@@ -312,7 +310,7 @@ def _shades(count: int) -> list[str]:
 
 
 def _labels(budgets: Sequence[Budget], without: tuple[str, ...]) -> list[str]:
-    """What tells budgets apart, in words; of a single one its inference budget."""
+    """Say what tells budgets apart; of a single one its inference budget."""
     rows = [{k: v for k, v in vars(budget).items() if k in Budget.__dataclass_fields__} for budget in budgets]
     varying = [key for key in rows[0] if key not in without and any(row[key] != rows[0][key] for row in rows)]
     if not varying:
@@ -324,24 +322,27 @@ def _labels(budgets: Sequence[Budget], without: tuple[str, ...]) -> list[str]:
 
     def words(key: str, value: Any) -> str:
         if key == "workload":
-            return f"{format_quantity(value.queries)} queries of {value.prompt_tokens:g} + {value.answer_tokens:g} tokens"
+            prompt, answer = (format_quantity(x) for x in (value.prompt_tokens, value.answer_tokens))
+            return f"{format_quantity(value.queries)} queries of {prompt} + {answer} tokens"
         if value is None:
             return f"{names[key]} unlimited"
-        return f"{format_flops(value)} FLOP {names[key]}" if key.endswith("flops") else f"{names[key]} {format_quantity(value)}"
+        if key.endswith("flops"):
+            return f"{format_flops(value)} FLOP {names[key]}"
+        return f"{names[key]} {format_quantity(value)}"
 
     return [", ".join(words(key, row[key]) for key in varying) for row in rows]
 
 
 def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
-    """Tokens per parameter, N and D of the optima against training FLOP, a line for each inference budget.
+    """Draw tokens per parameter, N and D of the optima against training FLOP, a line for each inference budget.
 
-    Beside them the law's Chinchilla-style designs and the rule of 20 tokens per parameter. Lines are dotted where N, D or k
-    lies beyond the data behind the law, and the regions of N and D beyond it are hatched.
+    Beside them the law's Chinchilla-style designs and the rule of 20 tokens per parameter. Lines are dotted where N, D
+    or k lies beyond the data behind the law, and the regions of N and D beyond it are hatched.
 
     Parameters
     ----------
     frontier
-        From :func:`t2fast.frontier`; budgets that differ in more than the training (or total) FLOP become lines of their own.
+        From :func:`t2fast.frontier`; budgets that differ in more than training or total FLOP become other lines.
     path
         Where to save the figure; the suffix decides the format.
 
@@ -368,22 +369,19 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
         _title(figure, law, f"optima along a sweep of {'training' if spent == 'train' else 'total'} budgets")
         keys: list[Line2D | Patch] = []
         everything: dict[str, list[float]] = {name: [] for name in names}
-        chinchilla: dict[float, Design] = {}
-        for place, ((_, plans), label, colour) in enumerate(zip(groups.items(), labels, _shades(len(groups)), strict=True)):
+        for plans, label, colour in zip(groups.values(), labels, _shades(len(groups)), strict=True):
             designs = sorted((one.design for one in plans), key=lambda design: design.train_flops)
-            chinchilla |= {d.train_flops: d for one in plans if (d := one.chinchilla) is not None}
             x = np.array([design.train_flops for design in designs])
             beyond = _outside(law, designs)
-            kind: dict[str, Any] = {"color": colour, "linestyle": _STYLES[place % 3]}
             for name, axes in panels.items():
                 y = np.array([getattr(design, name) for design in designs])
                 everything[name] += y.tolist()
-                _split(axes, x, y, beyond, zorder=4, **kind)
+                _split(axes, x, y, beyond, color=colour, zorder=4)
                 if len(x) <= 12:
-                    axes.plot(x[~beyond], y[~beyond], "o", markersize=3.5, color=colour, zorder=5)
-                    axes.plot(x[beyond], y[beyond], "o", markersize=3.5, color=colour, markerfacecolor="white", zorder=5)
-            keys.append(Line2D([], [], label=label or "recommended", **kind))
-        line = [chinchilla[cost] for cost in sorted(chinchilla)]
+                    for part, face in ((~beyond, colour), (beyond, "white")):
+                        axes.plot(x[part], y[part], "o", markersize=3.5, color=colour, markerfacecolor=face, zorder=5)
+            keys.append(Line2D([], [], label=label or "recommended", color=colour))
+        line = _chinchilla_line(frontier.plans)
         rule = np.geomspace(*reach, 50)
         sizes = _size_at_ratio(frontier.plans[0].budget, rule, 20.0)
         for name, axes in panels.items():
@@ -415,7 +413,7 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
                 own = panels[name]
                 low, high = own.get_ylim()
                 canvas.hatched(own, reach, (end, high) if above else (low, end), name)
-                # On the panel of D / N the same end runs aslant: at a given cost, D beyond it means a ratio beyond another.
+                # On the panel of D / N the same end runs aslant: at a given cost, each D or N means one ratio.
                 ratio = _ratio_at(frontier.plans[0].budget, rule, name, end)
                 low, high = panels["tokens_per_param"].get_ylim()
                 up = above if name == "n_tokens" else not above
@@ -425,16 +423,27 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
                 )  # fmt: skip
         keys += _beyond_keys(law, hatches)
         if outer:
-            keys.append(Line2D([], [], color=BLACK, linestyle=":", linewidth=1.2, label="optima with N, D or k beyond the data"))
+            said = "optima with N, D or k beyond the data"
+            keys.append(Line2D([], [], color=BLACK, linestyle=":", linewidth=1.2, label=said))
         canvas.legend(figure, keys)
     return canvas.save(figure, path)
+
+
+def _chinchilla_line(plans: Sequence[Plan]) -> list[Design]:
+    """The Chinchilla-style designs by training cost; where inference budgets leave a choice, that of the least loss."""
+    best: dict[tuple[float | None, float | None], Design] = {}
+    for one in plans:
+        place, design = (one.budget.train_flops, one.budget.total_flops), one.chinchilla
+        if design is not None and (place not in best or design.loss < best[place].loss):
+            best[place] = design
+    return sorted(best.values(), key=lambda design: design.train_flops)
 
 
 def _size_at_ratio(budget: Budget, costs: _Floats, ratio: float) -> _Floats:
     """N that spends each training cost at a given D / N, attention included if the budget counts it."""
     sizes = np.geomspace(1e3, 1e15, 400)
     spent = [budget._handle.train_flops(float(n), float(n) * ratio) for n in sizes]
-    return np.exp(np.interp(np.log(costs), np.log(spent), np.log(sizes)))
+    return np.asarray(np.exp(np.interp(np.log(costs), np.log(spent), np.log(sizes))))
 
 
 def _ratio_at(budget: Budget, costs: _Floats, name: _Name, value: float) -> _Floats:
@@ -447,9 +456,9 @@ def _ratio_at(budget: Budget, costs: _Floats, name: _Name, value: float) -> _Flo
 
 
 def isoflop(curves: IsoFlop | Sequence[IsoFlop], path: str | Path | None = None) -> Figure:
-    """IsoFLOP curves, the result against N at constant training cost, for one or several budgets; their optima joined.
+    """Draw isoFLOP curves, the result against N at constant training cost, for one or several budgets.
 
-    Curves are dotted where N, D or k lies beyond the data behind the law.
+    Optima are joined; curves are dotted where N, D or k lies beyond the data behind the law.
 
     Parameters
     ----------
@@ -481,21 +490,24 @@ def isoflop(curves: IsoFlop | Sequence[IsoFlop], path: str | Path | None = None)
         if len(curves) == 1:
             labels = [f"{format_flops(curves[0].budget.train_flops or 0)} FLOP training"]
         any_beyond = False
-        for place, (one, label, colour) in enumerate(zip(curves, labels, _shades(len(curves)), strict=True)):
+        for one, label, colour in zip(curves, labels, _shades(len(curves)), strict=True):
             beyond = _outside(law, one.designs)
             any_beyond |= bool(beyond.any())
             y = np.array([_value(design) for design in one.designs])
-            kind: dict[str, Any] = {"color": colour, "linestyle": _STYLES[place % 3]}
-            _split(axes, one.column("n_params"), y, beyond, **kind)
-            keys.append(Line2D([], [], label=label, **kind))
+            _split(axes, one.column("n_params"), y, beyond, color=colour)
+            keys.append(Line2D([], [], label=label, color=colour))
         best = [one.best for one in curves]
-        axes.plot(
-            [d.n_params for d in best], [_value(d) for d in best], color=BLACK, linewidth=1, marker="o", markersize=4.5,
-            markerfacecolor="white", zorder=5, gid="optima",
-        )  # fmt: skip
-        keys.append(
-            Line2D([], [], color=BLACK, linewidth=1, marker="o", markersize=4.5, markerfacecolor="white", label="optima")
-        )
+        joined: dict[str, Any] = {
+            "color": BLACK, "linewidth": 1, "marker": "o", "markersize": 4.5, "markerfacecolor": "white",
+            "label": "optima",
+        }  # fmt: skip
+        # Optima of different inference budgets are different families: each is joined by itself.
+        families: dict[Budget, list[Design]] = {}
+        for one in curves:
+            families.setdefault(replace(one.budget, train_flops=None), []).append(one.best)
+        for family in families.values():
+            lines = axes.plot([d.n_params for d in family], [_value(d) for d in family], zorder=5, **joined)
+        keys += lines
         values = [_value(design) for one in curves for design in one.designs]
         _result_limits(axes, law, values, [_value(d) for d in best])
         sizes = np.concatenate([one.column("n_params") for one in curves])
@@ -511,7 +523,7 @@ def isoflop(curves: IsoFlop | Sequence[IsoFlop], path: str | Path | None = None)
 
 
 def grid(grid: Grid, path: str | Path | None = None) -> Figure:
-    """A heat map over N and D of the law at the best affordable k; the budget's edge, the best point, the data's ends.
+    """Draw a heat map over N and D of the law at the best affordable k, the budget's edge and the best point.
 
     What no k makes affordable is grey; what lies beyond the data behind the law is hatched.
 
@@ -532,7 +544,9 @@ def grid(grid: Grid, path: str | Path | None = None) -> Figure:
     law, data = grid.law, grid.law.data_range
     values, chosen = _best_over_k(grid)
     n_edges, d_edges = _edges(grid.n_params), _edges(grid.n_tokens)
-    colours = matplotlib.colormaps["viridis" if law.predicts_pass else "viridis_r"]
+    # Without viridis' darkest third, on which no hatch would show; bright is good.
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.33, 1, 256))
+    colours = ListedColormap(shades if law.predicts_pass else shades[::-1])
     has_k = law.kind != "chinchilla"
 
     with canvas.style():
@@ -545,7 +559,8 @@ def grid(grid: Grid, path: str | Path | None = None) -> Figure:
         )
         axes.set_xlim(n_edges[0], n_edges[-1])
         axes.set_ylim(d_edges[0], d_edges[-1])
-        figure.colorbar(mesh, ax=axes, label=f"{_result(law)}{' at the best affordable k' if has_k else ''}", pad=0.02)
+        suffix = "\nat the best affordable k" if has_k else ""
+        figure.colorbar(mesh, ax=axes, label=f"{_result(law)}{suffix}", pad=0.02)
         keys: list[Line2D | Patch] = []
         edge_n, edge_d = _budget_edge(grid, n_edges, d_edges)
         if len(edge_n):
@@ -588,19 +603,17 @@ def grid(grid: Grid, path: str | Path | None = None) -> Figure:
 
 
 def _hatch_cell(axes: Axes, x: tuple[float, float], y: tuple[float, float], name: str) -> None:
-    axes.add_patch(
-        Rectangle(
-            (x[0], y[0]), x[1] - x[0], y[1] - y[0], facecolor="none", edgecolor="#3A3A3A", linewidth=0,
-            hatch=canvas.HATCHES[name], zorder=2,
-        )  # fmt: skip
-    )
+    kind: dict[str, Any] = {"facecolor": "none", "edgecolor": "#3A3A3A", "linewidth": 0, "hatch": canvas.HATCHES[name]}
+    axes.add_patch(Rectangle((x[0], y[0]), x[1] - x[0], y[1] - y[0], zorder=2, **kind))
 
 
 def _best_over_k(grid: Grid) -> tuple[_Floats, _Floats]:
-    """The best affordable value at each N and D and the k that yields it, NaN where none is affordable."""
+    """Find the best affordable value at each N and D and the k that yields it, NaN where none is affordable."""
     assert grid.surface is not None
-    handle, budget, slack = grid.budget._handle, grid.budget, 1 + 1e-12
-    limits = [math.inf if x is None else x * slack for x in (budget.train_flops, budget.inference_flops, budget.total_flops)]
+    handle, budget = grid.budget._handle, grid.budget
+    flops = (budget.train_flops, budget.inference_flops, budget.total_flops)
+    # The core's allowance for rounding, so that points on the edge count here as they do there.
+    limits = [math.inf if limit is None else limit * (1 + 1e-12) for limit in flops]
     worst = -math.inf if grid.law.predicts_pass else math.inf
     values = np.full(grid.surface.shape[:2], np.nan)
     chosen = np.full(grid.surface.shape[:2], np.nan)
@@ -627,8 +640,8 @@ def _best_over_k(grid: Grid) -> tuple[_Floats, _Floats]:
 def _edges(centres: _Floats) -> _Floats:
     """Borders of cells around the points of an axis, halfway in the logarithm."""
     if len(centres) == 1:
-        return centres[0] * np.array([2**-0.5, 2**0.5])
-    middle = np.sqrt(centres[1:] * centres[:-1])
+        return np.array([centres[0] * 2**-0.5, centres[0] * 2**0.5])
+    middle: _Floats = np.sqrt(centres[1:] * centres[:-1])
     return np.concatenate([[centres[0] ** 2 / middle[0]], middle, [centres[-1] ** 2 / middle[-1]]])
 
 
@@ -652,7 +665,7 @@ def _budget_edge(grid: Grid, n_edges: _Floats, d_edges: _Floats) -> tuple[_Float
             continue
         paid = min(budget.train_flops or math.inf, (budget.total_flops or math.inf) - samples)
         most[i] = min(max(paid, 0.0) / handle.train_flops(n, 1.0), budget.max_tokens or math.inf)
-    inside = (most >= d_edges[0]) & (most <= d_edges[-1])
-    if not inside.any() and (most.min() >= d_edges[-1] or most.max() <= d_edges[0]):
+    if most.min() >= d_edges[-1] or most.max() <= d_edges[0]:
         return np.empty(0), np.empty(0)
-    return sizes, np.where((most < d_edges[0] / 10) | (most > d_edges[-1] * 10), np.clip(most, d_edges[0] / 10, d_edges[-1] * 10), most)
+    # Clipped just outside the map: the edge's steep end is drawn, its far ends are not.
+    return sizes, np.clip(most, d_edges[0] / 10, d_edges[-1] * 10)
