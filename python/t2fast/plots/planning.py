@@ -73,14 +73,12 @@ def _limit(data: DataRange, name: str, above: bool) -> float:
     return float(high if above else low)
 
 
-def _beyond_keys(law: Law, found: set[tuple[_Name, bool]], figure_has_axis_of_k: bool = True) -> list[Patch]:
+def _beyond_keys(law: Law, found: set[tuple[_Name, bool]]) -> list[Patch]:
     """Legend entries for the hatched regions: one a quantity, naming the data's ends that are passed."""
     if law.data_range is None:
         return [canvas.note("range of the data behind this law: unknown")]
     keys = []
     for name in _NAMES:
-        if name == "k" and not figure_has_axis_of_k:
-            continue
         ends = [
             f"{_SYMBOLS[name]} {'>' if above else '<'} {format_quantity(_limit(law.data_range, name, above))}"
             for above in (False, True)
