@@ -741,6 +741,12 @@ class IsoFlop:
         """One field of the designs as an array."""
         return np.array([getattr(design, name) for design in self.designs], dtype=np.float64)
 
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the curve with its optimum; :func:`t2fast.plots.planning.isoflop` draws several; needs ``[plot]``."""
+        from t2fast.plots import planning as plots
+
+        return plots.isoflop(self, path)
+
 
 def isoflop(law: Law, budget: Budget, n_params: ArrayLike) -> IsoFlop:
     """Follow an isoFLOP curve: the whole training budget spent at each N, and k as large as the budget pays for.
