@@ -635,3 +635,27 @@ def test_a_plan_as_data_and_as_text(law):
     assert ("pass_at_k" in data) == (law == "pythia-gsm8k")
     assert data["budget"]["train_flops"] == 1e20
     assert all(len(line) <= 80 for line in str(plan).splitlines())
+
+
+# Found by looking at figures.
+
+
+def test_a_law_without_k_has_a_chinchilla_design_that_trains_under_a_total_budget():
+    life = t2.Workload(queries=1e9, prompt_tokens=200, answer_tokens=1000)
+    plan = t2.plan(t2.load_law("hoffmann"), t2.Budget(total_flops=1e22, workload=life))
+    assert plan.chinchilla.loss == pytest.approx(plan.loss, rel=0.05)
+    assert plan.chinchilla.loss >= plan.loss
+
+
+def test_an_isoflop_curve_of_a_law_without_k_leaves_out_what_one_sample_overdraws():
+    curve = t2.isoflop(t2.load_law("hoffmann"), t2.Budget(train_flops=1e22, inference_flops=1e9), [1e8, 1e9, 1e10])
+    assert [design.n_params for design in curve.designs] == [1e8]
+
+
+def test_data_of_a_single_size_leave_tokens_to_choose():
+    law = replace(PYTHIA, data_range=t2.DataRange((75e6, 75e6), (2e9, 3e13), (1, 1e4)))
+    life = t2.Workload(queries=1e9, prompt_tokens=500, answer_tokens=300)
+    inside = t2.plan(law, t2.Budget(total_flops=1e22, workload=life)).inside_data
+    axes = ([75e6], np.geomspace(2e9, 3e13, 2000), np.arange(1, 1000))
+    grid = t2.grid_search(law, *axes, t2.Budget(total_flops=1e22, workload=life))
+    assert inside.pass_at_k >= grid.best.pass_at_k

@@ -476,6 +476,10 @@ impl<'a> Problem<'a> {
                 return point;
             }
         }
+        if self.x.lo == self.x.hi {
+            // A single N leaves D alone to choose.
+            return self.best_at(self.x.lo, &mut lattice.evaluations);
+        }
         let rounds_converged = lattice.converged;
         let point = lattice.refine_both(start, step_x, step_v);
         if lattice.converged {
@@ -691,6 +695,9 @@ fn chinchilla(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
     let mut lattice = Lattice::new(&objective, law.sense(), problem.x);
     let (start, step, _) = lattice.coarse(COARSE_X, false);
     let n = lattice.refine_x(start, step).x.exp();
+    if !law.depends_on_k() {
+        return Ok(Some(whole(n, tokens(n))));
+    }
     // A whole k leaves something over: the larger of the two models that can afford the k below and above spends it.
     let k = samples(n, tokens(n));
     let sized = [k.floor(), k.ceil()].map(|k| {
