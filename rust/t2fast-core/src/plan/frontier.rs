@@ -47,7 +47,8 @@ pub fn isoflop(law: &dyn Law, budget: &Budget, n_params: &[f64]) -> Result<Vec<O
             positive("n_params", n)?;
             let d = budget.most_tokens(n, budget.k.lo);
             let k = if law.depends_on_k() { budget.most_samples(n, d) } else { budget.k.lo };
-            Ok((d >= budget.n_tokens.lo && k >= budget.k.lo).then(|| Design::new(law, &budget, n, d, k)))
+            let allowed = budget.n_params.lo <= n && n <= budget.n_params.hi;
+            Ok((allowed && d >= budget.n_tokens.lo && k >= budget.k.lo).then(|| Design::new(law, &budget, n, d, k)))
         })
         .collect()
 }
