@@ -78,7 +78,8 @@ def scan(objective, low, high, points):
     values = [objective(place) for place in places]
     best = int(np.argmin(values))
     left, right = places[max(best - 1, 0)], places[min(best + 1, points - 1)]
-    found = minimize_scalar(objective, bounds=(left, right), method="bounded", options={"xatol": 1e-10})
+    with np.errstate(all="ignore"):  # infinite where nothing is affordable
+        found = minimize_scalar(objective, bounds=(left, right), method="bounded", options={"xatol": 1e-10})
     return (found.x, found.fun) if found.fun < values[best] else (places[best], values[best])
 
 

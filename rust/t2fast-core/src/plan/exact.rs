@@ -23,6 +23,9 @@ use crate::simd;
 /// The largest training or total budget that [`cheapest`] considers, FLOP.
 pub const MOST_FLOPS: f64 = 1e40;
 
+/// Steps in which [`cheapest`] climbs to it, a factor of 100 each.
+const CLIMB: u32 = 20;
+
 /// Refinement ends when neighbours on the lattice of ln N are nearer than this: at a smooth optimum the objective is then
 /// exact to rounding, at a kink to this times its slope.
 const STEP: f64 = 1e-9;
@@ -821,7 +824,20 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
         }
     };
     let reached = |value: Option<f64>| value.is_some_and(|value| !law.sense().better(target, value));
-    let ceiling = reach(MOST_FLOPS)?;
+    // Upwards in steps: over the vast range that the largest budget opens, a search might miss what a smaller one finds.
+    let mut ceiling = None;
+    let (mut below, mut above) = (0.0, 0.0);
+    for step in 1..=CLIMB {
+        below = above;
+        above = MOST_FLOPS.ln() * f64::from(step) / f64::from(CLIMB);
+        let value = reach(above.exp())?;
+        if value.is_some_and(|value| ceiling.is_none_or(|ceiling| law.sense().better(value, ceiling))) {
+            ceiling = value;
+        }
+        if reached(value) {
+            break;
+        }
+    }
     if !reached(ceiling) {
         let what = if law.sense() == Sense::Most { "most" } else { "least" };
         return Err(match ceiling {
@@ -832,7 +848,6 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
             None => Error::Infeasible("no design within the bounds at any cost; widen them".into()),
         });
     }
-    let (mut below, mut above) = (0.0, MOST_FLOPS.ln());
     while above - below > 1e-11 * above {
         let middle = 0.5 * (below + above);
         if reached(reach(middle.exp())?) {
