@@ -152,20 +152,33 @@ def rows():
 
 def main():
     """Print the table, and write it on request."""
-    versions = f"t2fast {t2.__version__}, NumPy {np.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}"
+    versions = ", ".join(
+        f"{name} {version}"
+        for name, version in [
+            ("t2fast", t2.__version__),
+            ("NumPy", np.__version__),
+            ("SciPy", scipy.__version__),
+            ("Python", platform.python_version()),
+        ]
+    )
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     print(f"{cpu()}, {CORES} cores; {versions}; grid {len(N)} x {len(D)} x {len(K)}")
     table = []
     for name, threads, median, least, against, ratio in rows():
         said = "" if ratio is None else f"{ratio:7.2f} x {against}"
-        print(f"{name:32} {threads:2} threads  median {median * 1e3:10.4f} ms  min {least * 1e3:10.4f} ms  {said}", flush=True)
+        print(
+            f"{name:32} {threads:2} threads  median {median * 1e3:10.4f} ms  min {least * 1e3:10.4f} ms  {said}",
+            flush=True,
+        )
         table.append([name, threads, median, least, against or "", ratio or "", cpu(), CORES, versions, commit.strip()])
     if "--csv" in sys.argv[1:]:
         path = Path(__file__).parent / "results" / "planning.csv"
         path.parent.mkdir(exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["case", "threads", "median_s", "min_s", "baseline", "ratio", "cpu", "cores", "versions", "commit"])
+            writer.writerow(
+                ["case", "threads", "median_s", "min_s", "baseline", "ratio", "cpu", "cores", "versions", "commit"]
+            )
             writer.writerows(table)
 
 

@@ -90,7 +90,7 @@ def test_no_dense_scan_finds_a_better_optimum(law, budget):
 def test_exact_beats_or_equals_every_grid(law, budget, data):
     axis = lambda low, high: sorted(set(data.draw(st.lists(powers(low, high), min_size=1, max_size=12))))  # noqa: E731
     n, d = axis(4, 11), axis(6, 13)
-    k = sorted(set(data.draw(st.lists(st.integers(1, 20_000), min_size=1, max_size=12)) + [1]))
+    k = sorted({1, *data.draw(st.lists(st.integers(1, 20_000), max_size=12))})
     plan = t2.plan(law, budget)
     assert meets(budget, plan.design)
     assert float(plan.design.k).is_integer()
@@ -241,7 +241,7 @@ def test_cheapest_states_the_ceiling():
 
 @pytest.mark.parametrize("target", [0.0, 1.0, -0.5, 2.0, math.nan, math.inf])
 def test_cheapest_refuses_targets_that_are_no_rates(target):
-    with pytest.raises(t2.T2Error, match="target = .*must"):
+    with pytest.raises(t2.T2Error, match=r"target = .*must"):
         t2.cheapest(PYTHIA, t2.Budget(inference_flops=1.4e11), target)
 
 
@@ -385,7 +385,7 @@ def test_an_exception_in_progress_stops_the_work():
     class StopError(Exception):
         pass
 
-    def stop(done, total):
+    def stop(*_):
         raise StopError
 
     n, d, k = np.geomspace(1e6, 1e9, 900), np.geomspace(1e9, 1e12, 900), np.arange(1.0, 1000.0)
@@ -621,7 +621,16 @@ def test_a_plan_as_data_and_as_text(law):
     data = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
     assert data["k"] == plan.k
     assert isinstance(data["k"], int)
-    for key in ("n_params", "n_tokens", "k", "tokens_per_param", "chinchilla", "inside_data", "extrapolation", "warnings"):
+    for key in (
+        "n_params",
+        "n_tokens",
+        "k",
+        "tokens_per_param",
+        "chinchilla",
+        "inside_data",
+        "extrapolation",
+        "warnings",
+    ):
         assert key in data
     assert ("pass_at_k" in data) == (law == "pythia-gsm8k")
     assert data["budget"]["train_flops"] == 1e20

@@ -109,7 +109,9 @@ class Law:
                 if getattr(self, name) is None:
                     raise LawError(f"{name} = None: must be a number") from None
             try:
-                refuse_non_numbers(**self.coefficients, r_star_tokens=self.r_star_tokens, r_star_params=self.r_star_params)
+                refuse_non_numbers(
+                    **self.coefficients, r_star_tokens=self.r_star_tokens, r_star_params=self.r_star_params
+                )
             except T2Error as error:
                 raise LawError(str(error)) from None
             raise

@@ -42,6 +42,8 @@ def beta_pass_at_k(a, b, k):
     if a + b > mp.mpf(10) ** 200:
         with mp.workdps(400):  # all questions alike
             return -mp.expm1(k * mp.log1p(-a / (a + b)))
+    if k * a < mp.mpf(10) ** -100 * (a + b):
+        return k * a / (a + b)  # a bound on it, and nothing to a hundred digits
     with mp.workdps(digits(a, b, k)):
         gamma = mp.loggamma
         return -mp.expm1(gamma(b + k) - gamma(b) + gamma(a + b) - gamma(a + b + k))

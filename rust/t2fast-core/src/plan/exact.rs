@@ -176,8 +176,10 @@ fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers
         let both = p.total - fixed;
         let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
         let (train_hi, samples_hi) = (most_tokens * per_token, most_samples * per_sample);
-        let lo = simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
-        let hi = simd::ln::<FMA>(least(most(both - samples_lo, train_lo), train_hi) / most(both - train_hi, samples_lo));
+        let lo =
+            simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
+        let hi =
+            simd::ln::<FMA>(least(most(both - samples_lo, train_lo), train_hi) / most(both - train_hi, samples_lo));
         let odds = simd::exp::<FMA>(lo + v * (hi - lo));
         let sample_share = 1.0 / (1.0 + odds);
         let d = both * (odds * sample_share) / per_token;
