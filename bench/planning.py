@@ -152,7 +152,15 @@ def rows():
 
 def main():
     """Print the table, and write it on request."""
-    versions = f"t2fast {t2.__version__}, NumPy {np.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}"
+    versions = ", ".join(
+        f"{name} {version}"
+        for name, version in [
+            ("t2fast", t2.__version__),
+            ("NumPy", np.__version__),
+            ("SciPy", scipy.__version__),
+            ("Python", platform.python_version()),
+        ]
+    )
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     print(f"{cpu()}, {CORES} cores; {versions}; grid {len(N)} x {len(D)} x {len(K)}")
     table = []

@@ -39,9 +39,11 @@ def digits(*sizes):
 def beta_pass_at_k(a, b, k):
     """1 - B(a, b + k) / B(a, b)."""
     a, b, k = mp.mpf(a), mp.mpf(b), mp.mpf(k)
-    if a + b > mp.mpf(10) ** 200:
-        with mp.workdps(400):  # all questions alike
+    if a + b > mp.mpf(10) ** 70:
+        with mp.workdps(400):  # all questions alike, to 50 digits
             return -mp.expm1(k * mp.log1p(-a / (a + b)))
+    if k * a < mp.mpf(10) ** -100 * (a + b):
+        return k * a / (a + b)  # a bound on it, and nothing to a hundred digits
     with mp.workdps(digits(a, b, k)):
         gamma = mp.loggamma
         return -mp.expm1(gamma(b + k) - gamma(b) + gamma(a + b) - gamma(a + b + k))
