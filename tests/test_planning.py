@@ -278,7 +278,7 @@ def test_grid_search_finds_what_looking_at_every_point_finds(law, budget, axes, 
     grid = t2.grid_search(law, *axes, budget, top=top)
     assert len(grid.top) == min(top, len(expected))
     for place, design, (best, *_) in zip(grid.index, grid.top, expected, strict=False):
-        # SciPy's betaln, which the oracle uses on whole grids, loses eight digits where nu is huge.
+        # The oracle of whole grids subtracts values of betaln.
         assert close(value(design), best, 1e-6)
         assert [axis[i] for axis, i in zip(axes, place, strict=True)] == [design.n_params, design.n_tokens, design.k]
         assert meets(budget, design)
@@ -432,7 +432,7 @@ def test_k_below_one_is_refused():
     ("budget", "name"),
     [
         (t2.Budget(train_flops=1e10), "train_flops = 1e10"),
-        (t2.Budget(inference_flops=1e3), "inference_flops = 1e3"),
+        (t2.Budget(inference_flops=1e3), "inference_flops = 1000"),
         (t2.Budget(total_flops=1e10), "total_flops = 1e10"),
     ],
 )
@@ -517,7 +517,7 @@ def test_a_frontier_lists_plans_and_failures():
     found = t2.frontier(PYTHIA, sweep)
     assert [plan.budget for plan in found.plans] == sweep[1:]
     assert found.failures[0][0] == sweep[0]
-    assert "train_flops = 1e0" in found.failures[0][1]
+    assert "train_flops = 1 is" in found.failures[0][1]
     assert found.plans == tuple(t2.plan(PYTHIA, budget) for budget in sweep[1:])
     assert json.dumps(found.to_dict(), allow_nan=False)
     assert found.column("n_params").tolist() == [plan.n_params for plan in found.plans]

@@ -87,6 +87,6 @@ def values(law, n, d, k=1, unique=None):
     a, b = mu * nu, (1 - mu) * nu
     with np.errstate(all="ignore"):
         beta = -np.expm1(betaln(a, b + k) - betaln(a, b))
-        alike = -np.expm1(k * np.log1p(-mu))
-    # All questions alike; betaln has no digits left there, and a may have vanished.
-    return np.where((nu > 1e14) | (a < 1e-300), alike, beta)
+        # F = prod_i<k (b + i) / (nu + i), to second order in k / nu: betaln loses its digits where nu is huge.
+        alike = -np.expm1(k * np.log1p(-mu) + 0.5 * k * (k - 1) * (1 / b - 1 / nu))
+    return np.where((nu > 1e8) & (b > 1e7), alike, np.where(a < 1e-300, 0.0, beta))
