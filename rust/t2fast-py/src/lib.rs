@@ -7,6 +7,7 @@
 #![allow(missing_docs)]
 
 mod errors;
+mod fit;
 mod law;
 mod work;
 
@@ -14,6 +15,8 @@ mod work;
 mod _core {
     #[pymodule_export]
     use crate::errors::{InfeasibleError, T2Error};
+    #[pymodule_export]
+    use crate::fit::{FitOutcome, FitProblem};
     #[pymodule_export]
     use crate::law::Law;
 }

@@ -18,8 +18,6 @@ use crate::error::{Error, Result, non_negative};
 use crate::law::{AnyLaw, ChinchillaLaw, DEFAULT_R_STAR, Repetition, T2LossLaw, effective};
 use crate::simd;
 
-/// Starts polished after the grid.
-const STARTS: usize = 5;
 /// Exponents are sought between these.
 const EXPONENTS: (f64, f64) = (1e-3, 6.0);
 /// R* are sought between these.
@@ -60,6 +58,8 @@ pub struct Settings {
     pub e: Option<f64>,
     /// E as a share of the smallest loss must lie within these.
     pub e_share: (f64, f64),
+    /// Starts polished of those that the grid of exponents offers.
+    pub starts: usize,
     /// With unique tokens: whether parameters beyond the optimum for them are discounted too.
     pub discount_params: bool,
 }
@@ -72,6 +72,7 @@ impl Default for Settings {
             tied: false,
             e: None,
             e_share: (1e-6, 2.0),
+            starts: 4,
             discount_params: false,
         }
     }
@@ -818,7 +819,7 @@ impl Problem for PowerSum {
             self.check_count(&own)?;
         }
         let prepared = self.prepare(weights);
-        let starts = start.map_or_else(|| prepared.starts(STARTS), |start| vec![*start]);
+        let starts = start.map_or_else(|| prepared.starts(self.settings.starts.max(1)), |start| vec![*start]);
         let fit = polish_all(&starts, |start| prepared.polish(start));
         let mut fit = fit.ok_or_else(|| Error::Array("no start led to a finite objective: check the table".into()))?;
         fit.at_bound = prepared.at_bound(&fit.x);
