@@ -5,10 +5,13 @@
 
 // PyO3's macros produce items that carry no documentation of their own.
 #![allow(missing_docs)]
+// Python hands arguments over by value.
+#![allow(clippy::needless_pass_by_value)]
 
 mod errors;
 mod fit;
 mod law;
+mod plan;
 mod work;
 
 #[pyo3::pymodule]
@@ -19,4 +22,8 @@ mod _core {
     use crate::fit::{FitOutcome, FitProblem};
     #[pymodule_export]
     use crate::law::Law;
+    #[pymodule_export]
+    use crate::plan::{
+        Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep,
+    };
 }

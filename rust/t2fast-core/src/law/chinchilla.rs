@@ -144,6 +144,10 @@ impl Law for ChinchillaLaw {
         true
     }
 
+    fn depends_on_k(&self) -> bool {
+        false
+    }
+
     fn at_loss(&self, loss: f64, _k: f64) -> f64 {
         loss
     }

@@ -81,6 +81,11 @@ pub trait Law: Sync {
     /// True when at every fixed k a smaller loss is at least as good, so that training longer never hurts.
     fn improves_as_loss_falls(&self) -> bool;
 
+    /// False when the value is the same for every k.
+    fn depends_on_k(&self) -> bool {
+        true
+    }
+
     /// The value at a loss (nats per token) and a real `k >= 1`. Arguments are not checked.
     fn at_loss(&self, loss: f64, k: f64) -> f64;
 
@@ -190,6 +195,10 @@ impl Law for AnyLaw {
 
     fn improves_as_loss_falls(&self) -> bool {
         self.inner().improves_as_loss_falls()
+    }
+
+    fn depends_on_k(&self) -> bool {
+        self.inner().depends_on_k()
     }
 
     fn at_loss(&self, loss: f64, k: f64) -> f64 {
