@@ -1,0 +1,7 @@
+"""Reading tables of checkpoints."""
+
+from __future__ import annotations
+
+from t2fast.data.tables import Table, read_table
+
+__all__ = ["Table", "read_table"]
