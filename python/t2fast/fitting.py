@@ -340,7 +340,7 @@ class Bootstrap:
         known = set(self.fit.law.coefficient_names)
         intervals = {name: list(ends) for name, ends in self.intervals(level).items() if name in known}
         uncertainty = {
-            "method": f"bootstrap over {' and '.join(self.by)}s, {len(self.usable)} replicates, seed {self.seed}",
+            "method": f"bootstrap over {'s and '.join(self.by)}s, {len(self.usable)} replicates, seed {self.seed}",
             "standard_errors": {n: e for n, e in self.standard_errors().items() if n in known},
             "level": level,
             "intervals": intervals,
@@ -353,7 +353,7 @@ class Bootstrap:
         note = f", {lost} left out (too few distinct points, or not converged)" if lost else ""
         note += ", interrupted" if self.interrupted else ""
         lines = [
-            f"bootstrap over {' and '.join(self.by)}s: {len(self.samples)} replicates, seed {self.seed}{note}",
+            f"bootstrap over {'s and '.join(self.by)}s: {len(self.samples)} replicates, seed {self.seed}{note}",
             f"  {'coefficient':<14}{'value':>14}{'std. error':>14}{f'{100 * level:g}% interval':>28}",
         ]
         intervals, errors = self.intervals(level), self.standard_errors()
@@ -760,7 +760,9 @@ class Backtest:
         Rows on either side.
     errors
         By law: mean absolute relative error on the rows held out, and within the rows fitted; ``None`` for a law that
-        could not be fitted.
+        could not be fitted. Rows where nothing was solved have no relative error and don't count.
+    absolute
+        By law: mean absolute error on the rows held out, which small success rates don't dominate.
     failures
         By law: why it could not be fitted.
     bias
@@ -776,6 +778,7 @@ class Backtest:
     n_held_out: int
     errors: Mapping[str, tuple[float, float] | None]
     failures: Mapping[str, str]
+    absolute: Mapping[str, float]
     bias: Mapping[str, float]
     fits: Mapping[str, FitResult] = field(repr=False)
     observed: Mapping[str, Observed] = field(repr=False)
@@ -785,14 +788,15 @@ class Backtest:
         """The errors as a table of at most 80 columns."""
         lines = [
             f"held out: {self.holdout} ({self.n_held_out} rows; fitted on the other {self.n_fitted})",
-            f"  {'law':<12}{'predicts':<22}{'error there':>12}{'bias there':>12}{'error fitted':>14}",
+            f"  {'law':<12}{'predicts':<21}{'error':>9}{'bias':>9}{'abs. error':>12}{'error fitted':>14}",
         ]
         for name, pair in self.errors.items():
             if pair is None:
                 lines += _wrapped((f"{name}: {self.failures[name]}",), "  ")
                 continue
             quantity = self.observed[name].quantity
-            lines.append(f"  {name:<12}{quantity:<22}{pair[0]:>12.1%}{self.bias[name]:>+12.1%}{pair[1]:>14.1%}")
+            there = f"{pair[0]:>9.1%}{self.bias[name]:>+9.1%}{self.absolute[name]:>12.3g}"
+            lines.append(f"  {name:<12}{quantity:<21}{there}{pair[1]:>14.1%}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -810,6 +814,7 @@ class Backtest:
                 else {
                     "quantity": self.observed[name].quantity,
                     "relative_error": pair[0],
+                    "absolute_error": self.absolute[name],
                     "bias": self.bias[name],
                     "relative_error_fitted": pair[1],
                     "coefficients": self.fits[name].law.coefficients,
@@ -867,6 +872,7 @@ def backtest(
             raise DataError(f"{table.origin}: needs a column loss, k with pass_at_k, or num_samples with num_correct")
     errors: dict[str, tuple[float, float] | None] = {}
     failures: dict[str, str] = {}
+    absolute: dict[str, float] = {}
     bias: dict[str, float] = {}
     fits: dict[str, FitResult] = {}
     observed: dict[str, Observed] = {}
@@ -880,17 +886,22 @@ def backtest(
             continue
         prediction = np.asarray(fit.law.value(seen.n_params, seen.n_tokens, seen.k))
         inside = np.asarray(fit.law.value(fit.observed.n_params, fit.observed.n_tokens, fit.observed.k))
-        # A share of zero solved has no relative error: those rows say nothing about it.
-        relative = (prediction / seen.value - 1)[seen.value > 0]
-        fitted = (inside / fit.observed.value - 1)[fit.observed.value > 0]
+        relative = _relative(prediction, seen)
+        fitted = _relative(inside, fit.observed)
         errors[law] = (float(np.mean(np.abs(relative))), float(np.mean(np.abs(fitted))))
+        absolute[law] = float(np.mean(np.abs(prediction - seen.value)))
         bias[law] = float(np.mean(relative))
         fits[law], observed[law], predicted[law] = fit, seen, prediction
     if not fits:
         raise T2Error("; ".join(f"{law}: {why}" for law, why in failures.items()))
-    return Backtest(
-        holdout, int(np.count_nonzero(~held)), int(np.count_nonzero(held)), errors, failures, bias, fits, observed, predicted
-    )
+    counts = int(np.count_nonzero(~held)), int(np.count_nonzero(held))
+    return Backtest(holdout, *counts, errors, failures, absolute, bias, fits, observed, predicted)
+
+
+def _relative(predicted: FloatArray, observed: Observed) -> FloatArray:
+    """Relative errors; where nothing was solved there is none."""
+    solved = observed.value > 0
+    return predicted[solved] / observed.value[solved] - 1
 
 
 def _possible(table: Table) -> dict[str, bool]:
