@@ -32,7 +32,11 @@ def parse_quantity(text: str, name: str = "quantity") -> float:
     digits = stripped[:-1] if factor else stripped
     try:
         # Multiplying by a power of ten rounds once more than reading "70e9" would: 1.1B must be 1.1e9 exactly.
-        value = float(f"{float(digits)!r}e{round(math.log10(factor))}") if factor and "e" not in digits.lower() else float(digits)
+        value = (
+            float(f"{float(digits)!r}e{round(math.log10(factor))}")
+            if factor and "e" not in digits.lower()
+            else float(digits)
+        )
     except ValueError:
         raise T2Error(f"{name} = {text!r}: not a number; write for example 70B, 1.4T, 300k or 1e22") from None
     if not math.isfinite(value):

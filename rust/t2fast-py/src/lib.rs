@@ -23,7 +23,5 @@ mod _core {
     #[pymodule_export]
     use crate::law::Law;
     #[pymodule_export]
-    use crate::plan::{
-        Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep,
-    };
+    use crate::plan::{Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep};
 }

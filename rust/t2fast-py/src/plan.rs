@@ -129,9 +129,8 @@ pub fn sweep(
 ) -> PyResult<Vec<(Option<Plan>, Option<String>)>> {
     let region = region(data)?;
     let budgets: Vec<cost::Budget> = budgets.iter().map(|budget| budget.0).collect();
-    let plans = work::run(py, threads, report, |progress| {
-        frontier::sweep(&law.0, &budgets, region.as_ref(), progress)
-    })?;
+    let plans =
+        work::run(py, threads, report, |progress| frontier::sweep(&law.0, &budgets, region.as_ref(), progress))?;
     plans
         .iter()
         .map(|outcome| match outcome {
@@ -183,8 +182,7 @@ pub fn grid_search(
     report: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Vec<([usize; 3], Design)>> {
     let axes = Axes { n_params: n_params.as_slice()?, n_tokens: n_tokens.as_slice()?, k: k.as_slice()? };
-    let found =
-        work::run(py, threads, report, |progress| grid::search(&law.0, axes, &budget.0, top, progress))?;
+    let found = work::run(py, threads, report, |progress| grid::search(&law.0, axes, &budget.0, top, progress))?;
     Ok(found.iter().map(|place| (place.index, design(&place.design))).collect())
 }
 

@@ -366,8 +366,8 @@ impl<'a> Lattice<'a> {
             let on_edge = |next: f64, from: f64, step: f64, lo: f64, hi: f64| {
                 (next - from).abs() > 0.9 * step && next > lo && next < hi
             };
-            let moved = on_edge(next.x, best.x, step_x, self.x.lo, self.x.hi)
-                || on_edge(next.v, best.v, step_v, 0.0, 1.0);
+            let moved =
+                on_edge(next.x, best.x, step_x, self.x.lo, self.x.hi) || on_edge(next.v, best.v, step_v, 0.0, 1.0);
             best = next;
             if !moved {
                 step_x *= 0.25;

@@ -318,12 +318,10 @@ pub fn search(law: &AnyLaw, axes: Axes<'_>, budget: &Budget, most: usize, progre
 
 /// Says why a grid has no feasible point, by its cheapest one.
 fn infeasible(axes: &Axes<'_>, budget: &Budget) -> Error {
-    let bounded = |axis: &[f64], range: crate::cost::Range| axis.iter().copied().find(|&x| range.lo <= x && x <= range.hi);
-    let corner = (
-        bounded(axes.n_params, budget.n_params),
-        bounded(axes.n_tokens, budget.n_tokens),
-        bounded(axes.k, budget.k),
-    );
+    let bounded =
+        |axis: &[f64], range: crate::cost::Range| axis.iter().copied().find(|&x| range.lo <= x && x <= range.hi);
+    let corner =
+        (bounded(axes.n_params, budget.n_params), bounded(axes.n_tokens, budget.n_tokens), bounded(axes.k, budget.k));
     let (Some(n), Some(d), Some(k)) = corner else {
         return Error::Infeasible("an axis lies wholly outside the budget's bounds on it: widen one of the two".into());
     };

@@ -195,11 +195,8 @@ pub fn surface(
         return Err(Error::Array(format!("out has {} places for {} points", out.len(), axes.points())));
     }
     let base = law.chinchilla();
-    let params: Vec<f64> = axes
-        .n_params
-        .iter()
-        .map(|&n| base.e + base.params_term(base.effective_params(n, unique_tokens)))
-        .collect();
+    let params: Vec<f64> =
+        axes.n_params.iter().map(|&n| base.e + base.params_term(base.effective_params(n, unique_tokens))).collect();
     let mut terms = vec![0.0; tokens];
     base.tokens_terms(axes.n_tokens, unique_tokens, &mut terms);
     let extreme = |values: &[f64], start: f64, pick: fn(f64, f64) -> f64| values.iter().copied().fold(start, pick);

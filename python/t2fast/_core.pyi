@@ -1,0 +1,84 @@
+"""The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
+
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float64]
+_Report = Callable[[int], None]
+_Ends = list[tuple[float, float]]
+_Design = tuple[float, float, float, float, float, float, float]
+
+PlanTuple = tuple[
+    _Design,
+    _Design,
+    _Design | None,
+    _Design | None,
+    tuple[float, float],
+    list[float | None],
+    int,
+    bool,
+]
+
+class T2Error(ValueError): ...
+class InfeasibleError(T2Error): ...
+
+@final
+class Law:
+    @staticmethod
+    def chinchilla(coefficients: list[float], repetition: tuple[float, float | None]) -> Law: ...
+    @staticmethod
+    def t2_loss(coefficients: list[float], repetition: tuple[float, float | None], g: float, gamma: float) -> Law: ...
+    @staticmethod
+    def t2_pass(coefficients: list[float], repetition: tuple[float, float | None], theta: list[float]) -> Law: ...
+    def values(self, n_params: _Floats, n_tokens: _Floats, k: _Floats) -> _Floats: ...
+    def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float: ...
+    def gradient(self, n_params: float, n_tokens: float, k: float) -> tuple[float, float, float, float]: ...
+
+@final
+class Budget:
+    def __new__(
+        cls,
+        flops: list[float | None],
+        workload: tuple[float, float, float, bool],
+        attention: tuple[float, float] | None,
+        most: list[float | None],
+        unique_tokens: float | None,
+    ) -> Budget: ...
+    def train_flops(self, n_params: float, n_tokens: float) -> float: ...
+    def inference_flops(self, n_params: float, k: float) -> float: ...
+
+def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> _Design: ...
+def plan_budget(law: Law, budget: Budget, data: _Ends | None = None) -> PlanTuple: ...
+def cheapest(law: Law, budget: Budget, target: float) -> tuple[float | None, float | None]: ...
+def sweep(
+    law: Law,
+    budgets: list[Budget],
+    data: _Ends | None = None,
+    threads: int | None = None,
+    report: _Report | None = None,
+) -> list[tuple[PlanTuple | None, str | None]]: ...
+def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[_Design | None]: ...
+def pareto(law: Law, designs: list[tuple[float, float, float]]) -> NDArray[np.bool_]: ...
+def grid_search(
+    law: Law,
+    budget: Budget,
+    n_params: _Floats,
+    n_tokens: _Floats,
+    k: _Floats,
+    top: int,
+    threads: int | None = None,
+    report: _Report | None = None,
+) -> list[tuple[list[int], _Design]]: ...
+def surface(
+    law: Law,
+    n_params: _Floats,
+    n_tokens: _Floats,
+    k: _Floats,
+    out: _Floats,
+    unique_tokens: float | None = None,
+    threads: int | None = None,
+    report: _Report | None = None,
+) -> None: ...
