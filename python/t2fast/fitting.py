@@ -7,9 +7,7 @@ questions. :func:`backtest` fits on part of a table and reports the error on the
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
-from t2fast.data import Table, read_table
+from t2fast.data import Table, evaluate, read_table
 from t2fast.errors import DataError, T2Error
 from t2fast.laws import ChinchillaLaw, DataRange, Law, T2LossLaw, T2PassLaw
 from t2fast.quantity import format_quantity
@@ -59,7 +57,7 @@ _CHUNK = 128
 
 @dataclass(frozen=True)
 class Observed:
-    """What a law was fitted to, row by row, for figures and backtests: N, D, k and the quantity that the law predicts."""
+    """What a law was fitted to, row by row: N, D, k and the quantity that the law predicts."""
 
     n_params: FloatArray
     n_tokens: FloatArray
@@ -215,8 +213,8 @@ class FitResult:
         """The interval of one coefficient within which refitting all others keeps the objective low enough.
 
         The rise allowed is that of a chi-squared with one degree of freedom, scaled so that near the optimum it agrees
-        with the robust standard error. Unlike that it follows the objective's asymmetry. An end at which the coefficient
-        reaches its allowed range is that bound, and an end that does not exist is infinite.
+        with the robust standard error. Unlike that it follows the objective's asymmetry. An end at which the
+        coefficient reaches its allowed range is that bound, and an end that does not exist is infinite.
 
         Raises
         ------
@@ -227,9 +225,7 @@ class FitResult:
         if name not in names:
             raise T2Error(f"name = {name!r}: not among the fitted {', '.join(names)}")
         limit = NormalDist().inv_cdf(0.5 + 0.5 * _level(level)) ** 2
-        found = self._problem.core.profile(
-            self._problem.outcome, self._problem.cluster, names.index(name), limit
-        )
+        found = self._problem.core.profile(self._problem.outcome, self._problem.cluster, names.index(name), limit)
         if found is None:
             raise T2Error(f"no profile for {name}: it is fixed, at a bound, or fitted in stages; use bootstrap()")
         return found
@@ -412,8 +408,8 @@ def fit_chinchilla(
     n_params, n_tokens, loss
         One value per checkpoint: parameters, training tokens, loss in nats per token.
     objective
-        ``"huber_log"`` (sum of Huber losses of log residuals, the field's usual choice), ``"huber"``, ``"squared_log"``,
-        ``"squared"``, ``"absolute_log"`` or ``"absolute"``. They give different laws.
+        ``"huber_log"`` (sum of Huber losses of log residuals, the field's usual choice), ``"huber"``,
+        ``"squared_log"``, ``"squared"``, ``"absolute_log"`` or ``"absolute"``. They give different laws.
     delta
         Where Huber's parabola turns into a line.
     asymmetry
@@ -443,7 +439,20 @@ def fit_chinchilla(
     n, d, y = _columns(n_params=n_params, n_tokens=n_tokens, loss=loss)
     unique = None if unique_tokens is None else _column("unique_tokens", unique_tokens)
     core = _power(
-        n, d, y, None, unique, weights, objective, delta, asymmetry, tie_exponents, E, (1e-6, 2.0), starts, discount_params
+        n,
+        d,
+        y,
+        None,
+        unique,
+        weights,
+        objective,
+        delta,
+        asymmetry,
+        tie_exponents,
+        E,
+        (1e-6, 2.0),
+        starts,
+        discount_params,
     )
     checkpoint = _checkpoints(n, d, y)
     method = f"Chinchilla law, {objective}{f' (delta {delta:g})' if 'huber' in objective else ''}"
@@ -452,7 +461,9 @@ def fit_chinchilla(
     method += ", repeated tokens discounted" if unique is not None else ""
     observed = Observed(n, d, np.ones_like(n), y, "loss")
     title = "Chinchilla law"
-    return _solve(core, "chinchilla", method, objective, observed, checkpoint, group, None, threads, name, title, params_counted)
+    return _solve(
+        core, "chinchilla", method, objective, observed, checkpoint, group, None, threads, name, title, params_counted
+    )
 
 
 def neg_log_pass_at_k(
@@ -482,19 +493,22 @@ def neg_log_pass_at_k(
     wrong = np.flatnonzero(~((p > 0) & (p <= 1)))
     if wrong.size:
         raise T2Error(
-            f"probability[{wrong[0]}] = {p[wrong[0]]:g} ({wrong.size} such rows): must lie in (0, 1], since -log pass@k is "
-            "infinite for a question that is never solved; with counts use fit_t2_pass(num_samples=..., num_correct=...), "
+            f"probability[{wrong[0]}] = {p[wrong[0]]:g} ({wrong.size} such rows): must lie in (0, 1], since -log "
+            "pass@k is infinite for a question that is never solved; with counts use fit_t2_pass(num_samples=..., num_correct=...), "
             "or fit -log of the mean pass@k and say so"
         )
     checkpoint = _checkpoints(n, d)
     count = np.bincount(checkpoint)
     _, first = np.unique(checkpoint, return_index=True)
     failure = np.where(p < 1, np.log1p(-np.minimum(p, 1 - 1e-16)), -np.inf)
-    values = [
-        np.bincount(checkpoint, weights=-np.log(-np.expm1(one * failure))) / count for one in samples.tolist()
-    ]
+    values = [np.bincount(checkpoint, weights=-np.log(-np.expm1(one * failure))) / count for one in samples.tolist()]
     repeat = len(samples)
-    return np.repeat(n[first], repeat), np.repeat(d[first], repeat), np.tile(samples, len(first)), np.stack(values, 1).reshape(-1)
+    return (
+        np.repeat(n[first], repeat),
+        np.repeat(d[first], repeat),
+        np.tile(samples, len(first)),
+        np.stack(values, 1).reshape(-1),
+    )
 
 
 def fit_t2_loss(
@@ -548,7 +562,18 @@ def fit_t2_loss(
     observed = Observed(n, d, samples, y, "negative log pass@k")
     title = "T2 law of the negative log pass@k (Approach 1)"
     return _solve(
-        core, "t2-loss", method, objective, observed, _checkpoints(n, d), group, None, threads, name, title, params_counted
+        core,
+        "t2-loss",
+        method,
+        objective,
+        observed,
+        _checkpoints(n, d),
+        group,
+        None,
+        threads,
+        name,
+        title,
+        params_counted,
     )
 
 
@@ -728,10 +753,14 @@ def fit_table(
                 "loss); fit counts with law 't2-pass'"
             )
         else:
-            raise DataError(f"{table.origin}: law 't2-loss' needs columns k and loss, or probability; it has {', '.join(table.columns)}")
+            raise DataError(
+                f"{table.origin}: law 't2-loss' needs columns k and loss, or probability; it has {', '.join(table.columns)}"
+            )
     elif law == "t2-pass":
-        given = {
-            role: table.number(role) for role in ("k", "pass_at_k", "num_samples", "num_correct", "loss") if role in table
+        given: dict[str, Any] = {
+            role: table.number(role)
+            for role in ("k", "pass_at_k", "num_samples", "num_correct", "loss")
+            if role in table
         }
         if "num_correct" in given:
             given = {role: given[role] for role in ("num_samples", "num_correct", "loss") if role in given}
@@ -944,89 +973,9 @@ def _mean_pass(n: FloatArray, d: FloatArray, checkpoint: IntArray, drawn: FloatA
         done = k
         values.append(np.bincount(checkpoint, weights=1 - failure) / count)
     value = np.stack(values, axis=1).reshape(-1)
-    return Observed(np.repeat(n[first], len(ks)), np.repeat(d[first], len(ks)), np.tile(ks, len(first)), value, "pass@k")
-
-
-_COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
-_ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-
-
-def evaluate(expression: str, table: Table) -> NDArray[np.bool_]:
-    """Which rows satisfy a plain expression: comparisons of columns and numbers, joined by and, or, not.
-
-    The text is parsed, never executed: calls, attributes, subscripts and powers are refused.
-
-    Raises
-    ------
-    T2Error
-        When it is malformed, goes beyond that grammar, or names an unknown column.
-    """
-    allowed = "write comparisons such as tokens_per_param > 100, joined by and, or, not"
-    try:
-        tree = ast.parse(expression.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise T2Error(f"holdout = {expression!r}: cannot be read; {allowed}") from None
-    n, d = table.number("n_params"), table.number("n_tokens")
-    names: dict[str, Any] = {**table.columns, "N": n, "D": d, "tokens_per_param": d / n, "flops": 6 * n * d}
-
-    def visit(node: ast.AST) -> Any:
-        match node:
-            case ast.BoolOp(op=ast.And(), values=values):
-                return np.logical_and.reduce([truth(value) for value in values])
-            case ast.BoolOp(op=ast.Or(), values=values):
-                return np.logical_or.reduce([truth(value) for value in values])
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return ~truth(operand)
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -quantity(operand)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                return _ARITHMETIC[type(op)](quantity(left), quantity(right))
-            case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARE for op in ops):
-                sides = [visit(side) for side in (left, *others)]
-                result = np.ones(len(table), dtype=bool)
-                for op, a, b in zip(ops, sides, sides[1:], strict=False):
-                    if _is_text(a) != _is_text(b):
-                        raise T2Error(f"holdout = {expression!r}: compares text with a number")
-                    result &= np.asarray(_COMPARE[type(op)](a, b), dtype=bool)
-                return result
-            case ast.Name(id=name):
-                if name not in names:
-                    raise T2Error(f"holdout = {expression!r}: no column {name}; there are {', '.join(names)}")
-                return names[name]
-            case ast.Constant(value=bool() | int() | float() | str() as value):
-                return value
-        raise T2Error(f"holdout = {expression!r}: {type(node).__name__} is not allowed; {allowed}")
-
-    def quantity(node: ast.AST) -> Any:
-        value = visit(node)
-        if _is_text(value) or isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_:
-            raise T2Error(f"holdout = {expression!r}: arithmetic needs numbers")
-        return value
-
-    def truth(node: ast.AST) -> NDArray[np.bool_]:
-        value = visit(node)
-        if not isinstance(value, np.ndarray) or value.dtype != np.bool_:
-            raise T2Error(f"holdout = {expression!r}: and, or, not join comparisons; {allowed}")
-        return value
-
-    with np.errstate(all="ignore"):
-        return truth(tree.body)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, np.ndarray) and value.dtype.kind == "U")
+    return Observed(
+        np.repeat(n[first], len(ks)), np.repeat(d[first], len(ks)), np.tile(ks, len(first)), value, "pass@k"
+    )
 
 
 def _level(level: float) -> float:
@@ -1098,10 +1047,9 @@ def _power(
 
 def _law(like: Law, values: Mapping[str, float]) -> Law:
     """A law of the same kind with other coefficients."""
-    extra = {
-        key: values[key] for key in ("r_star_tokens", "r_star_params") if key in values
-    }
-    return replace(like, **{name: values[name] for name in like.coefficient_names}, **extra)
+    names = (*like.coefficient_names, "r_star_tokens", "r_star_params")
+    changed: dict[str, Any] = {name: values[name] for name in names if name in values}
+    return replace(like, **changed)
 
 
 def _solve(
@@ -1147,7 +1095,9 @@ def _solve(
                     r = float(covariance[i, j] / (deviation[i] * deviation[j]))
                     if abs(r) > 0.9:
                         correlation[f"{names[j]}~{names[i]}"] = r
-    warnings = _identifiability(kind, observed, names, at_bound, agreeing, condition, values, latent, covariance=correlation)
+    warnings = _identifiability(
+        kind, observed, at_bound, agreeing, condition, values, latent, covariance=correlation
+    )
     success = outcome.converged
     message = "converged" if success else "not converged: the last step still lowered the objective"
     message += f" after {outcome.iterations} Newton steps"
@@ -1159,9 +1109,7 @@ def _solve(
     if errors:
         uncertainty = {"method": "robust sandwich, clustered", "standard_errors": errors}
     law_type = _LAWS[kind]
-    extra = {
-        "r_star_tokens": values["r_star_tokens"], "r_star_params": values.get("r_star_params"),
-    } if "r_star_tokens" in values else {}  # fmt: skip
+    extra: dict[str, Any] = {name: values[name] for name in ("r_star_tokens", "r_star_params") if name in values}
     law = law_type(
         **{coefficient: values[coefficient] for coefficient in law_type.coefficient_names},
         name=name,
@@ -1200,7 +1148,6 @@ def _solve(
 def _identifiability(
     kind: str,
     observed: Observed,
-    names: list[str],
     at_bound: tuple[str, ...],
     starts: tuple[int, int],
     condition: float,
@@ -1222,8 +1169,8 @@ def _identifiability(
     if kind == "t2-loss" and "E~G" in covariance:
         largest = float(np.max(observed.k))
         out.append(
-            f"E and G have correlation {covariance['E~G']:.3f}: with k only up to {largest:g} they can't be told apart well; "
-            "trust their sum, or add larger k"
+            f"E and G have correlation {covariance['E~G']:.3f}: with k only up to {largest:g} they can't be told apart "
+            "well; trust their sum, or add larger k"
         )
     ratio = np.log(observed.n_tokens / observed.n_params)
     size = np.log(observed.n_params)
@@ -1238,7 +1185,9 @@ def _identifiability(
             "A, B, alpha and beta can't be told apart well; add checkpoints with other tokens per parameter"
         )
     if condition > 1e7:
-        out.append(f"the curvature's condition number is {condition:.1e}: some combination of coefficients is undetermined")
+        out.append(
+            f"the curvature's condition number is {condition:.1e}: some combination of coefficients is undetermined"
+        )
     if latent:
         out.append("the loss inside this law is latent (theta1 = 1, E = 0): it is no cross-entropy")
     return tuple(out)

@@ -1,4 +1,4 @@
-"""Tables of checkpoints and their results: any dataframe, CSV, Parquet or JSON Lines, columns found by their usual names."""
+"""Tables of checkpoints and their results, from any dataframe, CSV, Parquet or JSON Lines."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ class Table:
         """
         column = self[name]
         if column.dtype != np.float64:
-            raise DataError(f"{self.origin}: column {self.found.get(name, name)} holds text such as {column[0]!r}, not numbers")
+            raise DataError(
+                f"{self.origin}: column {self.found.get(name, name)} holds text such as {column[0]!r}, not numbers"
+            )
         missing = np.flatnonzero(np.isnan(column))
         if missing.size:
             raise DataError(
@@ -166,7 +168,7 @@ def _read_file(path: Path) -> dict[str, Sequence[Any] | NDArray[Any]]:
         raise DataError(f"{path}: no such file")
     if suffix == ".parquet":
         try:
-            import pyarrow.parquet as parquet
+            import pyarrow.parquet as parquet  # type: ignore[import-untyped]
         except ImportError:
             raise MissingExtraError("reading Parquet needs pyarrow: pip install pyarrow") from None
         return _from_frame(parquet.read_table(path))
@@ -301,7 +303,10 @@ def _check_units(columns: Mapping[str, NDArray[Any]], origin: str) -> tuple[str,
             )
     rate = number("pass_at_k")
     if rate is not None and np.any(rate > 1):
-        raise DataError(f"{origin}: pass_at_k reaches {np.nanmax(rate):g}: must lie in [0, 1]; for percents units={{'pass_at_k': 0.01}}")
+        raise DataError(
+            f"{origin}: pass_at_k reaches {np.nanmax(rate):g}: must lie in [0, 1]; "
+            f"for percents units={{'pass_at_k': 0.01}}"
+        )
     loss = number("loss")
     if loss is not None and np.any(loss > 20):
         warnings.append(f"loss reaches {np.nanmax(loss):g} nats per token: is it a perplexity, or a sum over tokens?")

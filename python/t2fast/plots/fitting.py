@@ -34,7 +34,7 @@ def _figure(columns: int, width: float = 4.4, height: float = 3.8) -> tuple[Figu
 def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """A few of the distinct values, evenly over their range."""
     distinct = np.unique(values)
-    return distinct[np.unique(np.linspace(0, len(distinct) - 1, min(_CURVES, len(distinct))).round().astype(int))]
+    return np.asarray(distinct[np.unique(np.linspace(0, len(distinct) - 1, min(_CURVES, len(distinct))).round().astype(int))])
 
 
 def _colours(count: int) -> NDArray[np.float64]:
@@ -59,14 +59,16 @@ def plot_fit(fit: FitResult) -> Figure:
     ):
         levels = _levels(other[at])
         colours = _colours(len(levels))
-        nearest = np.argmin(np.abs(np.log(other[at])[:, None] - np.log(levels)[None, :]), axis=1)
         grid = np.geomspace(x.min(), x.max(), 200)
-        for index, (level, colour) in enumerate(zip(levels, colours, strict=True)):
-            rows = nearest == index
-            axis.plot(x[at][rows], seen.value[at][rows], "o", ms=3, alpha=0.7, color=colour)
+        axis.plot(x[at], seen.value[at], ".", ms=3, color="0.8")
+        for level, colour in zip(levels, colours, strict=True):
+            # Only points that lie at a curve's level say whether the curve is right.
+            rows = np.abs(np.log(other[at] / level)) < 0.15
+            axis.plot(x[at][rows], seen.value[at][rows], "o", ms=3, color=colour)
             pair = (grid, np.full_like(grid, level))
             n, d = pair if other_label == "D" else pair[::-1]
-            axis.plot(grid, fit.law.value(n, d, middle), "-", lw=1.2, color=colour, label=f"{other_label} = {format_quantity(level)}")
+            label_here = f"{other_label} = {format_quantity(level)}"
+            axis.plot(grid, fit.law.value(n, d, middle), "-", lw=1.2, color=colour, label=label_here)
         axis.set(xscale="log", xlabel=label, ylabel=seen.quantity)
         axis.set_title(f"k = {format_quantity(middle)}" if has_k else "", fontsize=9)
         axis.legend(fontsize=7, frameon=False)
