@@ -125,7 +125,8 @@ class Budget:
         >>> len(Budget(inference_flops=1.4e11).sweep(train_flops=[1e20, 1e21, 1e22]))
         3
         """
-        return [replace(self, **dict(zip(values, point, strict=True))) for point in product(*values.values())]
+        points: list[dict[str, Any]] = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+        return [replace(self, **point) for point in points]
 
     def to_dict(self) -> dict[str, Any]:
         """The budget as JSON data; what is not limited is left out."""

@@ -1,7 +1,8 @@
 """Scaling laws: what a model of N parameters, trained on D tokens and sampled k times per question, achieves.
 
-Three laws, all functions of the Chinchilla loss ``E + A N^-alpha + B D^-beta`` and of k. They are frozen, carry where they
-come from and which data stand behind them, and travel as JSON files; :func:`presets` lists those that come with t2fast.
+Three laws, all functions of the Chinchilla loss ``E + A N^-alpha + B D^-beta`` and of k. They are frozen, carry where
+they come from and which data stand behind them, and travel as JSON files; :func:`presets` lists those that come with
+t2fast.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which N, D and k? The best design for a law and a budget, found three ways, with what is needed to judge it.
 
-* :func:`plan`: the exact optimum, beside it the best design within the data behind the law and the Chinchilla-style one;
+* :func:`plan`: the exact optimum, beside it the best design within the data behind the law, and the Chinchilla-style;
 * :func:`cheapest`: the smallest budget that reaches a target;
 * :func:`grid_search`: brute force over your own axes;
 * :func:`frontier`, :func:`isoflop`: optima along sweeps of budgets, and curves of constant training cost;
@@ -27,6 +27,7 @@ from t2fast.costs import Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.laws import Law
 from t2fast.quantity import format_flops, format_quantity
+from t2fast.report import columns, warning_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -202,11 +203,11 @@ class Plan:
     continuous
         The best design with a real k, exact to 1e-9 in the objective.
     inside_data
-        The best design within the range of the data behind the law; ``None`` when the budget admits none or the law does
-        not know its data.
+        The best design within the range of the data behind the law; ``None`` when the budget admits none or the law
+        does not know its data.
     chinchilla
-        The Chinchilla-style design at the same budgets: N and D for the least loss, k chosen last from what remains;
-        ``None`` when the budget admits none.
+        The Chinchilla-style design at the same budgets: N and D for the least loss, k chosen last from what
+        remains; ``None`` when the budget admits none.
     flat_n_params
         The interval of N within 1% of the best result, D and k chosen best for each N.
     gain_train, gain_inference, gain_total
@@ -330,16 +331,15 @@ class Plan:
         low, high = (format_quantity(end) for end in self.flat_n_params)
         lines.append(f"Flat optimum: N from {low} to {high} stays within 1% of the best.")
         gains = {"training": self.gain_train, "inference": self.gain_inference, "total": self.gain_total}
-        said = [f"{gain:.2g} from {name}" for name, gain in gains.items() if gain is not None]
+        said = [f"{gain:.2g} ({name})" for name, gain in gains.items() if gain is not None]
         if said:
             lines.append(f"1% more budget improves the result by {', '.join(said)}.")
-        lines += [line for warning in self.warnings for line in _wrap(f"! {warning}")]
-        return "\n".join(lines)
+        return "\n".join([*lines, *warning_lines(self.warnings)])
 
     __str__ = summary
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw the result against N, the designs marked and what lies beyond the data hatched; needs ``t2fast[plot]``."""
+        """Draw the result against N, designs marked, what lies beyond the data hatched; needs ``t2fast[plot]``."""
         from t2fast.plots import planning as plots
 
         return plots.plan(self, path)
@@ -355,40 +355,42 @@ def _describe(law: Law, budget: Budget) -> str:
     return f"Law {law.name or law.kind}; {', '.join(said) or 'no budget'}"
 
 
+def _result(law: Law) -> str:
+    return "pass@k" if law.predicts_pass else "loss"
+
+
 def _table(designs: dict[str, Design], law: Law) -> list[str]:
     """Designs as aligned rows of text."""
-    result = "pass@k" if law.predicts_pass else "loss"
-    rows = [["", "N", "D", "k", "D/N", result, "beyond data"]]
-    for label, design in designs.items():
-        beyond = design.extrapolation(law)
-        said = "unknown" if beyond is None else _beyond_words(beyond)
-        value = f"{design.pass_at_k:.4f}" if design.pass_at_k is not None else f"{design.loss:.4f}"
-        cells = (format_quantity(x, digits) for x, digits in
-                 ((design.n_params, 3), (design.n_tokens, 3), (design.k, 6), (design.tokens_per_param, 3)))  # fmt: skip
-        rows.append([label, *cells, value, said])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(w) if i in (0, 6) else cell.rjust(w)
-                      for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]  # fmt: skip
+    rows = [["", "N", "D", "k", "D/N", _result(law), "beyond data"]]
+    rows += [[label, *_cells(design), _beyond_words(design.extrapolation(law))] for label, design in designs.items()]
+    return columns(rows, left=(0, 6))
 
 
-def _beyond_words(beyond: Extrapolation) -> str:
+def _cells(design: Design) -> list[str]:
+    """N, D, k, D / N and the prediction, as people write them."""
+    sizes = (design.n_params, design.n_tokens)
+    return [
+        *(format_quantity(size) for size in sizes),
+        f"{design.k:.0f}" if design.k < 1e6 else format_quantity(design.k),
+        format_quantity(design.tokens_per_param),
+        f"{_value(design):.4f}",
+    ]
+
+
+def _beyond_words(beyond: Extrapolation | None) -> str:
+    if beyond is None:
+        return "unknown"
     symbols = {"N": beyond.n_params, "D": beyond.n_tokens, "k": beyond.k}
     said = [f"{name} x{format_quantity(ratio, 2)}" for name, ratio in symbols.items() if ratio != 1.0]
     return ", ".join(said) or "-"
 
 
-def _wrap(text: str, width: int = 80) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width, subsequent_indent="  ")
-
-
 def plan(law: Law, budget: Budget) -> Plan:
     """Find the best N, D and k for a law and a budget.
 
-    The objective is the law's own: most pass@k, or least loss. The continuous optimum is exact to 1e-9 in the objective
-    (for loss laws the problem is convex in ln N, ln D and ln k; a pass law is searched over the whole range first); then
-    the better whole k next to it is taken, N and D chosen anew.
+    The objective is the law's own: most pass@k, or least loss. The continuous optimum is exact to 1e-9 in the
+    objective (for loss laws the problem is convex in ln N, ln D and ln k; a pass law is searched over the whole range
+    first); then the better whole k next to it is taken, N and D chosen anew.
 
     Parameters
     ----------
@@ -408,7 +410,7 @@ def plan(law: Law, budget: Budget) -> Plan:
 
 
 def _plan(law: Law, budget: Budget, outcome: _core.PlanTuple) -> Plan:
-    best, continuous, chinchilla, inside, flat, gains, evaluations, converged = outcome
+    best, continuous, chinchilla, inside, flat, (gain_train, gain_inference, gain_total), evaluations, success = outcome
     return Plan(
         law,
         budget,
@@ -417,8 +419,10 @@ def _plan(law: Law, budget: Budget, outcome: _core.PlanTuple) -> Plan:
         None if inside is None else _design(law, inside),
         None if chinchilla is None else _design(law, chinchilla),
         flat,
-        *gains,
-        converged,
+        gain_train,
+        gain_inference,
+        gain_total,
+        success,
         evaluations,
     )
 
@@ -516,8 +520,7 @@ class Grid:
             "",
             *_table(rows, self.law),
         ]
-        lines += ["", *(line for warning in self.warnings for line in _wrap(f"! {warning}"))]
-        return "\n".join(lines).rstrip()
+        return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
     __str__ = summary
 
@@ -564,21 +567,21 @@ def grid_search(
     T2Error
         For an axis that is empty, unsorted, or holds something not positive and finite.
     """
-    axes = [_axis(name, axis) for name, axis in (("n_params", n_params), ("n_tokens", n_tokens), ("k", k))]
-    sizes = len(axes[0])
+    ns, ds, ks = _axis("n_params", n_params), _axis("n_tokens", n_tokens), _axis("k", k)
+    sizes = len(ns)
     stages = 2 if surface else 1
     found = _core.grid_search(
-        law._handle, budget._handle, *axes, top, _threads(threads), _report(progress, 0, stages * sizes)
+        law._handle, budget._handle, ns, ds, ks, top, _threads(threads), _report(progress, 0, stages * sizes)
     )
     values = None
     if surface:
-        values = np.empty([len(axis) for axis in axes])
+        values = np.empty((len(ns), len(ds), len(ks)))
         report = _report(progress, sizes, stages * sizes)
-        _core.surface(law._handle, *axes, values, budget.unique_tokens, _threads(threads), report)
+        _core.surface(law._handle, ns, ds, ks, values, budget.unique_tokens, _threads(threads), report)
     if progress is not None:
         progress(stages * sizes, stages * sizes)
     places = np.array([place for place, _ in found], dtype=np.intp)
-    return Grid(law, budget, *axes, tuple(_design(law, flat) for _, flat in found), places, values)
+    return Grid(law, budget, ns, ds, ks, tuple(_design(law, flat) for _, flat in found), places, values)
 
 
 def _axis(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -656,26 +659,18 @@ class Frontier:
 
     def summary(self) -> str:
         """The optima as a table within 80 columns, those on the Pareto front starred."""
-        result = "pass@k" if self.law.predicts_pass else "loss"
-        head = (
-            f"{'train FLOP':>10}  {'inf. FLOP':>9}  {'N':>6}  {'D':>6}  {'k':>6}  {'D/N':>6}  {result:>6}  beyond data"
-        )
-        lines = [f"Law {self.law.name or self.law.kind}; * on the Pareto front", "", head]
+        rows = [["train", "inference", "N", "D", "k", "D/N", _result(self.law), "", "beyond data"]]
         for one, kept in zip(self.plans, self.pareto, strict=True):
-            beyond = one.extrapolation
-            lines.append(
-                f"{format_flops(one.train_flops):>10}  {format_flops(one.inference_flops):>9}  "
-                f"{format_quantity(one.n_params):>6}  {format_quantity(one.n_tokens):>6}  {format_quantity(one.k):>6}  "
-                f"{format_quantity(one.tokens_per_param):>6}  {_value(one.design):>6.4f}{'*' if kept else ' '} "
-                f"{'unknown' if beyond is None else _beyond_words(beyond)}".rstrip()
-            )
-        lines += ["", *(line for warning in self.warnings for line in _wrap(f"! {warning}"))]
-        return "\n".join(lines).rstrip()
+            costs = (format_flops(one.train_flops), format_flops(one.inference_flops))
+            rows.append([*costs, *_cells(one.design), "*" if kept else "", _beyond_words(one.extrapolation)])
+        lines = [f"Law {self.law.name or self.law.kind}; costs in FLOP; * on the Pareto front", ""]
+        lines += columns(rows, left=(8,))
+        return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
     __str__ = summary
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Tokens per parameter, N and D against training cost, beside Chinchilla and 20:1; needs ``t2fast[plot]``."""
+        """Tokens per parameter, N and D against training cost, beside Chinchilla; needs ``t2fast[plot]``."""
         from t2fast.plots import planning as plots
 
         return plots.frontier(self, path)
@@ -721,7 +716,7 @@ def frontier(
 
 @dataclass(frozen=True)
 class IsoFlop:
-    """The designs that spend one training budget at each of many sizes, with the samples that the budget pays for (k real)."""
+    """The designs that spend one training budget at each of many sizes, with the samples it pays for (k real)."""
 
     law: Law
     budget: Budget
@@ -827,26 +822,19 @@ class Comparison:
 
     def summary(self) -> str:
         """The designs as a table within 80 columns."""
-        result = "pass@k" if self.law.predicts_pass else "loss"
-        head = (
-            f"{'':2}  {'N':>6}  {'D':>6}  {'k':>6}  {'D/N':>6}  {result:>7}  {'train':>8}  {'inference':>9}  break-even"
-        )
-        lines = [f"Law {self.law.name or self.law.kind}; costs in FLOP", "", head]
+        rows = [["", "N", "D", "k", "D/N", _result(self.law), "train", "inference", "break-even"]]
         for place, (design, even) in enumerate(zip(self.designs, self.break_even, strict=True), 1):
-            lines.append(
-                f"{place:>2}  {format_quantity(design.n_params):>6}  {format_quantity(design.n_tokens):>6}  "
-                f"{format_quantity(design.k):>6}  {format_quantity(design.tokens_per_param):>6}  {_value(design):>7.4f}  "
-                f"{format_flops(design.train_flops):>8}  {format_flops(design.inference_flops):>9}  {'-' if place == 1 else str(even):>10}"
-            )
-        lines += ["", "break-even: queries from (or below) which a design costs less in total than 1", ""]
-        lines += [line for warning in self.warnings for line in _wrap(f"! {warning}")]
-        return "\n".join(lines).rstrip()
+            costs = (format_flops(design.train_flops), format_flops(design.inference_flops))
+            rows.append([str(place), *_cells(design), *costs, "-" if place == 1 else str(even)])
+        lines = [f"Law {self.law.name or self.law.kind}; costs in FLOP", "", *columns(rows, left=(8,)), ""]
+        lines += ["break-even: queries from (or below) which a design costs less in total than 1", ""]
+        return "\n".join([*lines, *warning_lines(self.warnings)]).rstrip()
 
     __str__ = summary
 
 
 def compare(law: Law, designs: Sequence[tuple[float, float, float]], workload: Workload | None = None) -> Comparison:
-    """Evaluate given designs (N, D, k) side by side: prediction, costs, and the number of queries at which each pays off.
+    """Evaluate given designs (N, D, k) side by side: prediction, costs, and when each costs less than the first.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ impl Workload {
     #[must_use]
     pub fn inference_rates(&self) -> (Rate, Rate) {
         let (t_in, t_out) = (self.prompt_tokens, self.answer_tokens);
-        let width = self.attention.map_or(0.0, |a| a.width());
+        let width = self.attention.map_or(0.0, Attention::width);
         let prompt = Rate { params: 2.0 * self.queries * t_in, width: 2.0 * self.queries * t_in * t_in * width };
         let answer = Rate {
             params: 2.0 * self.queries * t_out,

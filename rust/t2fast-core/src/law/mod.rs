@@ -140,7 +140,6 @@ pub trait Law: Sync {
         for ((&n, &d), &k) in n_params.iter().zip(n_tokens).zip(k) {
             check_point(n, d, k)?;
         }
-        const BLOCK: usize = 256;
         let mut loss = [0.0; BLOCK];
         for (((n, d), k), out) in
             n_params.chunks(BLOCK).zip(n_tokens.chunks(BLOCK)).zip(k.chunks(BLOCK)).zip(out.chunks_mut(BLOCK))
@@ -152,6 +151,9 @@ pub trait Law: Sync {
         Ok(())
     }
 }
+
+/// Points worked on at once; their losses live on the stack.
+const BLOCK: usize = 256;
 
 fn check_point(n_params: f64, n_tokens: f64, k: f64) -> Result<()> {
     positive("n_params", n_params)?;

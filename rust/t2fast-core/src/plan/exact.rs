@@ -16,7 +16,7 @@ use multiversion::target::target_cfg_f;
 
 use super::Design;
 use crate::cost::{Budget, Range, Rate};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::law::{ChinchillaLaw, Law, Sense};
 use crate::simd;
 
@@ -534,7 +534,7 @@ fn admissible(budget: &Budget) -> Result<Range> {
     if !feasible(lo) {
         let train = budget.workload.train_flops(lo, d);
         let inference = budget.workload.inference_flops(lo, k);
-        let smallest = format!("the smallest design allowed, N = {lo}, D = {d}, k = {k}");
+        let smallest = format!("the smallest design allowed, N = {}, D = {}, k = {}", Shown(lo), Shown(d), Shown(k));
         for (name, given, needed) in [
             ("train_flops", budget.train, train),
             ("inference_flops", budget.inference, inference),
@@ -542,7 +542,9 @@ fn admissible(budget: &Budget) -> Result<Range> {
         ] {
             if let Some(given) = given.filter(|&given| given < needed) {
                 return Err(Error::Infeasible(format!(
-                    "{name} = {given:e} is too small: {smallest}, needs {needed:e}; raise it or lower the bounds"
+                    "{name} = {} is too small: {smallest}, needs {}; raise it or lower the bounds",
+                    Shown(given),
+                    Shown(needed)
                 )));
             }
         }

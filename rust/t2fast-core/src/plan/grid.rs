@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::Design;
 use crate::cost::{Budget, SLACK};
-use crate::error::{Error, Result, positive};
+use crate::error::{Error, Result, Shown, positive};
 use crate::law::{AnyLaw, Law, Sense};
 use crate::threads::Progress;
 
@@ -43,9 +43,9 @@ impl Axes<'_> {
             if let Some(i) = (1..axis.len()).find(|&i| axis[i] <= axis[i - 1]) {
                 return Err(Error::Array(format!(
                     "{name}[{i}] = {} does not exceed {name}[{}] = {}: sort the axis upwards and drop repeats",
-                    axis[i],
+                    Shown(axis[i]),
                     i - 1,
-                    axis[i - 1]
+                    Shown(axis[i - 1])
                 )));
             }
         }
@@ -336,8 +336,13 @@ fn infeasible(axes: &Axes<'_>, budget: &Budget) -> Error {
         ("total_flops", budget.total.unwrap_or(f64::NAN), total)
     };
     Error::Infeasible(format!(
-        "no point of the grid is affordable: {name} = {limit:e}, and the cheapest point, N = {n}, D = {d}, k = {k}, \
-         needs {cost:e}; raise the budget or extend the axes downwards"
+        "no point of the grid is affordable: {name} = {}, and the cheapest point, N = {}, D = {}, k = {}, needs {}; \
+         raise the budget or extend the axes downwards",
+        Shown(limit),
+        Shown(n),
+        Shown(d),
+        Shown(k),
+        Shown(cost)
     ))
 }
 
