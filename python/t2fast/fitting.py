@@ -1095,9 +1095,7 @@ def _solve(
                     r = float(covariance[i, j] / (deviation[i] * deviation[j]))
                     if abs(r) > 0.9:
                         correlation[f"{names[j]}~{names[i]}"] = r
-    warnings = _identifiability(
-        kind, observed, at_bound, agreeing, condition, values, latent, covariance=correlation
-    )
+    warnings = _identifiability(kind, observed, at_bound, agreeing, condition, values, latent, covariance=correlation)
     success = outcome.converged
     message = "converged" if success else "not converged: the last step still lowered the objective"
     message += f" after {outcome.iterations} Newton steps"

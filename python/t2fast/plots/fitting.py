@@ -34,7 +34,9 @@ def _figure(columns: int, width: float = 4.4, height: float = 3.8) -> tuple[Figu
 def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """A few of the distinct values, evenly over their range."""
     distinct = np.unique(values)
-    return np.asarray(distinct[np.unique(np.linspace(0, len(distinct) - 1, min(_CURVES, len(distinct))).round().astype(int))])
+    return np.asarray(
+        distinct[np.unique(np.linspace(0, len(distinct) - 1, min(_CURVES, len(distinct))).round().astype(int))]
+    )
 
 
 def _colours(count: int) -> NDArray[np.float64]:
