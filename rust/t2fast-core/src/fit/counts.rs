@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::dense::{MAX, Matrix, Vector};
 use super::multistart::{Fit, polish_all};
-use super::newton::{Minimum, Objective, minimise};
+use super::newton::{Minimum, Objective, ROUNDING, minimise};
 use super::varpro::Projection;
 use super::{Problem, check_lengths, check_positive, check_weights};
 use crate::error::{Error, Result};
@@ -460,7 +460,7 @@ impl Prepared<'_> {
             let mean = successes / total;
             let mut start = [0.0; MAX];
             (start[0], start[1]) = ((mean / (1.0 - mean)).ln(), 2.0);
-            let found = minimise(&Alone(cell, lower, upper), &start, 0.0, 60);
+            let found = minimise(&Alone(cell, lower, upper), &start, 0.0, ROUNDING, 60);
             if found.x[0] > -29.0 && found.x[0] < 14.0 && found.x[1] < 19.0 && found.x[1] > -5.9 {
                 alone.push((*checkpoint, 1.0 / (1.0 + (-found.x[0]).exp()), found.x[1]));
             }
@@ -517,7 +517,7 @@ impl Prepared<'_> {
     }
 
     fn polish(&self, start: &Vector) -> Minimum {
-        minimise(self, start, 0.0, 500)
+        minimise(self, start, 0.0, ROUNDING, 500)
     }
 }
 

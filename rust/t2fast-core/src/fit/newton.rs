@@ -32,8 +32,12 @@ pub struct Minimum {
 /// With this much damping steps are lost in rounding.
 const HOPELESS: f64 = 1e20;
 
-/// Minimises from `start` by Newton steps with Levenberg's damping, active bounds held.
-pub fn minimise(objective: &impl Objective, start: &Vector, level: f64, max_iterations: u32) -> Minimum {
+/// Below this relative change no comparison can tell up from down.
+pub const ROUNDING: f64 = 1e-15;
+
+/// Minimises from `start` by Newton steps with Levenberg's damping, active bounds held, until a step promises a decrease
+/// of less than `tolerance`, relatively.
+pub fn minimise(objective: &impl Objective, start: &Vector, level: f64, tolerance: f64, max_iterations: u32) -> Minimum {
     let n = objective.dim();
     let (lower, upper) = objective.bounds();
     let mut x = *start;
@@ -64,8 +68,7 @@ pub fn minimise(objective: &impl Objective, start: &Vector, level: f64, max_iter
         let mut trial_hessian = [[0.0; MAX]; MAX];
         let trial_value = objective.derivatives(&trial, level, &mut trial_gradient, &mut trial_hessian);
         let gained = value - trial_value;
-        // Below the rounding of the value itself no comparison can tell up from down.
-        let rounding = predicted.abs() <= 1e-15 * value.abs();
+        let rounding = predicted.abs() <= tolerance * value.abs();
         if gained >= 0.0 && (gained >= 1e-4 * predicted || rounding) {
             (x, value, gradient, hessian) = (trial, trial_value, trial_gradient, trial_hessian);
             // Nielsen's rule: gentle where the model is middling, so that curved valleys don't make steps fail every
@@ -156,12 +159,12 @@ mod tests {
     fn rosenbrock_free_and_bounded() {
         let mut start = [0.0; MAX];
         (start[0], start[1]) = (-1.2, 1.0);
-        let found = minimise(&Rosenbrock([-5.0; MAX], [5.0; MAX]), &start, 0.0, 200);
+        let found = minimise(&Rosenbrock([-5.0; MAX], [5.0; MAX]), &start, 0.0, ROUNDING, 200);
         assert!(found.converged && (found.x[0] - 1.0).abs() < 1e-10, "{found:?}");
         // With x <= 0.5 the best is on the bound, where y = x^2.
         let mut upper = [5.0; MAX];
         upper[0] = 0.5;
-        let found = minimise(&Rosenbrock([-5.0; MAX], upper), &start, 0.0, 200);
+        let found = minimise(&Rosenbrock([-5.0; MAX], upper), &start, 0.0, ROUNDING, 200);
         assert!(found.x[0] == 0.5 && (found.x[1] - 0.25).abs() < 1e-10 && found.gradient < 1e-9, "{found:?}");
     }
 }

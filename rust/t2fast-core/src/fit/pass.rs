@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::counts::Counts;
 use super::dense::{MAX, Matrix, Vector};
 use super::multistart::{Fit, polish_all};
-use super::newton::{Objective, minimise};
+use super::newton::{Objective, ROUNDING, minimise};
 use super::power::{self, PowerSum};
 use super::{Problem, check_lengths, check_positive, check_weights};
 use crate::error::{Error, Result};
@@ -233,7 +233,7 @@ impl Curves {
         upper[..5].copy_from_slice(&UPPER);
         let prepared = Prepared { curves: self, loss, weights, lower, upper };
         let starts = start.map_or_else(|| prepared.starts(), |start| vec![*start]);
-        let fit = polish_all(&starts, |start| minimise(&prepared, start, 0.0, 400));
+        let fit = polish_all(&starts, |start| minimise(&prepared, start, 0.0, ROUNDING, 400));
         let mut fit = fit.ok_or_else(|| Error::Array("no start led to a finite objective: check the table".into()))?;
         fit.at_bound = (0..5).filter(|&i| fit.x[i] <= LOWER[i] || fit.x[i] >= UPPER[i]).collect();
         Ok(fit)

@@ -11,13 +11,16 @@ use multiversion::target::target_cfg_f;
 use super::dense::{MAX, Matrix, Vector, cholesky, solve};
 use super::loss::check_observations;
 use super::multistart::{Fit, polish_all};
-use super::newton::{Minimum, Objective, minimise};
+use super::newton::{Minimum, Objective, ROUNDING, minimise};
 use super::varpro::Projection;
 use super::{Penalty, Problem, Scale, check_lengths, check_positive, check_weights};
 use crate::error::{Error, Result, non_negative};
 use crate::law::{AnyLaw, ChinchillaLaw, DEFAULT_R_STAR, Repetition, T2LossLaw, effective};
+use crate::random::Philox;
 use crate::simd;
 
+/// Rows of a long table that starts are sought with.
+const SAMPLE: usize = 256;
 /// Exponents are sought between these.
 const EXPONENTS: (f64, f64) = (1e-3, 6.0);
 /// R* are sought between these.
@@ -251,8 +254,12 @@ impl PowerSum {
 
     fn prepare(&self, extra: Option<&[f64]>) -> Prepared<'_> {
         let weight = |row: usize| self.weights[row] * extra.map_or(1.0, |w| w[row]);
-        let kept: Vec<(usize, f64)> =
+        let mut kept: Vec<(usize, f64)> =
             (0..self.y.len()).map(|row| (row, weight(row))).filter(|(_, w)| *w > 0.0).collect();
+        if self.x.len() == 3 {
+            let key = |row: usize| (self.x[0][row], self.x[1][row]);
+            kept.sort_by(|a, b| key(a.0).partial_cmp(&key(b.0)).unwrap_or(Ordering::Equal));
+        }
         // Whole registers: the rows that fill up the last one weigh nothing.
         let padding = kept.len().next_multiple_of(LANES) - kept.len();
         let gather = |of: &dyn Fn(usize) -> f64, fill: f64| -> Vec<f64> {
@@ -277,8 +284,10 @@ impl PowerSum {
         for slot in [R_TOKENS, R_PARAMS] {
             (lower[slot], upper[slot]) = (R_STARS.0.ln(), R_STARS.1.ln());
         }
+        let x: Vec<Vec<f64>> = self.x.iter().map(|x| gather(&|row| x[row], 0.0)).collect();
         Prepared {
-            x: self.x.iter().map(|x| gather(&|row| x[row], 0.0)).collect(),
+            grouped: (x.len() == 3).then(|| Grouped::new(&x)),
+            x,
             unique: self.unique.as_ref().map(|u| gather(&|row| u[row], f64::MAX)),
             raw,
             y,
@@ -387,8 +396,40 @@ const BLOCK: usize = 64;
 /// Pairs of up to seven columns.
 const PAIRS: usize = 28;
 
+/// Rows of one checkpoint side by side: its terms of N and D are computed once for all its k, and those of k once for
+/// all checkpoints.
+struct Grouped {
+    /// Centred logarithms of N and D by checkpoint.
+    x: [Vec<f64>; 2],
+    /// Where each checkpoint's rows begin, and where the last one's end.
+    begin: Vec<usize>,
+    /// The distinct logarithms of k, and which of them each row has.
+    k: Vec<f64>,
+    place: Vec<usize>,
+}
+
+impl Grouped {
+    /// Groups rows that are in order of N and D already.
+    fn new(x: &[Vec<f64>]) -> Self {
+        let rows = x[0].len();
+        let mut grouped = Self { x: [Vec::new(), Vec::new()], begin: Vec::new(), k: x[2].clone(), place: Vec::new() };
+        for row in 0..rows {
+            if row == 0 || x[0][row] != x[0][row - 1] || x[1][row] != x[1][row - 1] {
+                grouped.begin.push(row);
+                (0..2).for_each(|t| grouped.x[t].push(x[t][row]));
+            }
+        }
+        grouped.begin.push(rows);
+        grouped.k.sort_by(f64::total_cmp);
+        grouped.k.dedup();
+        grouped.place = x[2].iter().map(|k| grouped.k.partition_point(|other| other < k)).collect();
+        grouped
+    }
+}
+
 struct Prepared<'a> {
     x: Vec<Vec<f64>>,
+    grouped: Option<Grouped>,
     unique: Option<Vec<f64>>,
     raw: Vec<f64>,
     y: Vec<f64>,
@@ -495,6 +536,112 @@ fn accumulate(
     values.iter().sum()
 }
 
+/// [`accumulate`] for rows grouped by checkpoint.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+fn accumulate_grouped(
+    rows: &Prepared<'_>,
+    grouped: &Grouped,
+    full: &[f64; FULL],
+    e: f64,
+    shape: (f64, f64, f64),
+    gradient: &mut [f64; FULL],
+    hessian: &mut [[f64; FULL]; FULL],
+) -> f64 {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    let log = rows.problem.settings.scale == Scale::Log;
+    let (under, over, width) = shape;
+    let (n, checkpoints) = (rows.y.len(), grouped.x[0].len());
+    // Terms of N and D by checkpoint, of k by distinct k, then spread over the rows.
+    let mut columns = vec![[0.0; 5]; checkpoints];
+    for (i, column) in columns.iter_mut().enumerate() {
+        let a = simd::exp::<FMA>(full[1] - full[2] * grouped.x[0][i]);
+        let b = simd::exp::<FMA>(full[3] - full[4] * grouped.x[1][i]);
+        *column = [e, a, -grouped.x[0][i] * a, b, -grouped.x[1][i] * b];
+    }
+    let samples: Vec<f64> = grouped.k.iter().map(|k| simd::exp::<FMA>(full[5] - full[6] * k)).collect();
+    let mut scratch = vec![0.0; 6 * n];
+    let (g, rest) = scratch.split_at_mut(n);
+    let (slope, rest) = rest.split_at_mut(n);
+    let (m, rest) = rest.split_at_mut(n);
+    let (first, rest) = rest.split_at_mut(n);
+    let (second, product) = rest.split_at_mut(n);
+    for (row, &place) in grouped.place.iter().enumerate() {
+        g[row] = samples[place];
+        slope[row] = -grouped.k[place] * samples[place];
+    }
+    for (i, column) in columns.iter().enumerate() {
+        let base = column[0] + column[1] + column[3];
+        for row in grouped.begin[i]..grouped.begin[i + 1] {
+            m[row] = base + g[row];
+        }
+    }
+    for row in 0..n {
+        let inverse = if log { 1.0 / m[row] } else { 1.0 };
+        let r = if log { simd::ln::<FMA>(m[row]) - rows.y[row] } else { m[row] - rows.y[row] };
+        let c = if r < -width { -width } else { r };
+        let c = if c > width { width } else { c };
+        let factor = rows.weights[row] * if r < 0.0 { under } else { over };
+        let push = factor * c;
+        let curvature = if r.abs() <= width { factor } else { 0.0 };
+        product[row] = push * (r - 0.5 * c);
+        first[row] = push * inverse;
+        second[row] = (curvature - if log { push } else { 0.0 }) * inverse * inverse;
+    }
+    let mut lanes = [[0.0; LANES]; 7];
+    for chunk in product.chunks_exact(LANES) {
+        for (sum, v) in lanes[0].iter_mut().zip(chunk) {
+            *sum += v;
+        }
+    }
+    add_dot::<FMA>(first, g, &mut lanes[1]);
+    add_dot::<FMA>(first, slope, &mut lanes[2]);
+    for row in 0..n {
+        product[row] = second[row] * g[row];
+    }
+    add_dot::<FMA>(product, g, &mut lanes[3]);
+    add_dot::<FMA>(product, slope, &mut lanes[4]);
+    for row in 0..n {
+        m[row] = second[row] * slope[row];
+    }
+    add_dot::<FMA>(m, slope, &mut lanes[5]);
+    let [value, by_scale, by_exponent, scale_scale, scale_exponent, exponent_exponent, _] =
+        lanes.map(|lanes| lanes.iter().sum::<f64>());
+    // d2 by the exponent of k: sum of first x^2 g, x being -slope / g.
+    let mut bend = 0.0;
+    for (row, &place) in grouped.place.iter().enumerate() {
+        bend -= first[row] * slope[row] * grouped.k[place];
+    }
+    for (i, column) in columns.iter().enumerate() {
+        let mut sums = [0.0; 4];
+        for row in grouped.begin[i]..grouped.begin[i + 1] {
+            sums[0] += first[row];
+            sums[1] += second[row];
+            sums[2] += product[row];
+            sums[3] += m[row];
+        }
+        for a in 0..5 {
+            gradient[a] += sums[0] * column[a];
+            for b in a..5 {
+                hessian[a][b] += sums[1] * column[a] * column[b];
+            }
+            hessian[a][5] += sums[2] * column[a];
+            hessian[a][6] += sums[3] * column[a];
+        }
+        hessian[2][2] -= sums[0] * column[2] * grouped.x[0][i];
+        hessian[4][4] -= sums[0] * column[4] * grouped.x[1][i];
+    }
+    (gradient[5], gradient[6]) = (by_scale, by_exponent);
+    hessian[5][5] = scale_scale + by_scale;
+    hessian[5][6] = scale_exponent + by_exponent;
+    hessian[6][6] = exponent_exponent + bend;
+    hessian[0][0] += gradient[0];
+    for scale in [1, 3] {
+        hessian[scale][scale] += gradient[scale];
+        hessian[scale][scale + 1] += gradient[scale + 1];
+    }
+    value
+}
+
 #[inline(always)]
 fn add_dot<const FMA: bool>(a: &[f64], b: &[f64], sums: &mut [f64; LANES]) {
     for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
@@ -537,21 +684,34 @@ impl Prepared<'_> {
         value
     }
 
+    /// The rows that starts are sought with: all of them, or of a long table a fixed random part, since the polish uses all.
+    fn sample(&self) -> Vec<usize> {
+        let rows: Vec<usize> = (0..self.y.len()).filter(|&row| self.weights[row] > 0.0).collect();
+        if rows.len() <= 2 * SAMPLE {
+            return rows;
+        }
+        let mut rng = Philox::new(0, 0);
+        #[allow(clippy::cast_possible_truncation)]
+        (0..SAMPLE).map(|_| rows[rng.below(rows.len() as u64) as usize]).collect()
+    }
+
     /// Starts for the polish: candidates of the exponent grid under weighted least squares.
     fn starts(&self, count: usize) -> Vec<Vector> {
         let settings = &self.problem.settings;
         let known = settings.e.unwrap_or(0.0);
-        let y: Vec<f64> = self.raw.iter().map(|y| y - known).collect();
+        let rows = self.sample();
+        let pick = |of: &dyn Fn(usize) -> f64| -> Vec<f64> { rows.iter().map(|&row| of(row)).collect() };
+        let y = pick(&|row| self.raw[row] - known);
         // Squares of logarithmic residuals are, to first order, squares of relative ones.
-        let weights: Vec<f64> = match settings.scale {
-            Scale::Log => self.weights.iter().zip(&self.raw).map(|(w, y)| w / (y * y)).collect(),
-            Scale::Raw => self.weights.clone(),
+        let weights = match settings.scale {
+            Scale::Log => pick(&|row| self.weights[row] / (self.raw[row] * self.raw[row])),
+            Scale::Raw => pick(&|row| self.weights[row]),
         };
-        let mut x = self.x.clone();
+        let mut x: Vec<Vec<f64>> = self.x.iter().map(|x| pick(&|row| x[row])).collect();
         if let Some(unique) = &self.unique {
-            for (x, unique) in x[1].iter_mut().zip(unique) {
+            for (x, &row) in x[1].iter_mut().zip(&rows) {
                 let centre = self.problem.centre[1];
-                *x = effective((*x + centre).exp(), *unique, DEFAULT_R_STAR).ln() - centre;
+                *x = effective((*x + centre).exp(), unique[row], DEFAULT_R_STAR).ln() - centre;
             }
         }
         let projection = Projection {
@@ -563,7 +723,7 @@ impl Prepared<'_> {
             tied: settings.tied,
         };
         let total: f64 = weights.iter().sum();
-        let mean = weights.iter().zip(&self.raw).map(|(w, y)| w * y).sum::<f64>() / total;
+        let mean = weights.iter().zip(&y).map(|(w, y)| w * (y + known)).sum::<f64>() / total;
         let candidates = projection.candidates(count);
         candidates
             .iter()
@@ -590,8 +750,11 @@ impl Prepared<'_> {
         let absolute = matches!(penalty, Penalty::Absolute { .. });
         let mut iterations = 0;
         for (i, &level) in levels.iter().enumerate() {
-            let most = if i + 1 == levels.len() { 300 } else { 30 };
-            found = minimise(self, &found.x, level, most);
+            // On the way down a few digits will do, except where kinks get narrower and narrower.
+            let last = i + 1 == levels.len();
+            let tolerance = if last || absolute { ROUNDING } else { 1e-4 };
+            let most = if last { 300 } else { 30 };
+            found = minimise(self, &found.x, level, tolerance, most);
             iterations += found.iterations;
             // Narrow enough for the residuals that vanish at the optimum to stand out.
             if absolute && level < 0.02 * levels[0] {
@@ -602,7 +765,9 @@ impl Prepared<'_> {
             }
         }
         found.iterations = iterations;
-        found.value = self.exact(&found.x);
+        if absolute {
+            found.value = self.exact(&found.x);
+        }
         found
     }
 
@@ -734,7 +899,10 @@ impl Objective for Prepared<'_> {
             Some(unique) => self.accumulate_repeated(&full, unique, shape, &mut g, &mut h),
             None => {
                 let e = self.problem.settings.e.unwrap_or_else(|| full[0].exp());
-                accumulate(self, &full, e, shape, &mut g, &mut h)
+                match &self.grouped {
+                    Some(grouped) => accumulate_grouped(self, grouped, &full, e, shape, &mut g, &mut h),
+                    None => accumulate(self, &full, e, shape, &mut g, &mut h),
+                }
             }
         };
         *gradient = [0.0; MAX];
