@@ -6,12 +6,27 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Budget",
+    "InfeasibleError",
+    "Law",
+    "T2Error",
+    "cheapest",
+    "evaluate",
+    "grid_search",
+    "isoflop",
+    "pareto",
+    "plan_budget",
+    "surface",
+    "sweep",
+]
+
 _Floats = NDArray[np.float64]
 _Report = Callable[[int], None]
 _Ends = list[tuple[float, float]]
 _Design = tuple[float, float, float, float, float, float, float]
 
-PlanTuple = tuple[
+_PlanTuple = tuple[
     _Design,
     _Design,
     _Design | None,
@@ -51,7 +66,7 @@ class Budget:
     def inference_flops(self, n_params: float, k: float) -> float: ...
 
 def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> _Design: ...
-def plan_budget(law: Law, budget: Budget, data: _Ends | None = None) -> PlanTuple: ...
+def plan_budget(law: Law, budget: Budget, data: _Ends | None = None) -> _PlanTuple: ...
 def cheapest(law: Law, budget: Budget, target: float) -> tuple[float | None, float | None]: ...
 def sweep(
     law: Law,
@@ -59,7 +74,7 @@ def sweep(
     data: _Ends | None = None,
     threads: int | None = None,
     report: _Report | None = None,
-) -> list[tuple[PlanTuple | None, str | None]]: ...
+) -> list[tuple[_PlanTuple | None, str | None]]: ...
 def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[_Design | None]: ...
 def pareto(law: Law, designs: list[tuple[float, float, float]]) -> NDArray[np.bool_]: ...
 def grid_search(

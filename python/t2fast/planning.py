@@ -409,7 +409,7 @@ def plan(law: Law, budget: Budget) -> Plan:
     return _plan(law, budget, _core.plan_budget(law._handle, budget._handle, _ends(law)))
 
 
-def _plan(law: Law, budget: Budget, outcome: _core.PlanTuple) -> Plan:
+def _plan(law: Law, budget: Budget, outcome: _core._PlanTuple) -> Plan:
     best, continuous, chinchilla, inside, flat, (gain_train, gain_inference, gain_total), evaluations, success = outcome
     return Plan(
         law,
