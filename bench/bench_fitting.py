@@ -56,7 +56,9 @@ def huber_log(x: np.ndarray, ln: np.ndarray, ld: np.ndarray, ly: np.ndarray, del
     )
 
 
-def numpy_variable_projection(n: np.ndarray, d: np.ndarray, y: np.ndarray, delta: float = 1e-3) -> tuple[float, np.ndarray]:
+def numpy_variable_projection(
+    n: np.ndarray, d: np.ndarray, y: np.ndarray, delta: float = 1e-3
+) -> tuple[float, np.ndarray]:
     """20 x 20 exponents, the linear coefficients of all of them in one batched solve, then an analytic polish."""
     ln, ld, ly = np.log(n), np.log(d), np.log(y)
     mn, md = ln.mean(), ld.mean()
@@ -89,7 +91,11 @@ def public_grid(n: np.ndarray, d: np.ndarray, y: np.ndarray, starts: int) -> tup
     ln, ld, ly = np.log(n), np.log(d), np.log(y)
     grid = np.stack(
         np.meshgrid(
-            np.arange(0, 30, 5), np.arange(0, 30, 5), np.arange(-1, 1.5, 0.5), np.arange(0, 2.5, 0.5), np.arange(0, 2.5, 0.5)
+            np.arange(0, 30, 5),
+            np.arange(0, 30, 5),
+            np.arange(-1, 1.5, 0.5),
+            np.arange(0, 2.5, 0.5),
+            np.arange(0, 2.5, 0.5),
         ),
         axis=-1,
     ).reshape(-1, 5)
@@ -115,11 +121,15 @@ def likelihood(x: np.ndarray, ln: np.ndarray, ld: np.ndarray, ly: np.ndarray) ->
     return float(np.sum(c * (z - 0.5 * c)) + len(z) * x[5]), np.array(gradient)
 
 
-def scipy_bootstrap(n: np.ndarray, d: np.ndarray, y: np.ndarray, replicates: int) -> tuple[np.ndarray, np.ndarray, float]:
+def scipy_bootstrap(
+    n: np.ndarray, d: np.ndarray, y: np.ndarray, replicates: int
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Warm-started refits of resampled rows with analytic gradients; coefficients, mean absolute errors, seconds."""
     ln, ld, ly = np.log(n), np.log(d), np.log(y)
     best = np.array([np.log(482.01), np.log(2085.43), np.log(1.8172), 0.3478, 0.3658])
-    sigma = 1e-3 * np.mean(np.abs(ly - np.log(np.exp(best[0] - best[3] * ln) + np.exp(best[1] - best[4] * ld) + np.exp(best[2]))))
+    sigma = 1e-3 * np.mean(
+        np.abs(ly - np.log(np.exp(best[0] - best[3] * ln) + np.exp(best[1] - best[4] * ld) + np.exp(best[2])))
+    )
     start = np.append(best, np.log(sigma))
     rng = np.random.default_rng(0)
     out = np.empty((replicates, 6))
@@ -150,7 +160,9 @@ def synthetic_t2_loss(seed: int) -> tuple[np.ndarray, ...]:
     return n, d, k, clean * np.exp(0.01 * rng.standard_normal(len(n)))
 
 
-def squares_t2(x: np.ndarray, ln: np.ndarray, ld: np.ndarray, lk: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+def squares_t2(
+    x: np.ndarray, ln: np.ndarray, ld: np.ndarray, lk: np.ndarray, y: np.ndarray
+) -> tuple[float, np.ndarray]:
     a, b, g = np.exp(x[0] - x[3] * ln), np.exp(x[1] - x[4] * ld), np.exp(x[2] - x[5] * lk)
     e = np.exp(x[6])
     r = a + b + g + e - y
@@ -196,7 +208,9 @@ def random_starts_t2(data: tuple[np.ndarray, ...], starts: int, seed: int) -> fl
     rng = np.random.default_rng(seed)
     best = np.inf
     for _ in range(starts):
-        start = np.concatenate([rng.uniform(0, 10, 2), rng.uniform(-2, 2, 1), rng.uniform(0.05, 1, 3), rng.uniform(-2, 1, 1)])
+        start = np.concatenate(
+            [rng.uniform(0, 10, 2), rng.uniform(-2, 2, 1), rng.uniform(0.05, 1, 3), rng.uniform(-2, 1, 1)]
+        )
         with np.errstate(all="ignore"):
             found = minimize(
                 squares_t2, start, arguments, jac=True, method="L-BFGS-B",
@@ -224,7 +238,9 @@ def synthetic_counts(seed: int) -> tuple[np.ndarray, ...]:
     return np.repeat(n, 300), np.repeat(d, 300), np.repeat(loss, 300), np.full(31800, 100.0), correct
 
 
-def scipy_counts(loss: np.ndarray, samples: np.ndarray, correct: np.ndarray, starts: int, seed: int) -> tuple[float, np.ndarray]:
+def scipy_counts(
+    loss: np.ndarray, samples: np.ndarray, correct: np.ndarray, starts: int, seed: int
+) -> tuple[float, np.ndarray]:
     """Beta-binomial likelihood at known losses by L-BFGS-B with analytic gradients from random starts."""
 
     def value(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -263,11 +279,21 @@ def report(what: str, ours: float, theirs: float, note: str = "") -> None:
 def section_chinchilla(quick: bool) -> None:
     n, d, y = chinchilla_points()
     ours = median_time(lambda: fitting.fit_chinchilla(n, d, y), 50)
-    core = median_time(lambda: fitting._power(n, d, y, None, None, None, "huber_log", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False).fit(None), 200)
+    core = median_time(
+        lambda: fitting._power(
+            n, d, y, None, None, None, "huber_log", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
+        ).fit(None),
+        200,
+    )
     theirs = median_time(lambda: numpy_variable_projection(n, d, y), 20)
     fit = fitting.fit_chinchilla(n, d, y)
     objective = numpy_variable_projection(n, d, y)[0]
-    report("240 points, Huber: core, against NumPy projection", core, theirs, f"{fit.objective:.13e} against {objective:.13e}")
+    report(
+        "240 points, Huber: core, against NumPy projection",
+        core,
+        theirs,
+        f"{fit.objective:.13e} against {objective:.13e}",
+    )
     report("the same, whole Python call with standard errors", ours, theirs)
     best, seconds = public_grid(n, d, y, 15 if quick else 90)
     report("the same, against 4,500 starts (extrapolated)", ours, seconds, f"best of the sample {best:.10e}")
@@ -284,9 +310,13 @@ def section_bootstrap(quick: bool) -> None:
     huber = fitting.fit_chinchilla(n, d, y)
     report("bootstrap of 4,000, Huber 1e-3", median_time(lambda: huber.bootstrap(4000), 3), seconds * 4000 / replicates)
     print("   standard errors, ours: ", {k: float(f"{v:.4g}") for k, v in found.items()})
-    print("   Huber 1e-3:            ", {k: float(f"{v:.4g}") for k, v in huber.bootstrap(4000).standard_errors().items()})
+    print(
+        "   Huber 1e-3:            ", {k: float(f"{v:.4g}") for k, v in huber.bootstrap(4000).standard_errors().items()}
+    )
     names = ("A", "B", "E", "alpha", "beta")
-    print("   SciPy (BFGS):          ", {k: float(f"{v:.4g}") for k, v in zip(names, theirs.std(0, ddof=1), strict=False)})
+    print(
+        "   SciPy (BFGS):          ", {k: float(f"{v:.4g}") for k, v in zip(names, theirs.std(0, ddof=1), strict=False)}
+    )
 
 
 def section_t2_loss(quick: bool) -> None:
@@ -294,7 +324,9 @@ def section_t2_loss(quick: bool) -> None:
     first = data[0]
     core = median_time(lambda: fitting.fit_t2_loss(*first), 30)
     report("Approach 1, 106 x 20: whole call", core, median_time(lambda: numpy_t2_loss(*first), 10))
-    problem = fitting._power(first[0], first[1], first[3], first[2], None, None, "squared", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False)
+    problem = fitting._power(
+        first[0], first[1], first[3], first[2], None, None, "squared", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
+    )
     report("the same, core", median_time(lambda: problem.fit(None), 30), median_time(lambda: numpy_t2_loss(*first), 10))
     ours, theirs, higher = [], [], 0
     for one in data:
@@ -305,7 +337,12 @@ def section_t2_loss(quick: bool) -> None:
         objective = numpy_t2_loss(*one)
         theirs.append(time.perf_counter() - begin)
         higher += fit.objective > objective * (1 + 1e-9)
-    report("the same, median of 100 random laws", statistics.median(ours), statistics.median(theirs), f"ours higher: {higher}")
+    report(
+        "the same, median of 100 random laws",
+        statistics.median(ours),
+        statistics.median(theirs),
+        f"ours higher: {higher}",
+    )
     laws, starts = (3, 20) if quick else (100, 10)
     begin = time.perf_counter()
     higher = lower = 0
@@ -315,11 +352,21 @@ def section_t2_loss(quick: bool) -> None:
         higher += fit.objective > reference * (1 + 1e-9)
         lower += fit.objective < reference * (1 - 1e-6)
     seconds = (time.perf_counter() - begin) / laws / starts * 500
-    report("against 500 random starts (extrapolated)", statistics.median(ours), seconds, f"{laws} laws x {starts} starts: ours higher {higher}, lower {lower}")
+    report(
+        "against 500 random starts (extrapolated)",
+        statistics.median(ours),
+        seconds,
+        f"{laws} laws x {starts} starts: ours higher {higher}, lower {lower}",
+    )
     if not quick:
         begin = time.perf_counter()
         reference = random_starts_t2(first, 500, 1)
-        report("against 500 random starts, one law in full", statistics.median(ours), time.perf_counter() - begin, f"{fitting.fit_t2_loss(*first).objective:.12e} against {reference:.12e}")
+        report(
+            "against 500 random starts, one law in full",
+            statistics.median(ours),
+            time.perf_counter() - begin,
+            f"{fitting.fit_t2_loss(*first).objective:.12e} against {reference:.12e}",
+        )
 
 
 def section_counts(quick: bool) -> None:
@@ -334,7 +381,12 @@ def section_counts(quick: bool) -> None:
     best, _ = scipy_counts(loss, samples, correct, starts, 0)
     seconds = (time.perf_counter() - begin) * 50 / starts
     found = fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct, loss_law=law).objective
-    report("31,800 counts: core, against SciPy's 50 starts", median_time(lambda: core.fit(None), 10), seconds, f"{found:.6f} against {best:.6f}")
+    report(
+        "31,800 counts: core, against SciPy's 50 starts",
+        median_time(lambda: core.fit(None), 10),
+        seconds,
+        f"{found:.6f} against {best:.6f}",
+    )
     report("the same, whole Python call with standard errors", ours, seconds)
     trials = 10 if quick else 100
     inside = np.zeros(5)
@@ -353,12 +405,18 @@ def section_latent(quick: bool) -> None:  # noqa: ARG001
     table = table.select((table["benchmark"] == "gsm8k") & (table["n_tokens"] >= 1e9))
     seconds = median_time(lambda: fitting.fit_table(table, "t2-pass"), 5)
     fit = fitting.fit_table(table, "t2-pass")
-    print(f"latent loss, Pythia GSM8K, {len(table)} rows: {seconds * 1e3:.1f} ms, objective {fit.objective:.4f}, {fit.n_agreeing} of {fit.n_starts} agree")
+    print(
+        f"latent loss, Pythia GSM8K, {len(table)} rows: {seconds * 1e3:.1f} ms, objective {fit.objective:.4f}, {fit.n_agreeing} of {fit.n_starts} agree"
+    )
     core = fit._problem.core
-    print(f"   core alone {median_time(lambda: core.fit(None), 10) * 1e3:.1f} ms; bootstrap of 1,000 {median_time(lambda: fit.bootstrap(1000), 1) * 1e3:.0f} ms")
+    print(
+        f"   core alone {median_time(lambda: core.fit(None), 10) * 1e3:.1f} ms; bootstrap of 1,000 {median_time(lambda: fit.bootstrap(1000), 1) * 1e3:.0f} ms"
+    )
 
 
-SECTIONS = {name.removeprefix("section_"): work for name, work in list(globals().items()) if name.startswith("section_")}
+SECTIONS = {
+    name.removeprefix("section_"): work for name, work in list(globals().items()) if name.startswith("section_")
+}
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is absent; set T2FAST_DATA")

@@ -679,6 +679,7 @@ def fit_t2_pass(
         observed = Observed(n, d, samples, rate, "pass@k")
         name_of = "squared"
         latent = False
+        most_k = float(np.max(samples))
     else:
         drawn, correct = _columns(num_samples=num_samples, num_correct=num_correct)
         core = _core.FitProblem.latent(n, d, drawn, correct, None)
@@ -692,10 +693,12 @@ def fit_t2_pass(
         else:
             method = "beta-binomial likelihood of counts with a latent loss (theta1 = 1, E = 0)"
         observed = _mean_pass(n, d, checkpoint, drawn, correct)
+        # Beyond that, fewer than half of the questions have as many samples.
+        most_k = float(np.median(drawn))
         name_of = "negative log likelihood"
     return _solve(
         core, "t2-pass", method, name_of, observed, checkpoint, group, question, threads, name, title, params_counted,
-        base=loss_law, latent=latent,
+        base=loss_law, latent=latent, most_k=most_k,
     )  # fmt: skip
 
 
@@ -1067,6 +1070,7 @@ def _solve(
     params_counted: str,
     base: ChinchillaLaw | None = None,
     latent: bool = False,
+    most_k: float | None = None,
 ) -> FitResult:
     rows = len(checkpoint)
     groups = None if group is None else _labels(group, rows, "group")
@@ -1095,14 +1099,15 @@ def _solve(
                     r = float(covariance[i, j] / (deviation[i] * deviation[j]))
                     if abs(r) > 0.9:
                         correlation[f"{names[j]}~{names[i]}"] = r
-    warnings = _identifiability(kind, observed, at_bound, agreeing, condition, values, latent, covariance=correlation)
+    warnings = _identifiability(kind, observed, at_bound, agreeing, condition, values, latent, correlation, errors)
     success = outcome.converged
     message = "converged" if success else "not converged: the last step still lowered the objective"
     message += f" after {outcome.iterations} Newton steps"
     message += "; optimum inside the allowed ranges" if not at_bound else f"; at a bound: {', '.join(at_bound)}"
-    data_range = DataRange(
-        *((float(np.min(x)), float(np.max(x))) for x in (observed.n_params, observed.n_tokens, observed.k))
-    )
+    ends = [(float(np.min(x)), float(np.max(x))) for x in (observed.n_params, observed.n_tokens, observed.k)]
+    if most_k is not None:
+        ends[2] = (ends[2][0], most_k)
+    data_range = DataRange(*ends)
     uncertainty: dict[str, Any] = {}
     if errors:
         uncertainty = {"method": "robust sandwich, clustered", "standard_errors": errors}
@@ -1151,7 +1156,8 @@ def _identifiability(
     condition: float,
     values: Mapping[str, float],
     latent: bool,
-    covariance: Mapping[str, float],
+    correlation: Mapping[str, float],
+    errors: Mapping[str, float],
 ) -> tuple[str, ...]:
     """What the data can't tell, in words."""
     out: list[str] = []
@@ -1164,10 +1170,17 @@ def _identifiability(
         out.append(f"{name} = {values[name]:.4g} ended at the bound of its allowed range: {why}")
     if starts[1] < starts[0] and starts[1] == 1 and starts[0] > 1:
         out.append(f"only 1 of {starts[0]} starts reached this optimum: a lower one may exist; raise starts")
-    if kind == "t2-loss" and "E~G" in covariance:
+    for name in ("alpha", "beta", "gamma"):
+        if name not in at_bound and errors.get(name, 0.0) > 0.5 * values.get(name, np.inf):
+            what = {"alpha": "N", "beta": "D", "gamma": "k"}[name]
+            out.append(
+                f"{name} = {values[name]:.3g} has a standard error of {errors[name]:.2g}: how the result depends on {what} "
+                "is not determined by these data"
+            )
+    if kind == "t2-loss" and "E~G" in correlation:
         largest = float(np.max(observed.k))
         out.append(
-            f"E and G have correlation {covariance['E~G']:.3f}: with k only up to {largest:g} they can't be told apart "
+            f"E and G have correlation {correlation['E~G']:.3f}: with k only up to {largest:g} they can't be told apart "
             "well; trust their sum, or add larger k"
         )
     ratio = np.log(observed.n_tokens / observed.n_params)

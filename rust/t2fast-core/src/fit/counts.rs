@@ -634,32 +634,35 @@ impl Problem for Counts {
     }
 
     fn constrained(&self, index: usize, value: f64, start: &Vector) -> Option<Fit> {
-        let mut problem = self.clone();
-        let mut from = *start;
         let offset = if self.latent() { 5 } else { 0 };
-        let (held, internal) = if index >= offset {
-            let place = self.thetas()[index - offset]?;
-            (place, if index - offset == 1 { value.ln() } else { value })
-        } else {
-            // With logarithms not centred, ln A and ln B themselves are parameters.
-            for t in 0..2 {
-                problem.x[t].iter_mut().for_each(|v| *v += self.centre[t]);
-                from[2 * t] += from[2 * t + 1] * self.centre[t];
-            }
-            problem.centre = [0.0; 2];
-            match index {
+        let (held, internal) = match index.checked_sub(offset) {
+            Some(i) => (self.thetas()[i]?, if i == 1 { value.ln() } else { value }),
+            None => match index {
                 1 => (0, value.ln()),
                 2 => (2, value.ln()),
                 3 => (1, value),
                 4 => (3, value),
                 _ => return None,
-            }
+            },
         };
+        let scale = index < offset && index < 3;
+        let mut problem = self.clone();
+        let mut from = *start;
+        if scale {
+            // With logarithms not centred, ln A and ln B themselves are parameters; the exponent that goes with the one
+            // held leaves the term in the middle of the data as it was.
+            for t in 0..2 {
+                problem.x[t].iter_mut().for_each(|v| *v += self.centre[t]);
+                from[2 * t] += from[2 * t + 1] * self.centre[t];
+            }
+            problem.centre = [0.0; 2];
+            from[held + 1] = (internal - start[held]) / self.centre[held / 2];
+        }
         let mut prepared = problem.prepare(None);
         (prepared.lower[held], prepared.upper[held]) = (internal, internal);
         from[held] = internal;
         let mut fit = polish_all(&[from], |start| prepared.polish(start))?;
-        if index < offset {
+        if scale {
             for t in 0..2 {
                 fit.x[2 * t] -= fit.x[2 * t + 1] * self.centre[t];
             }

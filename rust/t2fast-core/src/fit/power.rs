@@ -1026,20 +1026,31 @@ impl Problem for PowerSum {
     }
 
     fn constrained(&self, index: usize, value: f64, start: &Vector) -> Option<Fit> {
-        let problem = self.uncentred();
         let (_, slot) = self.slots()[index];
         let held = self.free[slot]?;
+        let scale = matches!(slot, 1 | 3 | 5);
+        // A scale is a parameter of its own only where logarithms are not centred.
+        let problem = if scale { &self.uncentred() } else { self };
         let mut prepared = problem.prepare(None);
-        let internal = if matches!(slot, 0 | 1 | 3 | 5 | R_TOKENS | R_PARAMS) { value.ln() } else { value };
+        let internal = if scale || matches!(slot, 0 | R_TOKENS | R_PARAMS) { value.ln() } else { value };
         (prepared.lower[held], prepared.upper[held]) = (internal, internal);
-        let mut from = self.uncentre(start);
+        let mut from = *start;
+        if scale {
+            from = self.uncentre(start);
+            // The exponent that goes with it leaves the term in the middle of the data as it was.
+            if let (Some(exponent), true) = (self.free[slot + 1], self.centre[slot / 2] != 0.0) {
+                from[exponent] = (internal - start[held]) / self.centre[slot / 2];
+            }
+        }
         from[held] = internal;
         let mut fit = polish_all(&[from], |start| prepared.polish(start))?;
-        // Back to our own parameters, so that the next value can start from here.
-        let full = problem.full(&fit.x);
-        for t in 0..self.x.len() {
-            if let Some(i) = self.free[1 + 2 * t] {
-                fit.x[i] = full[1 + 2 * t] - full[2 + 2 * t] * self.centre[t];
+        if scale {
+            // Back to our own parameters, so that the next value can start from here.
+            let full = problem.full(&fit.x);
+            for t in 0..self.x.len() {
+                if let Some(i) = self.free[1 + 2 * t] {
+                    fit.x[i] = full[1 + 2 * t] - full[2 + 2 * t] * self.centre[t];
+                }
             }
         }
         Some(fit)
