@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -276,11 +277,11 @@ class FitResult:
             "warnings": list(self.warnings),
         }
 
-    def plot(self) -> Figure:
+    def plot(self, path: str | Path | None = None) -> Figure:
         """Data, fitted law and residuals; needs matplotlib."""
         from t2fast.plots.fitting import plot_fit
 
-        return plot_fit(self)
+        return plot_fit(self, path)
 
 
 @dataclass(frozen=True)
@@ -345,13 +346,13 @@ class Bootstrap:
 
     def summary(self, level: float = 0.9) -> str:
         """Standard errors and intervals as a table of at most 80 columns."""
+        lines = [f"bootstrap over {'s and '.join(self.by)}s: {len(self.samples)} replicates, seed {self.seed}"]
         lost = len(self.samples) - len(self.usable)
-        note = f", {lost} left out (too few distinct points, or not converged)" if lost else ""
-        note += ", interrupted" if self.interrupted else ""
-        lines = [
-            f"bootstrap over {'s and '.join(self.by)}s: {len(self.samples)} replicates, seed {self.seed}{note}",
-            f"  {'coefficient':<14}{'value':>14}{'std. error':>14}{f'{100 * level:g}% interval':>28}",
-        ]
+        if lost:
+            lines.append(f"  {lost} of them left out: too few distinct points, or not converged")
+        if self.interrupted:
+            lines.append("  interrupted before all were done")
+        lines.append(f"  {'coefficient':<14}{'value':>14}{'std. error':>14}{f'{100 * level:g}% interval':>28}")
         intervals, errors = self.intervals(level), self.standard_errors()
         values = dict(zip(self.names, self.fit._problem.outcome.coefficients, strict=True))
         for name in self.names:
@@ -375,11 +376,11 @@ class Bootstrap:
             "intervals": {name: list(ends) for name, ends in self.intervals(level).items()},
         }
 
-    def plot(self) -> Figure:
+    def plot(self, path: str | Path | None = None) -> Figure:
         """Clouds of coefficients over the replicates; needs matplotlib."""
         from t2fast.plots.fitting import plot_bootstrap
 
-        return plot_bootstrap(self)
+        return plot_bootstrap(self, path)
 
 
 def fit_chinchilla(
@@ -855,11 +856,11 @@ class Backtest:
             },
         }
 
-    def plot(self) -> Figure:
+    def plot(self, path: str | Path | None = None) -> Figure:
         """Prediction against observation, fitted and held out; needs matplotlib."""
         from t2fast.plots.fitting import plot_backtest
 
-        return plot_backtest(self)
+        return plot_backtest(self, path)
 
 
 def backtest(

@@ -98,6 +98,6 @@ def _fit(
         result.save(out)
         text.append(f"law written to {out}")
     if plot is not None:
-        fit.plot().savefig(plot)
+        fit.plot(plot)
         text.append(f"figure written to {plot}")
     typer.echo(json.dumps(report, indent=2) if as_json else "\n\n".join(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from t2fast.data.tables import Table
 from t2fast.errors import T2Error
 
 __all__ = ["evaluate"]
+
+_LARGEST = float(np.finfo(np.float64).max)
 
 _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
@@ -43,7 +46,10 @@ def evaluate(expression: str, table: Table, name: str = "holdout") -> NDArray[np
     """
     allowed = "write comparisons such as tokens_per_param > 100, joined by and, or, not"
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
+        with warnings.catch_warnings():
+            # Such as "0or": accepted by Python with a warning that would mean nothing to whoever wrote the expression.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise T2Error(f"{name} = {expression!r}: cannot be read; {allowed}") from None
     n, d = table.number("n_params"), table.number("n_tokens")
@@ -73,8 +79,11 @@ def evaluate(expression: str, table: Table, name: str = "holdout") -> NDArray[np
                 if column not in names:
                     raise T2Error(f"{name} = {expression!r}: no column {column}; there are {', '.join(names)}")
                 return names[column]
-            case ast.Constant(value=bool() | int() | float() | str() as value):
+            case ast.Constant(value=bool() | str() as value):
                 return value
+            case ast.Constant(value=int() | float() as value) if abs(value) <= _LARGEST:
+                # Not Python's numbers: those raise where arrays give infinity or NaN.
+                return np.float64(value)
         raise T2Error(f"{name} = {expression!r}: {type(node).__name__} is not allowed; {allowed}")
 
     def quantity(node: ast.AST) -> Any:

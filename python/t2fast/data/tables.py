@@ -89,7 +89,7 @@ class Table:
         column = self[name]
         if column.dtype != np.float64:
             raise DataError(
-                f"{self.origin}: column {self.found.get(name, name)} holds text such as {column[0]!r}, not numbers"
+                f"{self.origin}: column {self.found.get(name, name)} holds text such as {str(column[0])!r}, not numbers"
             )
         missing = np.flatnonzero(np.isnan(column))
         if missing.size:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from t2fast.errors import MissingExtraError
+from t2fast.errors import MissingExtraError, T2Error
 from t2fast.quantity import format_quantity
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ def _figure(columns: int, width: float = 4.4, height: float = 3.8) -> tuple[Figu
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
 
 
+def _saved(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, written to a file if one is named."""
+    if path is not None:
+        try:
+            figure.savefig(path, dpi=130)
+        except (OSError, ValueError) as error:
+            raise T2Error(f"figure {path}: cannot be written: {error}") from None
+    return figure
+
+
 def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """A few of the distinct values, evenly over their range."""
     distinct = np.unique(values)
@@ -45,7 +56,7 @@ def _colours(count: int) -> NDArray[np.float64]:
     return np.asarray(colormaps["viridis"](np.linspace(0, 0.9, count)))
 
 
-def plot_fit(fit: FitResult) -> Figure:
+def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
     """Data and fitted law against N, D and, where it varies, k; then residuals."""
     seen = fit.observed
     has_k = float(np.ptp(seen.k)) > 0
@@ -101,10 +112,10 @@ def plot_fit(fit: FitResult) -> Figure:
     if pass_law:
         axis.set_xscale("log")
     figure.colorbar(points, ax=axis, label="log10 tokens per parameter")
-    return figure
+    return _saved(figure, path)
 
 
-def plot_bootstrap(bootstrap: Bootstrap) -> Figure:
+def plot_bootstrap(bootstrap: Bootstrap, path: str | Path | None = None) -> Figure:
     """Pairs of coefficients over the replicates, with the fit to the whole table."""
     values = dict(zip(bootstrap.names, bootstrap.usable.T, strict=True))
     pairs = [("alpha", "beta"), ("A", "alpha"), ("B", "beta"), ("theta0", "theta2"), ("theta3", "theta4"), ("E", "G")]
@@ -119,10 +130,10 @@ def plot_bootstrap(bootstrap: Bootstrap) -> Figure:
             if name in ("A", "B", "G"):
                 side("log")
     figure.suptitle(f"{len(bootstrap.usable)} replicates over {'s and '.join(bootstrap.by)}s", fontsize=10)
-    return figure
+    return _saved(figure, path)
 
 
-def plot_backtest(backtest: Backtest) -> Figure:
+def plot_backtest(backtest: Backtest, path: str | Path | None = None) -> Figure:
     """Prediction against observation for every law: rows fitted, and rows held out."""
     figure, axes = _figure(len(backtest.fits))
     for axis, (name, fit) in zip(axes, backtest.fits.items(), strict=True):
@@ -140,4 +151,4 @@ def plot_backtest(backtest: Backtest) -> Figure:
         axis.set_title(f"{name}{shown}", fontsize=9)
         axis.legend(fontsize=8, frameon=False)
     figure.suptitle(f"held out: {backtest.holdout}", fontsize=10)
-    return figure
+    return _saved(figure, path)

@@ -68,9 +68,7 @@ pub fn bootstrap(
                 _ => problem.fit(Some(&weights), None),
             };
             match fit {
-                Ok(fit) => {
-                    Ok(Replicate { coefficients: problem.coefficients(&fit.x), converged: fit.converged })
-                }
+                Ok(fit) => Ok(Replicate { coefficients: problem.coefficients(&fit.x), converged: fit.converged }),
                 Err(Error::Interrupted) => Err(Error::Interrupted),
                 Err(_) => Ok(Replicate { coefficients: vec![f64::NAN; parameters], converged: false }),
             }

@@ -39,12 +39,17 @@ fn gamma(x: f64) -> [f64; 3] {
     let (ln, r) = (x.ln(), 1.0 / x);
     let z = r * r;
     // Bernoulli's numbers: B_2i / (2i (2i - 1)), B_2i / 2i and B_2i.
-    let s = r * (1.0 / 12.0 - z * (1.0 / 360.0 - z * (1.0 / 1260.0 - z * (1.0 / 1680.0 - z * (1.0 / 1188.0)))));
-    let t = z * (1.0 / 12.0 - z * (1.0 / 120.0 - z * (1.0 / 252.0 - z * (1.0 / 240.0 - z * (1.0 / 132.0)))));
-    let u = r * z * (1.0 / 6.0 - z * (1.0 / 30.0 - z * (1.0 / 42.0 - z * (1.0 / 30.0 - z * (5.0 / 66.0)))));
+    let s = series(z, [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0]) * r;
+    let t = series(z, [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32_760.0]) * z;
+    let u = series(z, [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0]) * z * r;
     let half_ln_two_pi = 0.918_938_533_204_672_8;
     let base = if product == 1.0 { 0.0 } else { product.ln() };
     [(x - 0.5) * ln - x + half_ln_two_pi + s - base, ln - 0.5 * r - t - first, r + 0.5 * z + u + second]
+}
+
+/// `c[0] + c[1] z + c[2] z^2 + ...`.
+fn series(z: f64, c: [f64; 6]) -> f64 {
+    c.iter().rev().fold(0.0, |sum, c| sum * z + c)
 }
 
 /// Lengths of rising factorials with their weights.
@@ -125,14 +130,7 @@ impl Cell {
 
     fn beta(&self, a: f64, b: f64) -> Beta {
         let (s, f, t) = (self.successes.rising(a), self.failures.rising(b), self.totals.rising(a + b));
-        Beta {
-            value: t[0] - s[0] - f[0],
-            a: t[1] - s[1],
-            b: t[1] - f[1],
-            aa: t[2] - s[2],
-            ab: t[2],
-            bb: t[2] - f[2],
-        }
+        Beta { value: t[0] - s[0] - f[0], a: t[1] - s[1], b: t[1] - f[1], aa: t[2] - s[2], ab: t[2], bb: t[2] - f[2] }
     }
 }
 
@@ -321,7 +319,14 @@ impl Counts {
     }
 
     /// Adds one checkpoint's (or one row's) part to value, gradient and, if asked for, second derivatives.
-    fn add(&self, cell: &Cell, checkpoint: usize, x: &Vector, gradient: &mut Vector, hessian: Option<&mut Matrix>) -> f64 {
+    fn add(
+        &self,
+        cell: &Cell,
+        checkpoint: usize,
+        x: &Vector,
+        gradient: &mut Vector,
+        hessian: Option<&mut Matrix>,
+    ) -> f64 {
         let theta = self.theta(x);
         let (loss, terms) = self.loss(x, checkpoint);
         let eta = theta[1] * (loss - theta[0]);
@@ -476,8 +481,7 @@ impl Prepared<'_> {
             if self.counts.latent() {
                 self.latent_starts(&alone, &etas, theta2, &mut starts);
             } else {
-                let losses: Vec<f64> =
-                    alone.iter().map(|(i, _, _)| self.counts.loss(&[0.0; MAX], *i).0).collect();
+                let losses: Vec<f64> = alone.iter().map(|(i, _, _)| self.counts.loss(&[0.0; MAX], *i).0).collect();
                 let (intercept, slope) = line(&losses, &etas);
                 let slope = slope.max(1e-2);
                 let concentration: Vec<f64> = alone.iter().map(|(_, _, nu)| *nu).collect();
@@ -678,5 +682,96 @@ impl Problem for Counts {
             None if index < 3 => (f64::MIN_POSITIVE, f64::MAX),
             None => EXPONENTS,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Philox;
+    use crate::special::digamma_difference;
+
+    #[test]
+    fn gamma_satisfies_its_recurrence_and_known_values() {
+        let [ln, first, second] = gamma(1.0);
+        assert!(ln.abs() < 1e-14);
+        assert!((first + 0.577_215_664_901_532_9).abs() < 1e-14);
+        assert!((second - std::f64::consts::PI.powi(2) / 6.0).abs() < 1e-14);
+        for x in [1e-8, 0.3, 2.5, 11.9, 12.1, 400.0, 1e7] {
+            let (low, high) = (gamma(x), gamma(x + 1.0));
+            let size = high[0].abs().max(1.0);
+            assert!((high[0] - low[0] - x.ln()).abs() < 1e-13 * size.max(x.ln().abs()));
+            assert!((high[1] - low[1] - 1.0 / x).abs() < 1e-14 * (1.0 / x).max(high[1].abs()));
+            assert!((low[2] - high[2] - 1.0 / (x * x)).abs() < 1e-14 * low[2]);
+            assert!((gamma(x + 3.7)[1] - low[1] - digamma_difference(x, 3.7)).abs() < 1e-13 * low[1].abs().max(1.0));
+        }
+    }
+
+    fn counts() -> Counts {
+        let mut rng = Philox::new(3, 0);
+        let (mut n, mut d, mut samples, mut correct) = (vec![], vec![], vec![], vec![]);
+        for cell in 0..24 {
+            let (params, tokens) = (1e7 * 4f64.powi(cell % 6), 1e9 * 5f64.powi(cell / 6));
+            let mean = 0.8 / (1.0 + (2.0 * (params / 1e9).powf(-0.3) + (tokens / 1e10).powf(-0.4) - 2.0).exp());
+            for _ in 0..40 {
+                let drawn = if rng.uniform() < 0.5 { 20.0 } else { 128.0 };
+                let rate = (2.0 * mean * rng.uniform()).min(1.0);
+                n.push(params);
+                d.push(tokens);
+                samples.push(drawn);
+                correct.push((rate * drawn).round());
+            }
+        }
+        let table = Table { n_params: &n, n_tokens: &d, num_samples: &samples, num_correct: &correct, weights: None };
+        Counts::new(&table).unwrap()
+    }
+
+    #[test]
+    fn derivatives_are_those_of_the_value() {
+        let latent = counts();
+        let known = counts().with_losses(ChinchillaLaw::new(0.5, 400.0, 800.0, 0.34, 0.3).unwrap());
+        for problem in [&latent, &known] {
+            let prepared = problem.prepare(None);
+            let mut x = prepared.starts()[0];
+            (0..problem.size()).for_each(|i| x[i] *= 0.93);
+            let at = |x: &Vector| {
+                let (mut g, mut h) = ([0.0; MAX], [[0.0; MAX]; MAX]);
+                let value = prepared.derivatives(x, 0.0, &mut g, &mut h);
+                (value, g, h)
+            };
+            let (_, g, h) = at(&x);
+            for i in 0..problem.size() {
+                let (mut up, mut down) = (x, x);
+                up[i] += 1e-6;
+                down[i] -= 1e-6;
+                let (high, low) = (at(&up), at(&down));
+                let slope = (high.0 - low.0) / 2e-6;
+                assert!(
+                    (slope - g[i]).abs() < 1e-6 * g.iter().fold(0.0, |a: f64, b| a.max(b.abs())),
+                    "{i}: {slope} {}",
+                    g[i]
+                );
+                for j in 0..problem.size() {
+                    let bend = (high.1[j] - low.1[j]) / 2e-6;
+                    assert!((bend - h[i][j]).abs() < 1e-5 * h[i][i].abs().max(h[j][j].abs()), "{i} {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_add_up_and_weights_are_multiplicities() {
+        let problem = counts();
+        let fit = problem.fit(None, None).unwrap();
+        let (_, scores) = problem.second_order(&fit.x).unwrap();
+        for i in 0..problem.size() {
+            let total: f64 = scores.iter().map(|score| score[i]).sum();
+            let size: f64 = scores.iter().map(|score| score[i].abs()).sum();
+            if !fit.at_bound.contains(&i) {
+                assert!(total.abs() < 1e-6 * size.max(1.0), "{i}: {total} of {size}");
+            }
+        }
+        let doubled = problem.fit(Some(&vec![2.0; problem.rows()]), None).unwrap();
+        assert!((doubled.objective - 2.0 * fit.objective).abs() < 1e-8 * fit.objective);
     }
 }

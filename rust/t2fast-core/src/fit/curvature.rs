@@ -69,8 +69,7 @@ pub fn curvature(problem: &dyn Problem, fit: &Fit, cluster: &[usize]) -> Result<
             out
         })
         .collect();
-    let covariance =
-        reduced.iter().map(|u| reduced.iter().map(|v| quadratic(u, &internal, v, n)).collect()).collect();
+    let covariance = reduced.iter().map(|u| reduced.iter().map(|v| quadratic(u, &internal, v, n)).collect()).collect();
     let naive = reduced.iter().map(|u| quadratic(u, &bread, u, n)).collect();
     Ok(Some(Curvature { covariance, naive, condition }))
 }

@@ -32,12 +32,21 @@ pub struct Minimum {
 /// With this much damping steps are lost in rounding.
 const HOPELESS: f64 = 1e20;
 
-/// Below this relative change no comparison can tell up from down.
+/// Values that differ by less than this, relatively, differ by rounding.
+const NOISE: f64 = 1e-13;
+
+/// The tolerance that asks for all the digits there are.
 pub const ROUNDING: f64 = 1e-15;
 
 /// Minimises from `start` by Newton steps with Levenberg's damping, active bounds held, until a step promises a decrease
 /// of less than `tolerance`, relatively.
-pub fn minimise(objective: &impl Objective, start: &Vector, level: f64, tolerance: f64, max_iterations: u32) -> Minimum {
+pub fn minimise(
+    objective: &impl Objective,
+    start: &Vector,
+    level: f64,
+    tolerance: f64,
+    max_iterations: u32,
+) -> Minimum {
     let n = objective.dim();
     let (lower, upper) = objective.bounds();
     let mut x = *start;
@@ -49,13 +58,16 @@ pub fn minimise(objective: &impl Objective, start: &Vector, level: f64, toleranc
     let mut value = objective.derivatives(&x, level, &mut gradient, &mut hessian);
     let mut damping = 1e-4;
     let mut growth = 2.0;
+    let mut stalls = 0;
     let mut iterations = 0;
     let mut converged = false;
     while iterations < max_iterations && !converged {
         let free = free(&x, &gradient, lower, upper, n);
         let Some(step) = damped_step(&gradient, &hessian, &free, damping, n) else {
             damping = damping.max(1e-5) * 8.0;
-            converged = damping > HOPELESS;
+            if damping > HOPELESS {
+                break;
+            }
             continue;
         };
         iterations += 1;
@@ -68,12 +80,28 @@ pub fn minimise(objective: &impl Objective, start: &Vector, level: f64, toleranc
         let mut trial_hessian = [[0.0; MAX]; MAX];
         let trial_value = objective.derivatives(&trial, level, &mut trial_gradient, &mut trial_hessian);
         let gained = value - trial_value;
-        let rounding = predicted.abs() <= tolerance * value.abs();
-        if gained >= 0.0 && (gained >= 1e-4 * predicted || rounding) {
+        // Near the end differences of values are rounding; gradients still tell better from worse.
+        let noise = NOISE * value.abs();
+        if predicted.abs() <= noise && gained.abs() <= noise {
+            let (now, then) = (size(&gradient, &hessian, &free), size(&trial_gradient, &hessian, &free));
+            if then < now {
+                (x, value, gradient, hessian) = (trial, trial_value, trial_gradient, trial_hessian);
+                damping *= 0.1;
+                stalls += u32::from(then > 0.25 * now && damping < 1e-3);
+            } else {
+                damping *= 4.0;
+                stalls += 1;
+            }
+            converged = stalls >= 3;
+            continue;
+        }
+        let small = predicted.abs() <= tolerance * value.abs();
+        if gained >= 1e-4 * predicted && predicted >= 0.0 {
             (x, value, gradient, hessian) = (trial, trial_value, trial_gradient, trial_hessian);
             // Nielsen's rule: gentle where the model is middling, so that curved valleys don't make steps fail every
             // other time.
             let quality = 2.0 * (gained / predicted).min(1.0) - 1.0;
+            converged = small && damping < 1e-3;
             damping *= (1.0 - quality.powi(3)).clamp(0.1, 2.0);
             if damping < 1e-9 {
                 damping = 0.0;
@@ -82,9 +110,10 @@ pub fn minimise(objective: &impl Objective, start: &Vector, level: f64, toleranc
         } else {
             damping = damping.max(1e-6) * growth;
             growth *= 2.0;
-            converged = damping > HOPELESS;
+            if damping > HOPELESS {
+                break;
+            }
         }
-        converged |= rounding;
     }
     let free = free(&x, &gradient, lower, upper, n);
     let norm = (0..n).filter(|&i| free[i]).map(|i| gradient[i].abs()).fold(0.0, f64::max);
@@ -120,6 +149,11 @@ fn damped_step(g: &Vector, h: &Matrix, free: &[bool; MAX], damping: f64, n: usiz
     }
     let step = solve(&cholesky(&matrix, n)?, &right, n);
     step.iter().all(|s| s.is_finite()).then_some(step)
+}
+
+/// The gradient's size in units of curvature, over the free parameters.
+fn size(g: &Vector, h: &Matrix, free: &[bool; MAX]) -> f64 {
+    (0..MAX).filter(|&i| free[i]).map(|i| g[i] * g[i] / h[i][i].abs().max(1e-300)).sum()
 }
 
 /// The decrease that the quadratic model promises.

@@ -86,11 +86,15 @@ impl Staged {
                 return Err(Error::Array(format!("k[{row}] = {k}: must be finite and at least 1")));
             }
             if !(0.0..=1.0).contains(&y) {
-                return Err(Error::Array(format!("pass_at_k[{row}] = {y}: must lie in [0, 1]; divide percents by 100")));
+                return Err(Error::Array(format!(
+                    "pass_at_k[{row}] = {y}: must lie in [0, 1]; divide percents by 100"
+                )));
             }
         }
         if rows < 5 {
-            return Err(Error::Array(format!("{rows} rows of pass@k for 5 parameters: add checkpoints or values of k")));
+            return Err(Error::Array(format!(
+                "{rows} rows of pass@k for 5 parameters: add checkpoints or values of k"
+            )));
         }
         if table.pass_at_k.iter().all(|y| *y == table.pass_at_k[0]) {
             return Err(Error::Array("pass_at_k is constant, so there is nothing to fit".into()));

@@ -90,7 +90,8 @@ impl Projection<'_> {
         }
         let ones = vec![1.0; n];
         let total: f64 = self.weights.iter().sum();
-        let (wy, wyy): (f64, f64) = (dot(self.weights, self.y), self.y.iter().zip(self.weights).map(|(y, w)| w * y * y).sum());
+        let (wy, wyy): (f64, f64) =
+            (dot(self.weights, self.y), self.y.iter().zip(self.weights).map(|(y, w)| w * y * y).sum());
         let sums: Vec<f64> = (0..terms * g).map(|c| dot(&weighted[column(c)], &ones)).collect();
         let with_y: Vec<f64> = (0..terms * g).map(|c| dot(&weighted[column(c)], self.y)).collect();
         let mut cross = vec![0.0; terms * g * terms * g];
