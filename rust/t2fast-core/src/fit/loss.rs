@@ -11,6 +11,9 @@ pub enum Scale {
     Raw,
 }
 
+/// How much narrower each level is than the one before.
+const RATIO: f64 = 0.4;
+
 /// What a residual r costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Penalty {
@@ -87,7 +90,6 @@ impl Penalty {
             // less than a part in 1e7 of what the other residuals contribute.
             Self::Absolute { .. } => 1e-6 * size,
         };
-        const RATIO: f64 = 0.4;
         let mut levels = Vec::new();
         let mut level = size;
         while level > last * 1.5 {

@@ -8,6 +8,9 @@
 //!
 //! Nothing depends on the number of threads: a start or a replicate is one thread's work, and results are gathered by index.
 
+// Indices name parameters, as subscripts do in the formulas.
+#![allow(clippy::needless_range_loop)]
+
 pub mod bootstrap;
 pub mod counts;
 pub mod curvature;

@@ -112,10 +112,10 @@ impl PowerSum {
         check_positive("n_tokens", table.n_tokens)?;
         check_observations("loss", table.loss, settings.scale)?;
         settings.penalty.checked()?;
-        if let Some(k) = table.k {
-            if let Some(row) = k.iter().position(|k| !(*k >= 1.0 && k.is_finite())) {
-                return Err(Error::Array(format!("k[{row}] = {}: must be finite and at least 1", k[row])));
-            }
+        if let Some(k) = table.k
+            && let Some(row) = k.iter().position(|k| !(*k >= 1.0 && k.is_finite()))
+        {
+            return Err(Error::Array(format!("k[{row}] = {}: must be finite and at least 1", k[row])));
         }
         if let Some(weights) = table.weights {
             check_weights(weights)?;
@@ -214,7 +214,9 @@ impl PowerSum {
     fn uncentred(&self) -> Self {
         let mut out = self.clone();
         for (x, centre) in out.x.iter_mut().zip(self.centre) {
-            x.iter_mut().for_each(|v| *v += centre);
+            for v in x.iter_mut() {
+                *v += centre;
+            }
         }
         out.centre = [0.0; 3];
         out
@@ -758,11 +760,12 @@ impl Prepared<'_> {
             found = minimise(self, &found.x, level, tolerance, most);
             iterations += found.iterations;
             // Narrow enough for the residuals that vanish at the optimum to stand out.
-            if absolute && level < 0.02 * levels[0] {
-                if let Some(x) = self.vertex(&found.x) {
-                    (found.x, found.gradient, found.converged) = (x, 0.0, true);
-                    break;
-                }
+            if absolute
+                && level < 0.02 * levels[0]
+                && let Some(x) = self.vertex(&found.x)
+            {
+                (found.x, found.gradient, found.converged) = (x, 0.0, true);
+                break;
             }
         }
         found.iterations = iterations;
@@ -896,14 +899,13 @@ impl Objective for Prepared<'_> {
         let shape = self.problem.settings.penalty.shape(level);
         let mut g = [0.0; FULL];
         let mut h = [[0.0; FULL]; FULL];
-        let value = match &self.unique {
-            Some(unique) => self.accumulate_repeated(&full, unique, shape, &mut g, &mut h),
-            None => {
-                let e = self.problem.settings.e.unwrap_or_else(|| full[0].exp());
-                match &self.grouped {
-                    Some(grouped) => accumulate_grouped(self, grouped, &full, e, shape, &mut g, &mut h),
-                    None => accumulate(self, &full, e, shape, &mut g, &mut h),
-                }
+        let value = if let Some(unique) = &self.unique {
+            self.accumulate_repeated(&full, unique, shape, &mut g, &mut h)
+        } else {
+            let e = self.problem.settings.e.unwrap_or_else(|| full[0].exp());
+            match &self.grouped {
+                Some(grouped) => accumulate_grouped(self, grouped, &full, e, shape, &mut g, &mut h),
+                None => accumulate(self, &full, e, shape, &mut g, &mut h),
             }
         };
         *gradient = [0.0; MAX];
@@ -1140,7 +1142,9 @@ mod tests {
             let problem = problem(&columns, k, None, Settings { scale, penalty, tied, e, ..Settings::default() });
             let mut rng = Philox::new(seed, 0);
             let mut x = problem.prepare(None).starts(1)[0];
-            x.iter_mut().for_each(|x| *x += 0.2 * (rng.uniform() - 0.5));
+            for x in &mut x {
+                *x += 0.2 * (rng.uniform() - 0.5);
+            }
             check(&problem, &x, 1e3, true);
         }
     }
