@@ -1,8 +1,8 @@
 """Fitting against the NumPy and SciPy programs that a skilled user would write.
 
 ``python bench/bench_fitting.py`` measures ours and theirs in one run and prints medians and ratios; add ``--quick`` to
-leave out the baselines that take half a minute each, or names of sections to run only those. Under pytest-benchmark only our
-side is timed.
+leave out the baselines that take half a minute each, or names of sections to run only those. Under pytest-benchmark only
+our side is timed.
 """
 
 from __future__ import annotations
@@ -214,7 +214,8 @@ def random_starts_t2(data: tuple[np.ndarray, ...], starts: int, seed: int) -> fl
         with np.errstate(all="ignore"):
             found = minimize(
                 squares_t2, start, arguments, jac=True, method="L-BFGS-B",
-                bounds=[(-20, 30)] * 3 + [(1e-3, 5)] * 3 + [(-20, 5)], options={"maxiter": 5000, "maxfun": 10000, "ftol": 1e-15},
+                bounds=[(-20, 30)] * 3 + [(1e-3, 5)] * 3 + [(-20, 5)],
+                options={"maxiter": 5000, "maxfun": 10000, "ftol": 1e-15},
             )  # fmt: skip
         best = min(best, float(found.fun))
     return best
@@ -405,13 +406,12 @@ def section_latent(quick: bool) -> None:  # noqa: ARG001
     table = table.select((table["benchmark"] == "gsm8k") & (table["n_tokens"] >= 1e9))
     seconds = median_time(lambda: fitting.fit_table(table, "t2-pass"), 5)
     fit = fitting.fit_table(table, "t2-pass")
-    print(
-        f"latent loss, Pythia GSM8K, {len(table)} rows: {seconds * 1e3:.1f} ms, objective {fit.objective:.4f}, {fit.n_agreeing} of {fit.n_starts} agree"
-    )
     core = fit._problem.core
+    print(f"latent loss, Pythia GSM8K, {len(table)} rows: {seconds * 1e3:.1f} ms, objective {fit.objective:.4f}")
     print(
-        f"   core alone {median_time(lambda: core.fit(None), 10) * 1e3:.1f} ms; bootstrap of 1,000 {median_time(lambda: fit.bootstrap(1000), 1) * 1e3:.0f} ms"
+        f"   {fit.n_agreeing} of {fit.n_starts} starts agree; core {median_time(lambda: core.fit(None), 10) * 1e3:.1f} ms"
     )
+    print(f"   bootstrap of 1,000: {median_time(lambda: fit.bootstrap(1000), 1) * 1e3:.0f} ms")
 
 
 SECTIONS = {

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import t2fast
+from oracles import fitting as oracle
 from t2fast import fitting
 from t2fast.data import evaluate, read_table
-from oracles import fitting as oracle
 
 DATA = Path(os.environ.get("T2FAST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "laws"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is absent; set T2FAST_DATA")
@@ -124,7 +124,7 @@ class TestChinchilla:
         assert tied.law.alpha == tied.law.beta == pytest.approx(0.34, rel=1e-6)
         fixed = fitting.fit_chinchilla(n, d, y, E=1.7)
         assert fixed.law.E == 1.7
-        assert fixed.law.A == pytest.approx(450, rel=1e-5)
+        assert pytest.approx(450, rel=1e-5) == fixed.law.A
         assert "E" not in fixed.standard_errors
 
     def test_repeated_tokens(self):
@@ -247,7 +247,7 @@ class TestT2Loss:
             fitting.neg_log_pass_at_k([1e8] * 2, [1e9] * 2, [0.5, 0.0], [1])
         n, d, samples, correct, _ = counts()
         table = {"n_params": n, "n_tokens": d, "num_samples": samples, "num_correct": correct}
-        with pytest.raises(t2fast.DataError, match="questions have no success.*t2-pass"):
+        with pytest.raises(t2fast.DataError, match=r"questions have no success.*t2-pass"):
             fitting.fit_table(table, "t2-loss")
 
     def test_few_k_cannot_tell_e_from_g(self):

@@ -495,7 +495,8 @@ def neg_log_pass_at_k(
     if wrong.size:
         raise T2Error(
             f"probability[{wrong[0]}] = {p[wrong[0]]:g} ({wrong.size} such rows): must lie in (0, 1], since -log "
-            "pass@k is infinite for a question that is never solved; with counts use fit_t2_pass(num_samples=..., num_correct=...), "
+            "pass@k is infinite for a question that is never solved; with counts use fit_t2_pass(num_samples=..., "
+            "num_correct=...), "
             "or fit -log of the mean pass@k and say so"
         )
     checkpoint = _checkpoints(n, d)
@@ -758,7 +759,8 @@ def fit_table(
             )
         else:
             raise DataError(
-                f"{table.origin}: law 't2-loss' needs columns k and loss, or probability; it has {', '.join(table.columns)}"
+                f"{table.origin}: law 't2-loss' needs columns k and loss, or probability; it has "
+                f"{', '.join(table.columns)}"
             )
     elif law == "t2-pass":
         given: dict[str, Any] = {
@@ -890,8 +892,8 @@ def backtest(
     Raises
     ------
     T2Error
-        For an expression that is not of this form, names an unknown column, or holds out no row or all of them; and when
-        no law can be fitted.
+        For an expression that is not of this form, names an unknown column, or holds out no row or all of them; and
+        when no law can be fitted.
     """
     table = read_table(source, columns, units)
     held = evaluate(holdout, table)
@@ -1175,14 +1177,14 @@ def _identifiability(
         if name not in at_bound and errors.get(name, 0.0) > 0.5 * values.get(name, np.inf):
             what = {"alpha": "N", "beta": "D", "gamma": "k"}[name]
             out.append(
-                f"{name} = {values[name]:.3g} has a standard error of {errors[name]:.2g}: how the result depends on {what} "
-                "is not determined by these data"
+                f"{name} = {values[name]:.3g} has a standard error of {errors[name]:.2g}: how the result depends on "
+                f"{what} is not determined by these data"
             )
     if kind == "t2-loss" and "E~G" in correlation:
         largest = float(np.max(observed.k))
         out.append(
-            f"E and G have correlation {correlation['E~G']:.3f}: with k only up to {largest:g} they can't be told apart "
-            "well; trust their sum, or add larger k"
+            f"E and G have correlation {correlation['E~G']:.3f}: with k only up to {largest:g} they can't be told "
+            "apart well; trust their sum, or add larger k"
         )
     ratio = np.log(observed.n_tokens / observed.n_params)
     size = np.log(observed.n_params)

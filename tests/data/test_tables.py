@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 
 import t2fast
@@ -72,12 +71,12 @@ def test_the_exact_name_wins_and_two_usual_ones_are_asked_about():
 
 def test_units_are_checked_and_given():
     billions = {"n_params": [1e9, 7e9], "n_tokens": [20.0, 140.0]}
-    with pytest.raises(t2fast.DataError, match="n_tokens is 80 in the middle.*--unit n_tokens=1e9"):
+    with pytest.raises(t2fast.DataError, match=r"n_tokens is 80 in the middle.*--unit n_tokens=1e9"):
         read_table(billions)
     assert read_table(billions, units={"n_tokens": 1e9})["n_tokens"].tolist() == [2e10, 1.4e11]
     odd = read_table({"n_params": [1e9, 7e9, 1e9], "n_tokens": [2e8, 2e8, 2e10]})
     assert "n_tokens is below n_params in 2 of 3 rows" in odd.warnings[0]
-    with pytest.raises(t2fast.DataError, match="pass_at_k reaches 55.*0.01"):
+    with pytest.raises(t2fast.DataError, match=r"pass_at_k reaches 55.*0.01"):
         read_table({"pass_at_k": [55.0]})
     assert read_table({"pass_at_k": [55.0]}, units={"pass_at_k": 0.01})["pass_at_k"].tolist() == [0.55]
     assert "perplexity" in read_table({"loss": [33.0]}).warnings[0]

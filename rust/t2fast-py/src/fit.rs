@@ -21,6 +21,9 @@ type Column<'py> = PyReadonlyArray1<'py, f64>;
 /// The covariance of the coefficients, flattened, with their naive variances and the condition number.
 type Curved = (Vec<f64>, Vec<f64>, f64);
 
+/// Coefficients, a row per replicate, and whether each converged.
+type Replicates<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<bool>>);
+
 /// A table and what to fit to it.
 #[pyclass(frozen, module = "t2fast._core")]
 pub struct FitProblem(Inner);
@@ -186,7 +189,7 @@ impl FitProblem {
         count: u64,
         threads: Option<NonZeroUsize>,
         report: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<bool>>)> {
+    ) -> PyResult<Replicates<'py>> {
         let units = units
             .iter()
             .map(|unit| Ok(Units::new(indices(unit)?).map_err(Error::from)?))
