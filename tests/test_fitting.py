@@ -547,6 +547,30 @@ class TestBacktest:
             fitting.backtest(self.table(), "N > 0")
 
 
+class TestUncertainPlan:
+    def test_intervals_hold_the_plan_and_the_average_is_no_worse(self):
+        n, d, samples, correct, _ = counts()
+        fit = fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct)
+        budget = t2fast.Budget(train_flops=1e20, inference_flops=1e11)
+        found = fitting.plan_uncertain(fit.bootstrap(60), budget)
+        assert found.plan.design == t2fast.plan(fit.law, budget).design
+        for name in ("n_params", "n_tokens", "k"):
+            low, high = found.intervals[name]
+            assert 0.5 * low <= getattr(found.plan.design, name) <= 2 * high
+        assert found.mean_best >= found.mean_recommended
+        assert 0 <= found.beats_chinchilla <= 1
+        assert found.n_laws + found.n_infeasible == 60
+        assert all(len(line) <= 80 for line in found.summary().splitlines())
+        json.dumps(found.to_dict())
+
+    def test_losses_are_minimised(self):
+        fit = fitting.fit_chinchilla(*losses(0.01))
+        found = fitting.plan_uncertain(fit.bootstrap(40), t2fast.Budget(train_flops=1e21))
+        assert found.mean_best <= found.mean_recommended
+        low, high = found.intervals["loss"]
+        assert low < found.plan.design.loss < high
+
+
 def test_isoflop_weights_are_inverse_variances():
     n = np.array([1e8, 2e8, 4e8, 1e9, 2e9, 5e7])
     d = np.array([4e9, 2e9, 1e9, 4e10, 2e10, 1e9])

@@ -17,8 +17,8 @@ from t2fast.data import Table, read_table
 REPLICATES = 4000
 PYTHIA = (
     "t2fast: beta-binomial likelihood with a latent loss on counts of sampled answers, {checkpoints} checkpoints of "
-    "Pythia (Biderman et al. 2023, arXiv 2304.01373) with at least 1e9 tokens on {benchmark}, sampled by Schaeffer et al. "
-    "2025 (arXiv 2502.17578); negative log likelihood {objective:.2f}"
+    "Pythia (Biderman et al. 2023, arXiv 2304.01373) with at least 1e9 tokens on {benchmark}, sampled by Schaeffer et "
+    "al. 2025 (arXiv 2502.17578); negative log likelihood {objective:.2f}"
 )
 GADRE = (
     "t2fast: sum of Huber losses (delta 1e-3) of log residuals on C4 validation loss, all {checkpoints} models trained "
@@ -52,8 +52,8 @@ def pythia(table: Table, out: Path) -> None:
     family = "One model family on one benchmark: other data, tokenizers and questions move the optimum."
     # In MATH the rows with 2e9 tokens hold no success at all, and from 2e10 on more tokens don't help small models.
     tokens = (
-        "How pass@k depends on D is not determined: nothing is solved at 2e9 tokens, and from 2e10 on more tokens do not "
-        "help the smaller models. Don't choose D by this law."
+        "How pass@k depends on D is not determined: nothing is solved at 2e9 tokens, and from 2e10 on more tokens do "
+        "not help the smaller models. Don't choose D by this law."
     )
     for benchmark, label, warnings in (("gsm8k", "GSM8K", (family,)), ("math", "MATH", (family, tokens))):
         rows = table.select((table["benchmark"] == benchmark) & (table["n_tokens"] >= 1e9))

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
+from t2fast.costs import Budget
 from t2fast.data import Table, evaluate, read_table
 from t2fast.errors import DataError, T2Error
 from t2fast.laws import ChinchillaLaw, DataRange, Law, T2LossLaw, T2PassLaw
+from t2fast.planning import Design, Plan, plan
 from t2fast.quantity import format_quantity
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ __all__ = [
     "Backtest",
     "Bootstrap",
     "FitResult",
+    "UncertainPlan",
     "backtest",
     "fit_chinchilla",
     "fit_t2_loss",
@@ -37,6 +40,7 @@ __all__ = [
     "fit_table",
     "isoflop_weights",
     "neg_log_pass_at_k",
+    "plan_uncertain",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -937,6 +941,146 @@ def _relative(predicted: FloatArray, observed: Observed) -> FloatArray:
     """Relative errors; where nothing was solved there is none."""
     solved = observed.value > 0
     return predicted[solved] / observed.value[solved] - 1
+
+
+@dataclass(frozen=True)
+class UncertainPlan:
+    """A plan with the uncertainty of the law behind it.
+
+    Parameters
+    ----------
+    plan
+        The plan for the point estimate.
+    best_on_average
+        Of all the replicates' optima and the point estimate's, the design with the best mean prediction over the laws.
+    intervals
+        Of each replicate's optimum: N, D, k and its prediction (``"pass_at_k"`` or ``"loss"``); ``"at_recommended"`` is the
+        replicates' prediction for the point estimate's design.
+    level
+        The intervals' level.
+    beats_chinchilla
+        Share of the replicates by whose law the recommended design is better than the Chinchilla-style one at the same
+        budgets; ``None`` where the plan has none.
+    mean_recommended, mean_best
+        Mean predictions, over the laws, for the recommended design and for the best on average.
+    n_laws, n_infeasible
+        Replicates planned with, and those that had no plan.
+    """
+
+    plan: Plan
+    best_on_average: Design
+    intervals: Mapping[str, tuple[float, float]]
+    level: float
+    beats_chinchilla: float | None
+    mean_recommended: float
+    mean_best: float
+    n_laws: int
+    n_infeasible: int
+
+    def summary(self) -> str:
+        """The plan with its intervals in at most 80 columns."""
+        result = "pass_at_k" if self.plan.law.predicts_pass else "loss"
+        shown = {name: (format_quantity(a), format_quantity(b)) for name, (a, b) in self.intervals.items()}
+        lines = [
+            f"recommended      {self.plan.design}",
+            f"best on average  {self.best_on_average}",
+            f"{100 * self.level:g}% intervals over {self.n_laws} resampled laws",
+            *(f"  optimal {label:<10}{' to '.join(shown[name])}" for name, label in _PLANNED.items()),
+            f"  its {result:<14}{' to '.join(shown[result])}",
+            f"  at recommended    {' to '.join(shown['at_recommended'])}",
+            f"mean {result}: {self.mean_recommended:.4g} recommended, {self.mean_best:.4g} best on average",
+        ]
+        if self.beats_chinchilla is not None:
+            lines.append(f"beats the Chinchilla-style design under {self.beats_chinchilla:.1%} of the laws")
+        if self.n_infeasible:
+            lines.append(f"{self.n_infeasible} laws had no plan")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan and its intervals as JSON data."""
+        return {
+            "recommended": self.plan.design.to_dict(),
+            "best_on_average": self.best_on_average.to_dict(),
+            "level": self.level,
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "beats_chinchilla": self.beats_chinchilla,
+            "mean_recommended": self.mean_recommended,
+            "mean_best": self.mean_best,
+            "n_laws": self.n_laws,
+            "n_infeasible": self.n_infeasible,
+        }
+
+
+_PLANNED = {"n_params": "N", "n_tokens": "D", "k": "k"}
+#: Designs compared on average; every replicate's optimum would make their number squared predictions.
+_CANDIDATES = 200
+
+
+def plan_uncertain(bootstrap: Bootstrap, budget: Budget, level: float = 0.9) -> UncertainPlan:
+    """Plan with every law of a bootstrap.
+
+    Parameters
+    ----------
+    bootstrap
+        From :meth:`FitResult.bootstrap`.
+    budget
+        What may be spent, as for :func:`t2fast.plan`.
+    level
+        Level of the intervals.
+
+    Raises
+    ------
+    InfeasibleError
+        When the budget admits no design.
+    T2Error
+        When no replicate's law can be planned with.
+    """
+    point = plan(bootstrap.fit.law, budget)
+    plans: list[Plan] = []
+    failed = 0
+    for law in bootstrap.laws():
+        try:
+            plans.append(plan(law, budget))
+        except T2Error:
+            failed += 1
+    if not plans:
+        raise T2Error(f"none of {failed} resampled laws has a plan within this budget")
+    sign = 1.0 if point.law.predicts_pass else -1.0
+
+    def predict(design: Design) -> FloatArray:
+        """What every law says of one design."""
+        at = (design.n_params, design.n_tokens, design.k)
+        return np.array([_core.evaluate(one.law._handle, budget._handle, *at)[3] for one in plans])
+
+    designs = list(dict.fromkeys([point.design, *(one.design for one in plans[:_CANDIDATES])]))
+    predictions = [predict(design) for design in designs]
+    best = int(np.argmax([sign * values.mean() for values in predictions]))
+    tail = 0.5 * (1 - _level(level))
+
+    def interval(values: Sequence[float] | FloatArray) -> tuple[float, float]:
+        low, high = np.quantile(values, [tail, 1 - tail])
+        return float(low), float(high)
+
+    result = "pass_at_k" if point.law.predicts_pass else "loss"
+    intervals = {name: interval([getattr(one.design, name) for one in plans]) for name in (*_PLANNED, result)}
+    intervals["at_recommended"] = interval(predictions[0])
+    beats = None
+    if point.chinchilla is not None:
+        beats = float(np.mean(sign * (predictions[0] - predict(point.chinchilla)) > 0))
+    return UncertainPlan(
+        plan=point,
+        best_on_average=designs[best],
+        intervals=intervals,
+        level=level,
+        beats_chinchilla=beats,
+        mean_recommended=float(predictions[0].mean()),
+        mean_best=float(predictions[best].mean()),
+        n_laws=len(plans),
+        n_infeasible=failed,
+    )
 
 
 def _possible(table: Table) -> dict[str, bool]:
