@@ -316,8 +316,12 @@ class Bootstrap:
 
     @property
     def usable(self) -> FloatArray:
-        """The replicates that converged."""
-        return self.samples[self.converged & np.isfinite(self.samples).all(axis=1)]
+        """The replicates that had enough distinct points.
+
+        Those that did not converge are among them: they drift along a valley of the objective, mostly towards extreme
+        coefficients, and leaving them out would make intervals too short.
+        """
+        return np.asarray(self.samples[np.isfinite(self.samples).all(axis=1)])
 
     def standard_errors(self) -> dict[str, float]:
         """Standard deviation over replicates, by coefficient."""
@@ -353,7 +357,10 @@ class Bootstrap:
         lines = [f"bootstrap over {'s and '.join(self.by)}s: {len(self.samples)} replicates, seed {self.seed}"]
         lost = len(self.samples) - len(self.usable)
         if lost:
-            lines.append(f"  {lost} of them left out: too few distinct points, or not converged")
+            lines.append(f"  {lost} of them left out: too few distinct points")
+        drifting = int(np.count_nonzero(~self.converged)) - lost
+        if drifting:
+            lines.append(f"  {drifting} of them did not converge: some coefficient is barely determined")
         if self.interrupted:
             lines.append("  interrupted before all were done")
         lines.append(f"  {'coefficient':<14}{'value':>14}{'std. error':>14}{f'{100 * level:g}% interval':>28}")
@@ -374,6 +381,7 @@ class Bootstrap:
             "seed": self.seed,
             "replicates": len(self.samples),
             "usable": len(self.usable),
+            "converged": int(np.count_nonzero(self.converged)),
             "interrupted": self.interrupted,
             "level": level,
             "standard_errors": self.standard_errors(),
@@ -952,10 +960,11 @@ class UncertainPlan:
     plan
         The plan for the point estimate.
     best_on_average
-        Of all the replicates' optima and the point estimate's, the design with the best mean prediction over the laws.
+        Of all the replicates' optima and the point estimate's, the design with the best mean prediction over
+        the laws.
     intervals
-        Of each replicate's optimum: N, D, k and its prediction (``"pass_at_k"`` or ``"loss"``); ``"at_recommended"`` is the
-        replicates' prediction for the point estimate's design.
+        Of each replicate's optimum: N, D, k and its prediction (``"pass_at_k"`` or ``"loss"``); ``"at_recommended"`` is
+        the replicates' prediction for the point estimate's design.
     level
         The intervals' level.
     beats_chinchilla
