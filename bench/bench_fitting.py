@@ -269,7 +269,8 @@ def scipy_counts(
                 value, start, jac=True, method="L-BFGS-B",
                 bounds=[(-5, 20), (0.01, 50), (1e-3, 1 - 1e-9), (-10, 10), (-5, 5)], options={"maxiter": 1000},
             )  # fmt: skip
-        if found.fun < best:
+        # Where a or b underflow, SciPy's logarithm of the beta function is infinite.
+        if np.isfinite(found.fun) and found.fun < best:
             best, at = float(found.fun), found.x
     return best, at
 

@@ -1,7 +1,7 @@
 """How often bootstrap intervals cover the truth, in simulation: ``python bench/coverage_fitting.py [TRIALS]``.
 
-Every trial draws a table from a known law, fits it and asks whether the 90% percentile interval of each coefficient holds
-the true value. A share of 0.90 is right; with 400 trials its standard error is 0.015.
+Every trial draws a table from a known law, fits it and asks whether the 90% percentile interval of each
+coefficient holds the true value. A share of 0.90 is right; with 400 trials its standard error is 0.015.
 """
 
 from __future__ import annotations

@@ -562,11 +562,14 @@ class TestUncertainPlan:
         assert found.n_laws + found.n_infeasible == 60
         assert all(len(line) <= 80 for line in found.summary().splitlines())
         json.dumps(found.to_dict())
+        pytest.importorskip("matplotlib")
+        assert len(found.plot().axes) == 2
 
     def test_losses_are_minimised(self):
         fit = fitting.fit_chinchilla(*losses(0.01))
         found = fitting.plan_uncertain(fit.bootstrap(40), t2fast.Budget(train_flops=1e21))
         assert found.mean_best <= found.mean_recommended
+        assert found.beats_chinchilla is None
         low, high = found.intervals["loss"]
         assert low < found.plan.design.loss < high
 

@@ -969,11 +969,13 @@ class UncertainPlan:
         The intervals' level.
     beats_chinchilla
         Share of the replicates by whose law the recommended design is better than the Chinchilla-style one at the same
-        budgets; ``None`` where the plan has none.
+        budgets; ``None`` for a law of the loss alone, whose recommendation that is.
     mean_recommended, mean_best
         Mean predictions, over the laws, for the recommended design and for the best on average.
     n_laws, n_infeasible
         Replicates planned with, and those that had no plan.
+    optima
+        Each replicate's optimum.
     """
 
     plan: Plan
@@ -985,11 +987,12 @@ class UncertainPlan:
     mean_best: float
     n_laws: int
     n_infeasible: int
+    optima: tuple[Design, ...] = field(repr=False)
 
     def summary(self) -> str:
         """The plan with its intervals in at most 80 columns."""
         result = "pass_at_k" if self.plan.law.predicts_pass else "loss"
-        shown = {name: (format_quantity(a), format_quantity(b)) for name, (a, b) in self.intervals.items()}
+        shown = {name: (format_quantity(a, 4), format_quantity(b, 4)) for name, (a, b) in self.intervals.items()}
         lines = [
             f"recommended      {self.plan.design}",
             f"best on average  {self.best_on_average}",
@@ -1021,6 +1024,12 @@ class UncertainPlan:
             "n_laws": self.n_laws,
             "n_infeasible": self.n_infeasible,
         }
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """The cloud of optima over the resampled laws; needs ``t2fast[plot]``."""
+        from t2fast.plots.fitting import plot_optima
+
+        return plot_optima(self, path)
 
 
 _PLANNED = {"n_params": "N", "n_tokens": "D", "k": "k"}
@@ -1077,11 +1086,16 @@ def plan_uncertain(bootstrap: Bootstrap, budget: Budget, level: float = 0.9) -> 
     intervals = {name: interval([getattr(one.design, name) for one in plans]) for name in (*_PLANNED, result)}
     intervals["at_recommended"] = interval(predictions[0])
     beats = None
-    if point.chinchilla is not None:
+    if point.chinchilla is not None and point.law.kind != ChinchillaLaw.kind:
         beats = float(np.mean(sign * (predictions[0] - predict(point.chinchilla)) > 0))
+    chosen = designs[best]
+    at = (chosen.n_params, chosen.n_tokens, chosen.k)
+    # What a replicate's own law said of its optimum would not compare with the recommendation.
+    *_, value, loss, train, inference = _core.evaluate(point.law._handle, budget._handle, *at)
+    prediction = (value, loss) if point.law.predicts_pass else (None, value)
     return UncertainPlan(
         plan=point,
-        best_on_average=designs[best],
+        best_on_average=Design(*at, *prediction, train, inference),
         intervals=intervals,
         level=level,
         beats_chinchilla=beats,
@@ -1089,6 +1103,7 @@ def plan_uncertain(bootstrap: Bootstrap, budget: Budget, level: float = 0.9) -> 
         mean_best=float(predictions[best].mean()),
         n_laws=len(plans),
         n_infeasible=failed,
+        optima=tuple(one.design for one in plans),
     )
 
 
