@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Budget",
+    "FitOutcome",
+    "FitProblem",
     "InfeasibleError",
     "Law",
     "T2Error",

@@ -1092,10 +1092,10 @@ def plan_uncertain(bootstrap: Bootstrap, budget: Budget, level: float = 0.9) -> 
     at = (chosen.n_params, chosen.n_tokens, chosen.k)
     # What a replicate's own law said of its optimum would not compare with the recommendation.
     *_, value, loss, train, inference = _core.evaluate(point.law._handle, budget._handle, *at)
-    prediction = (value, loss) if point.law.predicts_pass else (None, value)
+    rate = value if point.law.predicts_pass else None
     return UncertainPlan(
         plan=point,
-        best_on_average=Design(*at, *prediction, train, inference),
+        best_on_average=Design(*at, rate, loss if point.law.predicts_pass else value, train, inference),
         intervals=intervals,
         level=level,
         beats_chinchilla=beats,

@@ -462,6 +462,8 @@ fn accumulate(
     let mut values = [0.0; LANES];
     let mut columns = [[0.0; BLOCK]; 7];
     let (mut first, mut second, mut product) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+    let (mut inverse, mut residual) = ([1.0; BLOCK], [0.0; BLOCK]);
+    let bent = if log { 1.0 } else { 0.0 };
     let n = rows.y.len();
     let mut at = 0;
     while at < n {
@@ -481,18 +483,28 @@ fn accumulate(
             }
         }
         let (y, w) = (&rows.y[at..at + len], &rows.weights[at..at + len]);
+        // Two loops and no branch inside either, so that both become vector code.
+        if log {
+            for i in 0..len {
+                inverse[i] = 1.0 / m[i];
+                residual[i] = simd::ln::<FMA>(m[i]) - y[i];
+            }
+        } else {
+            for i in 0..len {
+                residual[i] = m[i] - y[i];
+            }
+        }
         for i in 0..len {
-            let inverse = if log { 1.0 / m[i] } else { 1.0 };
-            let r = if log { simd::ln::<FMA>(m[i]) - y[i] } else { m[i] - y[i] };
+            let r = residual[i];
             let c = if r < -width { -width } else { r };
             let c = if c > width { width } else { c };
             let factor = w[i] * if r < 0.0 { under } else { over };
             let slope = factor * c;
             let curvature = if r.abs() <= width { factor } else { 0.0 };
             product[i] = slope * (r - 0.5 * c);
-            first[i] = slope * inverse;
+            first[i] = slope * inverse[i];
             // For logarithms d2 ln m = d2 m / m - (dm / m)^2.
-            second[i] = (curvature - if log { slope } else { 0.0 }) * inverse * inverse;
+            second[i] = (curvature - bent * slope) * inverse[i] * inverse[i];
         }
         for chunk in product[..len].chunks_exact(LANES) {
             for (sum, v) in values.iter_mut().zip(chunk) {
@@ -567,6 +579,7 @@ fn accumulate_grouped(
     let (m, rest) = rest.split_at_mut(n);
     let (first, rest) = rest.split_at_mut(n);
     let (second, product) = rest.split_at_mut(n);
+    let (y, weights) = (&rows.y[..n], &rows.weights[..n]);
     for (row, &place) in grouped.place.iter().enumerate() {
         g[row] = samples[place];
         slope[row] = -grouped.k[place] * samples[place];
@@ -577,17 +590,29 @@ fn accumulate_grouped(
             m[row] = base + g[row];
         }
     }
+    let bent = if log { 1.0 } else { 0.0 };
+    // `product` holds residuals, and `m` what derivatives are divided by, until they are used up.
+    if log {
+        for row in 0..n {
+            product[row] = simd::ln::<FMA>(m[row]) - y[row];
+            m[row] = 1.0 / m[row];
+        }
+    } else {
+        for row in 0..n {
+            product[row] = m[row] - y[row];
+            m[row] = 1.0;
+        }
+    }
     for row in 0..n {
-        let inverse = if log { 1.0 / m[row] } else { 1.0 };
-        let r = if log { simd::ln::<FMA>(m[row]) - rows.y[row] } else { m[row] - rows.y[row] };
+        let r = product[row];
         let c = if r < -width { -width } else { r };
         let c = if c > width { width } else { c };
-        let factor = rows.weights[row] * if r < 0.0 { under } else { over };
+        let factor = weights[row] * if r < 0.0 { under } else { over };
         let push = factor * c;
         let curvature = if r.abs() <= width { factor } else { 0.0 };
         product[row] = push * (r - 0.5 * c);
-        first[row] = push * inverse;
-        second[row] = (curvature - if log { push } else { 0.0 }) * inverse * inverse;
+        first[row] = push * m[row];
+        second[row] = (curvature - bent * push) * m[row] * m[row];
     }
     let mut lanes = [[0.0; LANES]; 7];
     for chunk in product.chunks_exact(LANES) {

@@ -65,7 +65,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// The exponents tried for each of `terms` terms.
 fn grid(terms: usize) -> Vec<f64> {
-    let (points, low, high) = if terms == 3 { (9, 0.04_f64, 2.2_f64) } else { (16, 0.03, 2.2) };
+    let (points, low, high) = if terms == 3 { (7, 0.04_f64, 2.2_f64) } else { (12, 0.04, 2.2) };
     let step = (high / low).ln() / f64::from(points - 1);
     (0..points).map(|i| low * (f64::from(i) * step).exp()).collect()
 }
