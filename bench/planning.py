@@ -158,14 +158,19 @@ def main():
     table = []
     for name, threads, median, least, against, ratio in rows():
         said = "" if ratio is None else f"{ratio:7.2f} x {against}"
-        print(f"{name:32} {threads:2} threads  median {median * 1e3:10.4f} ms  min {least * 1e3:10.4f} ms  {said}", flush=True)
+        print(
+            f"{name:32} {threads:2} threads  median {median * 1e3:10.4f} ms  min {least * 1e3:10.4f} ms  {said}",
+            flush=True,
+        )
         table.append([name, threads, median, least, against or "", ratio or "", cpu(), CORES, versions, commit.strip()])
     if "--csv" in sys.argv[1:]:
         path = Path(__file__).parent / "results" / "planning.csv"
         path.parent.mkdir(exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["case", "threads", "median_s", "min_s", "baseline", "ratio", "cpu", "cores", "versions", "commit"])
+            writer.writerow(
+                ["case", "threads", "median_s", "min_s", "baseline", "ratio", "cpu", "cores", "versions", "commit"]
+            )
             writer.writerows(table)
 
 

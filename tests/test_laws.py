@@ -58,7 +58,9 @@ def test_surfaces_agree_with_fifty_digits(law, seed):
 
 @pytest.mark.parametrize("nu", [-200, -60, -5, 0, 5, 60, 200])
 def test_surfaces_of_extreme_concentrations_agree_with_fifty_digits(nu):
-    law = t2.T2PassLaw(0.0, 25817.6, 171536.0, 0.528, 0.514, theta0=-3.39, theta1=1.0, theta2=0.5506, theta3=nu, theta4=0.794)
+    law = t2.T2PassLaw(
+        0.0, 25817.6, 171536.0, 0.528, 0.514, theta0=-3.39, theta1=1.0, theta2=0.5506, theta3=nu, theta4=0.794
+    )
     n, d, k = np.geomspace(1e5, 1e13, 50), np.geomspace(1e6, 1e16, 50), np.unique(np.round(np.geomspace(1, 1e6, 40)))
     surface = t2.grid_search(law, n, d, k, t2.Budget(), surface=True).surface
     for i, j, m in np.random.default_rng(0).integers(0, (50, 50, len(k)), (60, 3)):
@@ -163,7 +165,9 @@ def test_theta2_above_one_is_refused():
 @given(any_laws, st.text(max_size=20), st.booleans())
 def test_laws_travel_through_json(law, text, known):
     data = t2.DataRange((1e6, 1e9), (1e9, 1e12), (1, 100)) if known else None
-    law = replace(law, name=text, warnings=(text, "b"), data_range=data, uncertainty={"se": {"E": 0.1}}, r_star_params=5.3)
+    law = replace(
+        law, name=text, warnings=(text, "b"), data_range=data, uncertainty={"se": {"E": 0.1}}, r_star_params=5.3
+    )
     assert t2.laws.Law.from_dict(json.loads(json.dumps(law.to_dict(), allow_nan=False))) == law
 
 
@@ -239,7 +243,9 @@ def test_a_malformed_key_is_named(changes, words, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "line 1"), ("[]", "JSON object"), ("", "not JSON"), ("nul", "not JSON")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "line 1"), ("[]", "JSON object"), ("", "not JSON"), ("nul", "not JSON")]
+)
 def test_what_is_no_law_is_refused(text, words, tmp_path):
     path = tmp_path / "bad.json"
     path.write_text(text, encoding="utf-8")

@@ -90,7 +90,7 @@ def test_no_dense_scan_finds_a_better_optimum(law, budget):
 def test_exact_beats_or_equals_every_grid(law, budget, data):
     axis = lambda low, high: sorted(set(data.draw(st.lists(powers(low, high), min_size=1, max_size=12))))  # noqa: E731
     n, d = axis(4, 11), axis(6, 13)
-    k = sorted(set(data.draw(st.lists(st.integers(1, 20_000), min_size=1, max_size=12)) + [1]))
+    k = sorted({1, *data.draw(st.lists(st.integers(1, 20_000), min_size=1, max_size=12))})
     plan = t2.plan(law, budget)
     assert meets(budget, plan.design)
     assert float(plan.design.k).is_integer()
@@ -241,7 +241,7 @@ def test_cheapest_states_the_ceiling():
 
 @pytest.mark.parametrize("target", [0.0, 1.0, -0.5, 2.0, math.nan, math.inf])
 def test_cheapest_refuses_targets_that_are_no_rates(target):
-    with pytest.raises(t2.T2Error, match="target = .*must"):
+    with pytest.raises(t2.T2Error, match=r"target = .*must"):
         t2.cheapest(PYTHIA, t2.Budget(inference_flops=1.4e11), target)
 
 
@@ -278,7 +278,8 @@ def test_grid_search_finds_what_looking_at_every_point_finds(law, budget, axes, 
     grid = t2.grid_search(law, *axes, budget, top=top)
     assert len(grid.top) == min(top, len(expected))
     for place, design, (best, *_) in zip(grid.index, grid.top, expected, strict=False):
-        assert close(value(design), best, 1e-8)
+        # SciPy's betaln, which the oracle uses on whole grids, loses eight digits where nu is huge.
+        assert close(value(design), best, 1e-6)
         assert [axis[i] for axis, i in zip(axes, place, strict=True)] == [design.n_params, design.n_tokens, design.k]
         assert meets(budget, design)
         assert close(value(design), exact(law, design, budget.unique_tokens), 1e-12)
@@ -385,7 +386,7 @@ def test_an_exception_in_progress_stops_the_work():
     class StopError(Exception):
         pass
 
-    def stop(done, total):
+    def stop(*_):
         raise StopError
 
     n, d, k = np.geomspace(1e6, 1e9, 900), np.geomspace(1e9, 1e12, 900), np.arange(1.0, 1000.0)

@@ -109,8 +109,9 @@ class Law:
             for name in (*self.coefficient_names, "r_star_tokens"):
                 if getattr(self, name) is None:
                     raise LawError(f"{name} = None: must be a number") from None
+            numbers = self.coefficients | {"r_star_tokens": self.r_star_tokens, "r_star_params": self.r_star_params}
             try:
-                refuse_non_numbers(**self.coefficients, r_star_tokens=self.r_star_tokens, r_star_params=self.r_star_params)
+                refuse_non_numbers(**numbers)
             except T2Error as error:
                 raise LawError(str(error)) from None
             raise

@@ -121,7 +121,7 @@ def optimum(law, budget, points=120):
 
 
 def pareto(law, designs):
-    """For each (value, training, inference) whether no other is as good in all three and better in one, or an earlier equal."""
+    """For each (value, training, inference) whether no other is as good in all and better in one, or an earlier equal."""
 
     def dominates(i, j):
         a, b = designs[i], designs[j]

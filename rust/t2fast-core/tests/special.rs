@@ -1,5 +1,8 @@
 //! Special functions against golden values with 50 digits and more, by mpmath from the definitions.
 
+// The tables are as mpmath printed them.
+#![allow(clippy::unreadable_literal)]
+
 use t2fast_core::law::beta_pass_at_k;
 use t2fast_core::special::{digamma_difference, ln_beta_ratio_stirling};
 
