@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Budget",
+    "FitOutcome",
+    "FitProblem",
     "InfeasibleError",
     "Law",
     "T2Error",
@@ -97,3 +99,77 @@ def surface(
     threads: int | None = None,
     report: _Report | None = None,
 ) -> None: ...
+
+# t2fast_core::fit
+
+@final
+class FitOutcome:
+    @property
+    def coefficients(self) -> list[float]: ...
+    @property
+    def objective(self) -> float: ...
+    @property
+    def gradient(self) -> float: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def starts(self) -> tuple[int, int]: ...
+    @property
+    def converged(self) -> bool: ...
+    def at_bound(self, problem: FitProblem) -> list[str]: ...
+
+@final
+class FitProblem:
+    @staticmethod
+    def power_sum(
+        n_params: _Floats,
+        n_tokens: _Floats,
+        loss: _Floats,
+        k: _Floats | None,
+        unique_tokens: _Floats | None,
+        weights: _Floats | None,
+        *,
+        log: bool,
+        penalty: str,
+        constants: tuple[float, float],
+        tied: bool,
+        e: float | None,
+        e_share: tuple[float, float],
+        starts: int,
+        discount_params: bool,
+    ) -> FitProblem: ...
+    @staticmethod
+    def latent(
+        n_params: _Floats, n_tokens: _Floats, num_samples: _Floats, num_correct: _Floats, weights: _Floats | None
+    ) -> FitProblem: ...
+    def with_losses(self, coefficients: list[float]) -> FitProblem: ...
+    @staticmethod
+    def staged_curves(
+        first: FitProblem,
+        checkpoint: NDArray[np.int64],
+        n_params: _Floats,
+        n_tokens: _Floats,
+        k: _Floats,
+        pass_at_k: _Floats,
+        weights: _Floats | None,
+    ) -> FitProblem: ...
+    @staticmethod
+    def staged_counts(first: FitProblem, checkpoint: NDArray[np.int64], counts: FitProblem) -> FitProblem: ...
+    def names(self) -> list[str]: ...
+    def fit(self, threads: int | None) -> FitOutcome: ...
+    def bootstrap(
+        self,
+        outcome: FitOutcome,
+        units: list[NDArray[np.int64]],
+        seed: int,
+        first: int,
+        count: int,
+        threads: int | None,
+        report: _Report | None,
+    ) -> tuple[_Floats, NDArray[np.bool_]]: ...
+    def curvature(
+        self, outcome: FitOutcome, cluster: NDArray[np.int64]
+    ) -> tuple[list[float], list[float], float] | None: ...
+    def profile(
+        self, outcome: FitOutcome, cluster: NDArray[np.int64], index: int, limit: float
+    ) -> tuple[float, float] | None: ...

@@ -9,6 +9,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod errors;
+mod fit;
 mod law;
 mod plan;
 mod work;
@@ -17,6 +18,8 @@ mod work;
 mod _core {
     #[pymodule_export]
     use crate::errors::{InfeasibleError, T2Error};
+    #[pymodule_export]
+    use crate::fit::{FitOutcome, FitProblem};
     #[pymodule_export]
     use crate::law::Law;
     #[pymodule_export]

@@ -1,0 +1,172 @@
+"""Figures of fits, bootstraps and backtests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2fast.errors import MissingExtraError, T2Error
+from t2fast.quantity import format_quantity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from t2fast.fitting import Backtest, Bootstrap, FitResult, UncertainPlan
+
+__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_optima"]
+
+#: Curves drawn at most in one panel.
+_CURVES = 6
+
+
+def _figure(columns: int, width: float = 4.4, height: float = 3.8) -> tuple[Figure, list[Any]]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("plots need matplotlib: pip install 't2fast[plot]'") from None
+    # Without pyplot: nothing global is touched, and no window opens.
+    figure = Figure(figsize=(width * columns, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, columns)))
+
+
+def _saved(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, written to a file if one is named."""
+    if path is not None:
+        try:
+            figure.savefig(path, dpi=130)
+        except (OSError, ValueError) as error:
+            raise T2Error(f"figure {path}: cannot be written: {error}") from None
+    return figure
+
+
+def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A few of the distinct values, evenly over their range."""
+    distinct = np.unique(values)
+    return np.asarray(
+        distinct[np.unique(np.linspace(0, len(distinct) - 1, min(_CURVES, len(distinct))).round().astype(int))]
+    )
+
+
+def _colours(count: int) -> NDArray[np.float64]:
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["viridis"](np.linspace(0, 0.9, count)))
+
+
+def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
+    """Data and fitted law against N, D and, where it varies, k; then residuals."""
+    seen = fit.observed
+    has_k = float(np.ptp(seen.k)) > 0
+    figure, axes = _figure(4 if has_k else 3)
+    pass_law = fit.law.predicts_pass
+    # Against N and D at the middle k, so that a panel holds one surface.
+    ks = np.unique(seen.k)
+    middle = ks[len(ks) // 2]
+    at = seen.k == middle
+    for axis, x, other, label, other_label in (
+        (axes[0], seen.n_params, seen.n_tokens, "parameters N", "D"),
+        (axes[1], seen.n_tokens, seen.n_params, "training tokens D", "N"),
+    ):
+        levels = _levels(other[at])
+        colours = _colours(len(levels))
+        grid = np.geomspace(x.min(), x.max(), 200)
+        axis.plot(x[at], seen.value[at], ".", ms=3, color="0.8")
+        for level, colour in zip(levels, colours, strict=True):
+            # Only points that lie at a curve's level say whether the curve is right.
+            rows = np.abs(np.log(other[at] / level)) < 0.15
+            axis.plot(x[at][rows], seen.value[at][rows], "o", ms=3, color=colour)
+            pair = (grid, np.full_like(grid, level))
+            n, d = pair if other_label == "D" else pair[::-1]
+            label_here = f"{other_label} = {format_quantity(level)}"
+            axis.plot(grid, fit.law.value(n, d, middle), "-", lw=1.2, color=colour, label=label_here)
+        axis.set(xscale="log", xlabel=label, ylabel=seen.quantity)
+        axis.set_title(f"k = {format_quantity(middle)}" if has_k else "", fontsize=9)
+        axis.legend(fontsize=7, frameon=False)
+    if has_k:
+        axis = axes[2]
+        size = seen.n_params * seen.n_tokens
+        levels = _levels(size)
+        for level, colour in zip(levels, _colours(len(levels)), strict=True):
+            rows = np.flatnonzero(size == level)
+            n, d = seen.n_params[rows[0]], seen.n_tokens[rows[0]]
+            rows = rows[(seen.n_params[rows] == n) & (seen.n_tokens[rows] == d)]
+            grid = np.geomspace(1, ks[-1], 200)
+            axis.plot(seen.k[rows], seen.value[rows], "o", ms=3, alpha=0.7, color=colour)
+            label = f"N {format_quantity(n)}, D {format_quantity(d)}"
+            axis.plot(grid, fit.law.value(n, d, grid), "-", lw=1.2, color=colour, label=label)
+        axis.set(xscale="log", xlabel="samples per question k", ylabel=seen.quantity)
+        axis.legend(fontsize=7, frameon=False)
+    if pass_law:
+        for axis in axes[:-1]:
+            axis.set_yscale("log")
+    axis = axes[-1]
+    predicted = np.asarray(fit.law.value(seen.n_params, seen.n_tokens, seen.k))
+    # Success rates span orders of magnitude and may be zero: their differences; losses: relative ones.
+    residual = predicted - seen.value if pass_law else predicted / seen.value - 1
+    points = axis.scatter(predicted, residual, s=9, c=np.log10(seen.n_tokens / seen.n_params), cmap="cividis")
+    axis.axhline(0, color="0.4", lw=0.8)
+    axis.set(xlabel=f"fitted {seen.quantity}", ylabel="fitted - observed" if pass_law else "fitted / observed - 1")
+    if pass_law:
+        axis.set_xscale("log")
+    figure.colorbar(points, ax=axis, label="log10 tokens per parameter")
+    return _saved(figure, path)
+
+
+def plot_bootstrap(bootstrap: Bootstrap, path: str | Path | None = None) -> Figure:
+    """Pairs of coefficients over the replicates, with the fit to the whole table."""
+    values = dict(zip(bootstrap.names, bootstrap.usable.T, strict=True))
+    pairs = [("alpha", "beta"), ("A", "alpha"), ("B", "beta"), ("theta0", "theta2"), ("theta3", "theta4"), ("E", "G")]
+    pairs = [pair for pair in pairs if all(name in values and np.ptp(values[name]) > 0 for name in pair)]
+    figure, axes = _figure(max(len(pairs), 1))
+    known = bootstrap.fit.law.coefficients
+    for axis, (x, y) in zip(axes, pairs, strict=False):
+        axis.plot(values[x], values[y], ".", ms=2, alpha=0.35, color="C0")
+        axis.plot(known[x], known[y], "k+", ms=10, mew=1.5)
+        axis.set(xlabel=x, ylabel=y)
+        for name, side in ((x, axis.set_xscale), (y, axis.set_yscale)):
+            if name in ("A", "B", "G"):
+                side("log")
+    figure.suptitle(f"{len(bootstrap.usable)} replicates over {'s and '.join(bootstrap.by)}s", fontsize=10)
+    return _saved(figure, path)
+
+
+def plot_backtest(backtest: Backtest, path: str | Path | None = None) -> Figure:
+    """Prediction against observation for every law: rows fitted, and rows held out."""
+    figure, axes = _figure(len(backtest.fits))
+    for axis, (name, fit) in zip(axes, backtest.fits.items(), strict=True):
+        seen, held = fit.observed, backtest.observed[name]
+        inside = np.asarray(fit.law.value(seen.n_params, seen.n_tokens, seen.k))
+        outside = backtest.predicted[name]
+        axis.plot(seen.value, inside, ".", ms=4, color="0.6", label="fitted")
+        axis.plot(held.value, outside, "o", ms=4, mfc="none", color="C3", label="held out")
+        ends = np.concatenate([seen.value, held.value, inside, outside])
+        low, high = float(np.min(ends[ends > 0])), float(np.max(ends))
+        axis.plot([low, high], [low, high], "-", lw=0.8, color="0.3")
+        pair = backtest.errors[name]
+        shown = "" if pair is None else f": {pair[0]:.1%} error"
+        axis.set(xscale="log", yscale="log", xlabel=f"observed {held.quantity}", ylabel="predicted")
+        axis.set_title(f"{name}{shown}", fontsize=9)
+        axis.legend(fontsize=8, frameon=False)
+    figure.suptitle(f"held out: {backtest.holdout}", fontsize=10)
+    return _saved(figure, path)
+
+
+def plot_optima(found: UncertainPlan, path: str | Path | None = None) -> Figure:
+    """Optimal N, D and k over the replicates, with the recommended design and the best on average."""
+    columns = (("n_params", "parameters N"), ("n_tokens", "training tokens D"), ("k", "samples per question k"))
+    values = {name: np.array([getattr(design, name) for design in found.optima]) for name, _ in columns}
+    pairs = [(0, 1), (0, 2)] if np.ptp(values["k"]) > 0 else [(0, 1)]
+    figure, axes = _figure(len(pairs))
+    for axis, (i, j) in zip(axes, pairs, strict=True):
+        (x, x_label), (y, y_label) = columns[i], columns[j]
+        axis.plot(values[x], values[y], ".", ms=3, alpha=0.4, color="C0")
+        marked = (found.plan.design, "k+", "recommended"), (found.best_on_average, "rx", "best on average")
+        for design, marker, label in marked:
+            axis.plot(getattr(design, x), getattr(design, y), marker, ms=10, mew=1.5, label=label)
+        axis.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
+        axis.legend(fontsize=8, frameon=False)
+    figure.suptitle(f"optima of {found.n_laws} resampled laws", fontsize=10)
+    return _saved(figure, path)

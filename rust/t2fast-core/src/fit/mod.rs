@@ -1,0 +1,101 @@
+//! From checkpoints to a law, with its uncertainty.
+//!
+//! Every fit is a [`Problem`]: rows of a table, and a smooth objective of a handful of parameters. Problems that are
+//! linear but for their exponents find their starts by variable projection ([`varpro`]): the linear coefficients have
+//! closed forms on a grid of exponents, which costs one matrix product. All problems then polish many starts in parallel
+//! with Newton's method ([`newton`]) and exact derivatives, and say how many starts agree ([`multistart`]). Resampling
+//! ([`bootstrap`]) refits from the point estimate; [`curvature`] holds sandwich covariances and profile intervals.
+//!
+//! Nothing depends on the number of threads: a start or a replicate is one thread's work, and results are gathered by index.
+
+// Indices name parameters, as subscripts do in the formulas.
+#![allow(clippy::needless_range_loop)]
+
+pub mod bootstrap;
+pub mod counts;
+pub mod curvature;
+pub mod dense;
+mod loss;
+pub mod multistart;
+pub mod newton;
+pub mod pass;
+pub mod power;
+mod varpro;
+
+pub use loss::{Penalty, Scale};
+
+use crate::error::{Error, Result};
+use crate::law::AnyLaw;
+use dense::{Matrix, Vector};
+use multistart::Fit;
+
+/// A table of checkpoints and the law to fit to it.
+///
+/// Internally parameters are logarithms of scales, exponents, and so on; outside they are the coefficients of the law.
+pub trait Problem: Sync {
+    /// How many rows the table has.
+    fn rows(&self) -> usize;
+
+    /// Names of the fitted parameters' coefficients, in the order of [`Problem::coefficients`].
+    fn names(&self) -> Vec<&'static str>;
+
+    /// The law's coefficients at internal parameters, fixed and tied ones included.
+    fn coefficients(&self, x: &Vector) -> Vec<f64>;
+
+    /// Derivatives of the coefficients: row i holds those of coefficient i by the internal parameters.
+    fn jacobian(&self, x: &Vector) -> Vec<Vector>;
+
+    /// The law at internal parameters.
+    ///
+    /// # Errors
+    /// When the coefficients are out of the law's range.
+    fn law(&self, x: &Vector) -> Result<AnyLaw>;
+
+    /// Fits with a weight per row on top of the problem's own: from scratch, or from `start` alone.
+    ///
+    /// # Errors
+    /// [`Error::Array`] when the rows with weight are too few.
+    fn fit(&self, weights: Option<&[f64]>, start: Option<&Vector>) -> Result<Fit>;
+
+    /// Second derivatives of the objective at `x`, and the gradient of each row's part of it; `None` for fits in stages,
+    /// which minimise no single objective.
+    fn second_order(&self, x: &Vector) -> Option<(Matrix, Vec<Vector>)>;
+
+    /// The least objective with coefficient `index` held at `value`, from `start`; `None` where that is not offered.
+    fn constrained(&self, index: usize, value: f64, start: &Vector) -> Option<Fit>;
+
+    /// The range that coefficient `index` is allowed to take.
+    fn range(&self, index: usize) -> (f64, f64);
+}
+
+/// Refuses a table whose columns differ in length.
+fn check_lengths(columns: &[(&str, usize)]) -> Result<()> {
+    let rows = columns[0].1;
+    for (name, length) in columns {
+        if *length != rows {
+            return Err(Error::Array(format!(
+                "{name} has {length} rows and {} has {rows}: every column needs one value per row",
+                columns[0].0
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses weights that are negative, not finite, or all zero.
+fn check_weights(weights: &[f64]) -> Result<()> {
+    for (row, &w) in weights.iter().enumerate() {
+        if !(w >= 0.0 && w.is_finite()) {
+            return Err(Error::Array(format!("weights[{row}] = {w}: must be zero or positive, and finite")));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses values that are not positive and finite.
+fn check_positive(name: &str, values: &[f64]) -> Result<()> {
+    match values.iter().position(|v| !(*v > 0.0 && v.is_finite())) {
+        Some(row) => Err(Error::Array(format!("{name}[{row}] = {}: must be positive and finite", values[row]))),
+        None => Ok(()),
+    }
+}

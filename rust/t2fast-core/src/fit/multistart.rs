@@ -1,0 +1,50 @@
+//! Many starts, one answer.
+
+use rayon::prelude::*;
+
+use super::dense::Vector;
+use super::newton::Minimum;
+
+/// Starts whose objectives differ by less than this, relatively, have found the same minimum.
+pub const AGREEMENT: f64 = 1e-7;
+
+/// The best of several minimisations, and how far it can be trusted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// The internal parameters; see [`super::Problem::coefficients`].
+    pub x: Vector,
+    /// The objective, exact.
+    pub objective: f64,
+    /// The largest absolute derivative by a parameter that is free to move.
+    pub gradient: f64,
+    /// Newton steps over all starts.
+    pub iterations: u32,
+    /// Starts polished.
+    pub starts: usize,
+    /// Starts that ended at this objective.
+    pub agreeing: usize,
+    /// Whether the best start converged.
+    pub converged: bool,
+    /// Internal parameters that ended at a bound.
+    pub at_bound: Vec<usize>,
+}
+
+/// Polishes every start in parallel and keeps the lowest, the first among equals.
+///
+/// Minima are compared by their values, so `polish` must report the exact objective.
+pub fn polish_all(starts: &[Vector], polish: impl Fn(&Vector) -> Minimum + Send + Sync) -> Option<Fit> {
+    let found: Vec<Minimum> =
+        if let [only] = starts { vec![polish(only)] } else { starts.par_iter().map(polish).collect() };
+    let best = found.iter().filter(|m| m.value.is_finite()).min_by(|a, b| a.value.total_cmp(&b.value))?;
+    let limit = best.value + AGREEMENT * best.value.abs();
+    Some(Fit {
+        x: best.x,
+        objective: best.value,
+        gradient: best.gradient,
+        iterations: found.iter().map(|m| m.iterations).sum(),
+        starts: found.len(),
+        agreeing: found.iter().filter(|m| m.value <= limit).count(),
+        converged: best.converged,
+        at_bound: Vec::new(),
+    })
+}

@@ -1,0 +1,279 @@
+//! `t2fast_core::fit`.
+
+use std::num::NonZeroUsize;
+
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1};
+use pyo3::prelude::*;
+use t2fast_core::fit::bootstrap::{Units, bootstrap};
+use t2fast_core::fit::counts::Counts;
+use t2fast_core::fit::curvature::{curvature, profile};
+use t2fast_core::fit::dense::Vector;
+use t2fast_core::fit::multistart::Fit;
+use t2fast_core::fit::pass::Staged;
+use t2fast_core::fit::power::{PowerSum, Settings};
+use t2fast_core::fit::{self, Penalty, Scale};
+use t2fast_core::law::ChinchillaLaw;
+
+use crate::errors::{Error, T2Error};
+
+type Column<'py> = PyReadonlyArray1<'py, f64>;
+
+/// The covariance of the coefficients, flattened, with their naive variances and the condition number.
+type Curved = (Vec<f64>, Vec<f64>, f64);
+
+/// Coefficients, a row per replicate, and whether each converged.
+type Replicates<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<bool>>);
+
+/// A table and what to fit to it.
+#[pyclass(frozen, module = "t2fast._core")]
+pub struct FitProblem(Inner);
+
+enum Inner {
+    Power(PowerSum),
+    Counts(Counts),
+    Staged(Staged),
+}
+
+impl FitProblem {
+    fn problem(&self) -> &dyn fit::Problem {
+        match &self.0 {
+            Inner::Power(problem) => problem,
+            Inner::Counts(problem) => problem,
+            Inner::Staged(problem) => problem,
+        }
+    }
+
+    fn power(&self) -> PyResult<PowerSum> {
+        match &self.0 {
+            Inner::Power(problem) => Ok(problem.clone()),
+            _ => Err(T2Error::new_err("the first stage must be a fit of the loss")),
+        }
+    }
+}
+
+fn optional<'a>(column: Option<&'a Column<'_>>) -> PyResult<Option<&'a [f64]>> {
+    Ok(column.map(|c| c.as_slice()).transpose()?)
+}
+
+fn indices(column: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
+    let convert = |i: &i64| usize::try_from(*i).map_err(|_| T2Error::new_err(format!("index {i} is negative")));
+    column.as_slice()?.iter().map(convert).collect()
+}
+
+#[pymethods]
+impl FitProblem {
+    /// A sum of powers: Chinchilla's law, or with `k` Approach 1, or with `unique_tokens` the law of repeated tokens.
+    #[staticmethod]
+    #[pyo3(signature = (n_params, n_tokens, loss, k, unique_tokens, weights, *, log, penalty, constants, tied, e, e_share, starts, discount_params))]
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value, clippy::fn_params_excessive_bools)]
+    fn power_sum(
+        n_params: Column<'_>,
+        n_tokens: Column<'_>,
+        loss: Column<'_>,
+        k: Option<Column<'_>>,
+        unique_tokens: Option<Column<'_>>,
+        weights: Option<Column<'_>>,
+        log: bool,
+        penalty: &str,
+        constants: (f64, f64),
+        tied: bool,
+        e: Option<f64>,
+        e_share: (f64, f64),
+        starts: usize,
+        discount_params: bool,
+    ) -> PyResult<Self> {
+        let penalty = match penalty {
+            "squared" => Penalty::Squared,
+            "huber" => Penalty::Huber { delta: constants.0 },
+            "absolute" => Penalty::Absolute { under: constants.0, over: constants.1 },
+            other => return Err(T2Error::new_err(format!("penalty {other:?} is unknown"))),
+        };
+        let scale = if log { Scale::Log } else { Scale::Raw };
+        let table = fit::power::Table {
+            n_params: n_params.as_slice()?,
+            n_tokens: n_tokens.as_slice()?,
+            k: optional(k.as_ref())?,
+            unique_tokens: optional(unique_tokens.as_ref())?,
+            loss: loss.as_slice()?,
+            weights: optional(weights.as_ref())?,
+        };
+        let settings = Settings { scale, penalty, tied, e, e_share, starts, discount_params };
+        Ok(Self(Inner::Power(PowerSum::new(&table, settings).map_err(Error::from)?)))
+    }
+
+    /// Counts with a latent loss.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value)]
+    fn latent(
+        n_params: Column<'_>,
+        n_tokens: Column<'_>,
+        num_samples: Column<'_>,
+        num_correct: Column<'_>,
+        weights: Option<Column<'_>>,
+    ) -> PyResult<Self> {
+        let table = fit::counts::Table {
+            n_params: n_params.as_slice()?,
+            n_tokens: n_tokens.as_slice()?,
+            num_samples: num_samples.as_slice()?,
+            num_correct: num_correct.as_slice()?,
+            weights: optional(weights.as_ref())?,
+        };
+        Ok(Self(Inner::Counts(Counts::new(&table).map_err(Error::from)?)))
+    }
+
+    /// The same counts with the losses of a Chinchilla law, known beforehand.
+    fn with_losses(&self, coefficients: [f64; 5]) -> PyResult<Self> {
+        let [e, a, b, alpha, beta] = coefficients;
+        let law = ChinchillaLaw::new(e, a, b, alpha, beta).map_err(Error::from)?;
+        match &self.0 {
+            Inner::Counts(counts) => Ok(Self(Inner::Counts(counts.clone().with_losses(law)))),
+            _ => Err(T2Error::new_err("only counts take losses")),
+        }
+    }
+
+    /// Approach 2 in two stages: `first` fits the loss, then pass@k at its losses by least squares.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
+    fn staged_curves(
+        first: &Self,
+        checkpoint: PyReadonlyArray1<'_, i64>,
+        n_params: Column<'_>,
+        n_tokens: Column<'_>,
+        k: Column<'_>,
+        pass_at_k: Column<'_>,
+        weights: Option<Column<'_>>,
+    ) -> PyResult<Self> {
+        let table = fit::pass::Table {
+            n_params: n_params.as_slice()?,
+            n_tokens: n_tokens.as_slice()?,
+            k: k.as_slice()?,
+            pass_at_k: pass_at_k.as_slice()?,
+            weights: optional(weights.as_ref())?,
+        };
+        let staged = Staged::curves(first.power()?, indices(&checkpoint)?, &table).map_err(Error::from)?;
+        Ok(Self(Inner::Staged(staged)))
+    }
+
+    /// Approach 2 in two stages: `first` fits the loss, then the counts at its losses by likelihood.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value)]
+    fn staged_counts(first: &Self, checkpoint: PyReadonlyArray1<'_, i64>, counts: &Self) -> PyResult<Self> {
+        let Inner::Counts(counts) = &counts.0 else {
+            return Err(T2Error::new_err("the second stage must be counts"));
+        };
+        let staged = Staged::counts(first.power()?, indices(&checkpoint)?, counts.clone()).map_err(Error::from)?;
+        Ok(Self(Inner::Staged(staged)))
+    }
+
+    /// Names of the fitted coefficients.
+    fn names(&self) -> Vec<&'static str> {
+        self.problem().names()
+    }
+
+    /// Fits from scratch.
+    fn fit(&self, py: Python<'_>, threads: Option<NonZeroUsize>) -> PyResult<FitOutcome> {
+        let found = py.detach(|| t2fast_core::threads::on_threads(threads, || self.problem().fit(None, None)));
+        let fit = found.and_then(|found| found).map_err(Error::from)?;
+        Ok(FitOutcome { coefficients: self.problem().coefficients(&fit.x), fit })
+    }
+
+    /// Refits replicates `first .. first + count`: coefficients, a row per replicate, and whether each converged.
+    #[allow(clippy::too_many_arguments)]
+    fn bootstrap<'py>(
+        &self,
+        py: Python<'py>,
+        outcome: &FitOutcome,
+        units: Vec<PyReadonlyArray1<'py, i64>>,
+        seed: u64,
+        first: u64,
+        count: u64,
+        threads: Option<NonZeroUsize>,
+        report: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Replicates<'py>> {
+        let units = units
+            .iter()
+            .map(|unit| Ok(Units::new(indices(unit)?).map_err(Error::from)?))
+            .collect::<PyResult<Vec<_>>>()?;
+        let problem = self.problem();
+        let replicates = crate::work::run(py, threads, report, |progress| {
+            bootstrap(problem, &units, &outcome.fit.x, seed, first, count, progress)
+        })?;
+        let converged = replicates.iter().map(|r| r.converged).collect();
+        let rows: Vec<Vec<f64>> = replicates.into_iter().map(|r| r.coefficients).collect();
+        Ok((PyArray2::from_vec2(py, &rows)?, PyArray1::from_vec(py, converged)))
+    }
+
+    /// Robust covariance (flattened), naive variances and condition number; `None` for fits in stages.
+    #[allow(clippy::needless_pass_by_value)]
+    fn curvature(&self, outcome: &FitOutcome, cluster: PyReadonlyArray1<'_, i64>) -> PyResult<Option<Curved>> {
+        let found = curvature(self.problem(), &outcome.fit, &indices(&cluster)?).map_err(Error::from)?;
+        Ok(found.map(|c| (c.covariance.concat(), c.naive, c.condition)))
+    }
+
+    /// Profile interval of one coefficient where the deviance stays below `limit`; `None` where not offered.
+    #[allow(clippy::needless_pass_by_value)]
+    fn profile(
+        &self,
+        py: Python<'_>,
+        outcome: &FitOutcome,
+        cluster: PyReadonlyArray1<'_, i64>,
+        index: usize,
+        limit: f64,
+    ) -> PyResult<Option<(f64, f64)>> {
+        let cluster = indices(&cluster)?;
+        let problem = self.problem();
+        Ok(py.detach(|| profile(problem, &outcome.fit, &cluster, index, limit)).map_err(Error::from)?)
+    }
+}
+
+/// What a fit found.
+#[pyclass(frozen, module = "t2fast._core")]
+pub struct FitOutcome {
+    fit: Fit,
+    /// The law's coefficients.
+    #[pyo3(get)]
+    coefficients: Vec<f64>,
+}
+
+#[pymethods]
+impl FitOutcome {
+    /// The objective at the optimum.
+    #[getter]
+    fn objective(&self) -> f64 {
+        self.fit.objective
+    }
+
+    /// The largest derivative by a parameter that is free to move.
+    #[getter]
+    fn gradient(&self) -> f64 {
+        self.fit.gradient
+    }
+
+    /// Newton steps over all starts.
+    #[getter]
+    fn iterations(&self) -> u32 {
+        self.fit.iterations
+    }
+
+    /// Starts polished, and how many ended at the optimum.
+    #[getter]
+    fn starts(&self) -> (usize, usize) {
+        (self.fit.starts, self.fit.agreeing)
+    }
+
+    /// Whether the best start converged.
+    #[getter]
+    fn converged(&self) -> bool {
+        self.fit.converged
+    }
+
+    /// Names of the coefficients that ended at a bound.
+    fn at_bound(&self, problem: &FitProblem) -> Vec<&'static str> {
+        let problem = problem.problem();
+        let names = problem.names();
+        let jacobian = problem.jacobian(&self.fit.x);
+        // A and B depend on their scale first and on their exponent second: only the former is their own.
+        let bounded = |row: &Vector| row.iter().position(|d| *d != 0.0).is_some_and(|i| self.fit.at_bound.contains(&i));
+        names.into_iter().zip(&jacobian).filter(|(_, row)| bounded(row)).map(|(name, _)| name).collect()
+    }
+}

@@ -1,0 +1,83 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import t2fast
+from t2fast.cli import main
+
+
+def run(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["t2fast", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    return ended.value.code or 0, printed.out, printed.err
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    n = np.geomspace(2e7, 5e9, 8)[np.arange(40) % 8]
+    d = n * 20 * 6.0 ** rng.uniform(-1, 1, 40)
+    loss = (1.7 + 450 * n**-0.34 + 1800 * d**-0.36) * np.exp(0.005 * rng.standard_normal(40))
+    path = tmp_path / "checkpoints.csv"
+    rows = [f"{a},{b / 1e9},{c},run{i // 4}" for i, (a, b, c) in enumerate(zip(n, d, loss, strict=True))]
+    path.write_text("N,tokens,loss,series\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_fit_writes_a_law_that_plan_reads(capsys, monkeypatch, table, tmp_path):
+    law = tmp_path / "law.json"
+    code, out, err = run(
+        capsys, monkeypatch, "fit", table, "--unit", "n_tokens=1B", "--group", "series", "--bootstrap", 30,
+        "--backtest", "tokens_per_param > 60", "--out", law, "--name", "mine", "--plot", tmp_path / "f.png",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "bootstrap over groups: 30 replicates" in out
+    assert "held out: tokens_per_param > 60" in out
+    assert t2fast.load_law(law).name == "mine"
+    assert (tmp_path / "f.png").stat().st_size > 5_000
+    code, out, err = run(capsys, monkeypatch, "plan", "--law", law, "--train-flops", "1e20")
+    assert code == 0, err
+
+
+def test_json(capsys, monkeypatch, table):
+    code, out, _ = run(
+        capsys,
+        monkeypatch,
+        "fit",
+        table,
+        "--unit",
+        "n_tokens=1e9",
+        "--where",
+        "N > 3e7",
+        "--objective",
+        "squared",
+        "--json",
+    )
+    assert code == 0
+    fit = json.loads(out)["fit"]
+    assert fit["objective_name"] == "squared"
+    assert fit["n_rows"] == 35
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "probably millions or billions"),
+        (["--unit", "n_tokens"], "write --unit NAME=VALUE"),
+        (["--unit", "n_tokens=1e9", "--law", "t3"], "law = 't3'"),
+        (["--unit", "n_tokens=1e9", "--where", "import os"], "--where = 'import os'"),
+        (["--unit", "n_tokens=1e9", "--where", "N < 0"], "no row"),
+        (["--unit", "n_tokens=1e9", "--column", "loss=nll"], "no column 'nll'"),
+        (["--unit", "n_tokens=1e9", "--law", "t2-pass"], "give either num_samples"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(capsys, monkeypatch, table, arguments, message):
+    code, out, err = run(capsys, monkeypatch, "fit", table, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("t2fast: ")
+    assert len(err.splitlines()) == 1
+    assert message in err
