@@ -19,6 +19,7 @@ pub mod cost;
 pub mod error;
 pub mod law;
 pub mod plan;
+pub mod random;
 pub mod simd;
 pub mod special;
 pub mod threads;
