@@ -7,6 +7,7 @@
 //! * [`law`]: what a model of N parameters trained on D tokens and sampled k times achieves;
 //! * [`cost`]: what that takes in floating-point operations, and which designs a budget admits;
 //! * [`plan`]: the best design within a budget, by brute force, by continuous optimisation, and along sweeps;
+//! * [`passk`]: pass@k and its relatives from counted samples, with intervals and extrapolation; [`random`]: its random numbers;
 //! * [`threads`]: how many threads long work uses, and how it reports progress and is stopped.
 //!
 //! Symbols follow the literature: N parameters, D training tokens, k samples per question; losses in nats per token;
@@ -18,6 +19,7 @@
 pub mod cost;
 pub mod error;
 pub mod law;
+pub mod passk;
 pub mod plan;
 pub mod random;
 pub mod simd;

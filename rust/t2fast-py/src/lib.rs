@@ -8,6 +8,7 @@
 
 mod errors;
 mod law;
+mod passk;
 mod work;
 
 #[pyo3::pymodule]
@@ -16,4 +17,6 @@ mod _core {
     use crate::errors::{InfeasibleError, T2Error};
     #[pymodule_export]
     use crate::law::Law;
+    #[pymodule_export]
+    use crate::passk::{Histogram, estimate};
 }
