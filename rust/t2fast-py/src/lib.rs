@@ -18,5 +18,5 @@ mod _core {
     #[pymodule_export]
     use crate::law::Law;
     #[pymodule_export]
-    use crate::passk::{Histogram, estimate};
+    use crate::passk::{Histogram, allocate, best_of_k, bootstrap, estimate, majority, samples_needed};
 }
