@@ -18,5 +18,7 @@ mod _core {
     #[pymodule_export]
     use crate::law::Law;
     #[pymodule_export]
-    use crate::passk::{Histogram, allocate, best_of_k, bootstrap, estimate, majority, samples_needed};
+    use crate::passk::{
+        Histogram, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, majority, samples_needed, squares,
+    };
 }

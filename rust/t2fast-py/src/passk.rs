@@ -276,6 +276,31 @@ fn sensitivities(n: &[i64], c: &[i64], k: u64, model: (f64, f64, f64)) -> Result
     Ok((counts, squares))
 }
 
+/// The expected s^2 of each problem: what [`allocate`] divides by.
+#[pyfunction(name = "sensitivities")]
+pub fn squares<'py>(
+    py: Python<'py>,
+    n: PyReadonlyArray1<'py, i64>,
+    c: PyReadonlyArray1<'py, i64>,
+    k: u64,
+    model: (f64, f64, f64),
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    Ok(PyArray1::from_vec(py, sensitivities(n.as_slice()?, c.as_slice()?, k, model)?.1))
+}
+
+/// pass@k of a Beta distribution (a, b, zero) of success rates at each k.
+#[pyfunction]
+pub fn beta_pass_at_k<'py>(
+    py: Python<'py>,
+    a: f64,
+    b: f64,
+    zero: f64,
+    k: PyReadonlyArray1<'py, f64>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let model = BetaBinomial { a, b, zero };
+    Ok(PyArray1::from_iter(py, k.as_slice()?.iter().map(|&k| model.pass_at_k(k))))
+}
+
 /// (further samples per problem, standard error before, standard error after).
 #[pyfunction]
 #[allow(clippy::cast_possible_wrap)]
