@@ -1,16 +1,116 @@
+"""The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
+
 from collections.abc import Callable
+from typing import final
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
+
+__all__ = [
+    "Budget",
+    "Histogram",
+    "InfeasibleError",
+    "Law",
+    "T2Error",
+    "allocate",
+    "best_of_k",
+    "beta_pass_at_k",
+    "bootstrap",
+    "cheapest",
+    "estimate",
+    "evaluate",
+    "grid_search",
+    "isoflop",
+    "majority",
+    "pareto",
+    "plan_budget",
+    "samples_needed",
+    "sensitivities",
+    "surface",
+    "sweep",
+]
+
+_Floats = NDArray[np.float64]
+_Report = Callable[[int], None]
+_Ends = list[tuple[float, float]]
+_Design = tuple[float, float, float, float, float, float, float]
+
+_PlanTuple = tuple[
+    _Design,
+    _Design,
+    _Design | None,
+    _Design | None,
+    tuple[float, float],
+    list[float | None],
+    int,
+    bool,
+]
 
 class T2Error(ValueError): ...
 class InfeasibleError(T2Error): ...
 
-# passk
-_Floats = npt.NDArray[np.float64]
-_Integers = npt.NDArray[np.int64]
-_Report = Callable[[int], object] | None
+@final
+class Law:
+    @staticmethod
+    def chinchilla(coefficients: list[float], repetition: tuple[float, float | None]) -> Law: ...
+    @staticmethod
+    def t2_loss(coefficients: list[float], repetition: tuple[float, float | None], g: float, gamma: float) -> Law: ...
+    @staticmethod
+    def t2_pass(coefficients: list[float], repetition: tuple[float, float | None], theta: list[float]) -> Law: ...
+    def values(self, n_params: _Floats, n_tokens: _Floats, k: _Floats) -> _Floats: ...
+    def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float: ...
+    def gradient(self, n_params: float, n_tokens: float, k: float) -> tuple[float, float, float, float]: ...
 
+@final
+class Budget:
+    def __new__(
+        cls,
+        flops: list[float | None],
+        workload: tuple[float, float, float, bool],
+        attention: tuple[float, float] | None,
+        most: list[float | None],
+        unique_tokens: float | None,
+    ) -> Budget: ...
+    def train_flops(self, n_params: float, n_tokens: float) -> float: ...
+    def inference_flops(self, n_params: float, k: float) -> float: ...
+
+def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> _Design: ...
+def plan_budget(law: Law, budget: Budget, data: _Ends | None = None) -> _PlanTuple: ...
+def cheapest(law: Law, budget: Budget, target: float) -> tuple[float | None, float | None]: ...
+def sweep(
+    law: Law,
+    budgets: list[Budget],
+    data: _Ends | None = None,
+    threads: int | None = None,
+    report: _Report | None = None,
+) -> list[tuple[_PlanTuple | None, str | None]]: ...
+def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[_Design | None]: ...
+def pareto(law: Law, designs: list[tuple[float, float, float]]) -> NDArray[np.bool_]: ...
+def grid_search(
+    law: Law,
+    budget: Budget,
+    n_params: _Floats,
+    n_tokens: _Floats,
+    k: _Floats,
+    top: int,
+    threads: int | None = None,
+    report: _Report | None = None,
+) -> list[tuple[list[int], _Design]]: ...
+def surface(
+    law: Law,
+    n_params: _Floats,
+    n_tokens: _Floats,
+    k: _Floats,
+    out: _Floats,
+    unique_tokens: float | None = None,
+    threads: int | None = None,
+    report: _Report | None = None,
+) -> None: ...
+
+# passk
+_Integers = NDArray[np.int64]
+
+@final
 class Histogram:
     def __new__(cls, n: _Integers, c: _Integers) -> Histogram: ...
     @staticmethod
@@ -34,7 +134,7 @@ class Histogram:
         seed: int,
         batch: int | None = None,
         threads: int | None = None,
-        report: _Report = None,
+        report: _Report | None = None,
     ) -> tuple[_Floats, _Floats, tuple[str, list[float]]]: ...
     def backtest(
         self,
@@ -43,7 +143,7 @@ class Histogram:
         replicates: int,
         seed: int,
         threads: int | None = None,
-        report: _Report = None,
+        report: _Report | None = None,
     ) -> list[tuple[str, int, float, float]]: ...
     def subsample(self, m: int, seed: int, replicate: int) -> Histogram: ...
 
@@ -54,7 +154,7 @@ def bootstrap(
     replicates: int,
     seed: int,
     threads: int | None = None,
-    report: _Report = None,
+    report: _Report | None = None,
 ) -> _Floats: ...
 def allocate(
     n: _Integers, c: _Integers, k: int, model: tuple[float, float, float], budget: int, least: int
@@ -74,8 +174,6 @@ def majority(
     draws: int,
     seed: int,
     threads: int | None = None,
-    report: _Report = None,
+    report: _Report | None = None,
 ) -> tuple[_Floats, _Floats]: ...
-def best_of_k(
-    scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers
-) -> _Floats: ...
+def best_of_k(scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers) -> _Floats: ...

@@ -98,9 +98,7 @@ def _counts(n: npt.ArrayLike, c: npt.ArrayLike) -> tuple[Integers, Integers, tup
     try:
         ns, cs = np.broadcast_arrays(ns, cs)
     except ValueError:
-        raise T2Error(
-            f"n and c have shapes {ns.shape} and {cs.shape}: they must broadcast over problems"
-        ) from None
+        raise T2Error(f"n and c have shapes {ns.shape} and {cs.shape}: they must broadcast over problems") from None
     return np.ascontiguousarray(ns).reshape(-1), np.ascontiguousarray(cs).reshape(-1), cs.shape
 
 
@@ -109,9 +107,7 @@ def _ks(k: npt.ArrayLike) -> tuple[Integers, tuple[int, ...]]:
     return ks.reshape(-1), ks.shape
 
 
-def _per_problem(
-    name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0
-) -> Array:
+def _per_problem(name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0) -> Array:
     ns, cs, problems = _counts(n, c)
     ks, shape = _ks(k)
     return _core.estimate(name, ns, cs, ks, parameter).reshape(problems + shape)
@@ -174,9 +170,7 @@ def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: in
 
 def _batch(batch: int) -> int:
     if batch < 1:
-        raise T2Error(
-            f"batch = {batch}: must be at least 1, the samples drawn between two looks at the verdicts"
-        )
+        raise T2Error(f"batch = {batch}: must be at least 1, the samples drawn between two looks at the verdicts")
     return batch
 
 
@@ -230,9 +224,7 @@ def estimate_pass_at_k(
     """
     ns, cs = np.asarray(num_samples), np.asarray(num_correct)
     if ns.ndim and ns.shape != cs.shape:
-        raise T2Error(
-            f"num_samples and num_correct have shapes {ns.shape} and {cs.shape}: they must be equal"
-        )
+        raise T2Error(f"num_samples and num_correct have shapes {ns.shape} and {cs.shape}: they must be equal")
     return pass_at_k(ns, cs, int(k))
 
 
@@ -327,9 +319,7 @@ def maj_at_k(
         When lengths differ, a problem has no answer, or k < 1.
     """
     if len(answers) != len(correct):
-        raise T2Error(
-            f"answers and correct have lengths {len(answers)} and {len(correct)}: they must be equal"
-        )
+        raise T2Error(f"answers and correct have lengths {len(answers)} and {len(correct)}: they must be equal")
     votes: list[int] = []
     lengths, place = [], []
     for problem, (given, right) in enumerate(zip(answers, correct, strict=True)):
@@ -360,18 +350,12 @@ def _scored(scores: Sequence[npt.ArrayLike], values: Sequence[npt.ArrayLike], k:
     worth = [np.asarray(row, dtype=np.float64).reshape(-1) for row in values]
     for i, (row, value) in enumerate(zip(rows, worth, strict=False)):
         if row.shape != value.shape:
-            raise T2Error(
-                f"problem {i} has {len(row)} scores and {len(value)} verdicts: they must be equally many"
-            )
+            raise T2Error(f"problem {i} has {len(row)} scores and {len(value)} verdicts: they must be equally many")
     if len(rows) != len(worth) or not rows:
-        raise T2Error(
-            f"scores and correct have {len(rows)} and {len(worth)} problems: must be equal and at least 1"
-        )
+        raise T2Error(f"scores and correct have {len(rows)} and {len(worth)} problems: must be equal and at least 1")
     ks, shape = _ks(k)
     offsets = _offsets(len(row) for row in rows)
-    return _core.best_of_k(np.concatenate(rows), np.concatenate(worth), offsets, ks).reshape(
-        (len(rows), *shape)
-    )
+    return _core.best_of_k(np.concatenate(rows), np.concatenate(worth), offsets, ks).reshape((len(rows), *shape))
 
 
 def best_of_k(scores: Sequence[npt.ArrayLike], correct: Sequence[npt.ArrayLike], k: npt.ArrayLike) -> Array:
@@ -447,13 +431,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _number(value: float) -> str:
-    return (
-        "-"
-        if math.isnan(value)
-        else f"{value:.4f}"
-        if 1e-3 <= abs(value) < 10 or value == 0
-        else f"{value:.3g}"
-    )
+    return "-" if math.isnan(value) else f"{value:.4f}" if 1e-3 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 
 
 def _list(array: npt.NDArray[Any]) -> list[Any]:
@@ -492,9 +470,7 @@ class PassCurve:
 
     def summary(self) -> str:
         """Tell the whole result as a table of at most 80 columns."""
-        what = (
-            "new samples of the same problems" if self.scope == "samples" else "new problems of the same kind"
-        )
+        what = "new samples of the same problems" if self.scope == "samples" else "new problems of the same kind"
         rows = (
             (str(k), _number(p), _number(low), _number(high))
             for k, p, low, high in zip(self.k, self.pass_at_k, self.lower, self.upper, strict=True)
@@ -584,9 +560,7 @@ def curve(
     """
     _confidence(ci)
     if scope not in ("samples", "problems"):
-        raise T2Error(
-            f"scope = {scope!r}: must be 'samples' (same problems, new samples) or 'problems' (new problems)"
-        )
+        raise T2Error(f"scope = {scope!r}: must be 'samples' (same problems, new samples) or 'problems' (new problems)")
     if method not in ("analytic", "bootstrap"):
         raise T2Error(f"method = {method!r}: must be 'analytic' or 'bootstrap'")
     if scope == "samples" and (method == "bootstrap" or batch is not None):
@@ -618,9 +592,7 @@ def curve(
             if math.isnan(means[i]):
                 continue
             variance = (
-                counts.samples_variance(size)
-                if scope == "samples"
-                else counts.problems_variance(name, size, parameter)
+                counts.samples_variance(size) if scope == "samples" else counts.problems_variance(name, size, parameter)
             )
             lower[i], upper[i] = _logit_interval(means[i], math.sqrt(max(variance, 0.0)), quantile)
         if scope == "samples" and (2 * ks > samples).any():
@@ -737,9 +709,7 @@ def compare(
         tables.append(_core.estimate("pass_at_k", flat_n, flat_c, ks, 0.0))
     problems = len(tables[0])
     if len(tables[1]) != problems:
-        raise T2Error(
-            f"c holds {problems} and {len(tables[1])} problems: models are compared on the same problems"
-        )
+        raise T2Error(f"c holds {problems} and {len(tables[1])} problems: models are compared on the same problems")
     if problems < 2:
         raise T2Error("c holds one problem: a comparison over problems needs at least 2")
     first, second = tables[0].mean(axis=0), tables[1].mean(axis=0)
@@ -758,14 +728,10 @@ def compare(
             half = quantile * (tables[0] - tables[1]).std(axis=0, ddof=1) / math.sqrt(problems)
             difference_ends = np.stack([first - second - half, first - second + half], axis=1)
             relative = (tables[0] / first - tables[1] / second).std(axis=0, ddof=1) / math.sqrt(problems)
-            ratio_ends = np.stack(
-                [ratio * np.exp(-quantile * relative), ratio * np.exp(quantile * relative)], axis=1
-            )
+            ratio_ends = np.stack([ratio * np.exp(-quantile * relative), ratio * np.exp(quantile * relative)], axis=1)
         else:
             raise T2Error(f"method = {method!r}: must be 'analytic' or 'bootstrap'")
-    return Comparison(
-        ks, first, second, first - second, difference_ends, ratio, ratio_ends, ci, method, problems
-    )
+    return Comparison(ks, first, second, first - second, difference_ends, ratio, ratio_ends, ci, method, problems)
 
 
 # ----------------------------------------------------------------------------------------------------- extrapolation
@@ -797,9 +763,7 @@ class BetaBinomial:
         ks = np.asarray(k, dtype=np.float64)
         if not (np.isfinite(ks) & (ks >= 0)).all():
             raise T2Error("k: must be finite and not negative")
-        return _core.beta_pass_at_k(self.a, self.b, self.zero, np.ascontiguousarray(ks.reshape(-1))).reshape(
-            ks.shape
-        )
+        return _core.beta_pass_at_k(self.a, self.b, self.zero, np.ascontiguousarray(ks.reshape(-1))).reshape(ks.shape)
 
     def summary(self) -> str:
         """Tell the fit in two lines."""
@@ -857,8 +821,7 @@ class Backtest:
         """Mean absolute error of each method over all sizes."""
         names = dict.fromkeys(self.method)
         return {
-            m: float(np.mean([e for e, name in zip(self.error, self.method, strict=True) if name == m]))
-            for m in names
+            m: float(np.mean([e for e, name in zip(self.error, self.method, strict=True) if name == m])) for m in names
         }
 
     @property
@@ -875,7 +838,9 @@ class Backtest:
         )
         table = _table(("method", "samples seen", "mean error", "bias"), rows)
         best = f"best on these counts: {_METHOD_NAMES[self.best]}"
-        return f"predicting pass@{self.predicted} from fewer samples, {self.replicates} subsamples each\n{table}\n{best}"
+        return (
+            f"predicting pass@{self.predicted} from fewer samples, {self.replicates} subsamples each\n{table}\n{best}"
+        )
 
     __str__ = summary
 
@@ -1079,9 +1044,7 @@ def extrapolate(
         chosen = measured.best
     else:
         chosen = "power_law" if batch is None else "beta_binomial"
-        warnings.append(
-            "method not chosen by a back-test: " + ("sampling was stopped" if batch else "too few samples")
-        )
+        warnings.append("method not chosen by a back-test: " + ("sampling was stopped" if batch else "too few samples"))
     report = _report(progress, replicates)
     point, draws, (outcome, found) = counts.extrapolate(chosen, ks, replicates, seed, batch, threads, report)
     lower, upper = np.quantile(draws, [0.5 - 0.5 * ci, 0.5 + 0.5 * ci], axis=0)
@@ -1090,9 +1053,7 @@ def extrapolate(
             f"k = {ks.max():g} is {ks.max() / samples:.3g} times the samples drawn: the method decides, not the data"
         )
     if outcome == "constant":
-        warnings.append(
-            _OUTCOMES["constant"] if chosen != "power_law" else "pass@k is the same at every k drawn"
-        )
+        warnings.append(_OUTCOMES["constant"] if chosen != "power_law" else "pass@k is the same at every k drawn")
     message = _OUTCOMES.get(outcome, outcome)
     return Extrapolation(
         ks,
@@ -1219,9 +1180,7 @@ class Enough:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def enough(
-    n: npt.ArrayLike, c: npt.ArrayLike, k: int, half_width: float = 0.01, *, ci: float = 0.95
-) -> Enough:
+def enough(n: npt.ArrayLike, c: npt.ArrayLike, k: int, half_width: float = 0.01, *, ci: float = 0.95) -> Enough:
     """Decide whether mean pass@k is known well enough, and if not, what it takes.
 
     Parameters
@@ -1245,9 +1204,7 @@ def enough(
     ns = np.ascontiguousarray(np.broadcast_to(ns, cs.shape))
     counts = _core.Histogram(ns, cs)
     if not 1 <= k <= counts.fewest_samples:
-        raise T2Error(
-            f"k = {k}: must lie between 1 and the fewest samples of a problem, {counts.fewest_samples}"
-        )
+        raise T2Error(f"k = {k}: must lie between 1 and the fewest samples of a problem, {counts.fewest_samples}")
     a, b, zero, *_ = counts.beta_binomial(True)
     z = NormalDist().inv_cdf(0.5 + 0.5 * ci)
     needed, error = _core.samples_needed(ns, cs, k, (a, b, zero), half_width / z)

@@ -6,7 +6,7 @@ import math
 
 from t2fast.errors import T2Error
 
-__all__ = ["format_flops", "format_quantity", "parse_quantity"]
+__all__ = ["format_flops", "format_quantity", "parse_axis", "parse_quantity"]
 
 _SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15}
 _STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]
@@ -32,12 +32,37 @@ def parse_quantity(text: str, name: str = "quantity") -> float:
     digits = stripped[:-1] if factor else stripped
     try:
         # Multiplying by a power of ten rounds once more than reading "70e9" would: 1.1B must be 1.1e9 exactly.
-        value = float(f"{float(digits)!r}e{round(math.log10(factor))}") if factor and "e" not in digits.lower() else float(digits)
+        value = (
+            float(f"{float(digits)!r}e{round(math.log10(factor))}")
+            if factor and "e" not in digits.lower()
+            else float(digits)
+        )
     except ValueError:
         raise T2Error(f"{name} = {text!r}: not a number; write for example 70B, 1.4T, 300k or 1e22") from None
     if not math.isfinite(value):
         raise T2Error(f"{name} = {text!r}: must be finite")
     return value
+
+
+def parse_axis(text: str, name: str = "axis") -> list[float]:
+    """Read several numbers: a list ``1,10,100``, or ``1M:10B:50`` for 50 of them, evenly spaced in the logarithm.
+
+    Raises
+    ------
+    T2Error
+        When a number is malformed, or a range does not rise from a positive number in at least two steps.
+    """
+    if ":" not in text:
+        return [parse_quantity(part, name) for part in text.split(",")]
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise T2Error(f"{name} = {text!r}: write a list such as 1,10,100 or a range such as 1M:10B:50")
+    low, high, count = (parse_quantity(part, name) for part in parts)
+    if not (0 < low < high and count >= 2 and count == int(count)):
+        raise T2Error(f"{name} = {text!r}: a range LOW:HIGH:COUNT needs 0 < LOW < HIGH and a whole COUNT of at least 2")
+    steps = int(count) - 1
+    inner = [low * (high / low) ** (i / steps) for i in range(1, steps)]
+    return [low, *inner, high]
 
 
 def format_quantity(value: float, digits: int = 3) -> str:

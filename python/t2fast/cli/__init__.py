@@ -6,41 +6,39 @@ import importlib
 import sys
 
 import typer
-from rich.console import Console
 
 from t2fast.errors import T2Error
 
 __all__ = ["app", "main"]
 
 #: The verbs, in the order of the help page; each module offers ``register(app)``.
-_VERBS = ("plan",)
+_VERBS = ("plan", "compare", "grid", "frontier", "passk", "presets")
 
 app = typer.Typer(
     name="t2fast",
     help="Choose model size, training tokens and samples per question together (Train-to-Test scaling laws).",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
 )
 for _verb in _VERBS:
     importlib.import_module(f"t2fast.cli.{_verb}").register(app)
 
 
 def main() -> None:
-    """Run the command line: exit code 2 and one line on stderr for bad input, 130 for Ctrl-C."""
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
+    """Run the command line: bad input gets one line on stderr and exit code 2, Ctrl-C 130; --debug shows tracebacks."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"] or ["--help"]
     try:
-        app()
-    except T2Error as error:
+        sys.exit(app(arguments, standalone_mode=False))
+    except (T2Error, typer.TyperException) as error:
         if debug:
             raise
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"t2fast: {error}", markup=False)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        sys.stderr.write(f"t2fast: {message}\n")
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
         if debug:
             raise
-        Console(stderr=True).print("t2fast: interrupted", markup=False)
-        raise SystemExit(130) from None
+        sys.stderr.write("t2fast: interrupted\n")
+        sys.exit(130)

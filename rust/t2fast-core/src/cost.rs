@@ -1,6 +1,6 @@
 //! What training and sampling cost in floating-point operations, and which designs a budget admits.
 
-use crate::error::{Error, Result, positive};
+use crate::error::{Error, Result, non_negative, positive};
 
 /// A budget is met when the cost exceeds it by no more than this share, so that rounding in `6 N D` does not exclude a
 /// design that spends the budget exactly.
@@ -20,10 +20,37 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// `n_layers d_model` of a model with N parameters.
-    fn width(&self, n_params: f64) -> f64 {
-        let d_model = (n_params * self.aspect_ratio / 12.0).cbrt();
-        d_model * d_model / self.aspect_ratio
+    /// `n_layers d_model` as a multiple of N^(2/3): d_model^3 = N aspect_ratio / 12.
+    fn width(self) -> f64 {
+        (self.aspect_ratio / 12.0).cbrt().powi(2) / self.aspect_ratio
+    }
+}
+
+/// A cost as a function of N: `params N + width N^(2/3)`, the second part being attention's.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rate {
+    /// FLOP per parameter.
+    pub params: f64,
+    /// FLOP per N^(2/3).
+    pub width: f64,
+}
+
+impl Rate {
+    /// The cost at N parameters.
+    #[inline]
+    #[must_use]
+    pub fn at(self, n_params: f64) -> f64 {
+        // Without attention the root is not worth its time.
+        let attention = if self.width == 0.0 { 0.0 } else { self.width * n_params.cbrt().powi(2) };
+        self.params * n_params + attention
+    }
+
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self { params: self.params * factor, width: self.width * factor }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { params: self.params + other.params, width: self.width + other.width }
     }
 }
 
@@ -57,7 +84,7 @@ impl Workload {
     pub fn checked(self) -> Result<Self> {
         positive("queries", self.queries)?;
         positive("answer_tokens", self.answer_tokens)?;
-        crate::error::non_negative("prompt_tokens", self.prompt_tokens)?;
+        non_negative("prompt_tokens", self.prompt_tokens)?;
         if let Some(attention) = self.attention {
             positive("aspect_ratio", attention.aspect_ratio)?;
             positive("train_context", attention.train_context)?;
@@ -66,37 +93,37 @@ impl Workload {
     }
 
     /// FLOP of training on one token: `6 N`, plus attention.
-    #[inline]
     #[must_use]
-    pub fn train_flops_per_token(&self, n_params: f64) -> f64 {
-        let attention = self.attention.map_or(0.0, |a| 6.0 * a.width(n_params) * a.train_context);
-        6.0 * n_params + attention
+    pub fn train_rate(&self) -> Rate {
+        Rate { params: 6.0, width: self.attention.map_or(0.0, |a| 6.0 * a.train_context * a.width()) }
+    }
+
+    /// FLOP of inference as (fixed, per sample): with k samples it costs fixed + k per-sample.
+    ///
+    /// `2 N T_in` per query for the prompt and `2 N T_out` for each answer, plus attention.
+    #[must_use]
+    pub fn inference_rates(&self) -> (Rate, Rate) {
+        let (t_in, t_out) = (self.prompt_tokens, self.answer_tokens);
+        let width = self.attention.map_or(0.0, Attention::width);
+        let prompt = Rate { params: 2.0 * self.queries * t_in, width: 2.0 * self.queries * t_in * t_in * width };
+        let answer = Rate {
+            params: 2.0 * self.queries * t_out,
+            width: 4.0 * self.queries * t_out * (t_in + 0.5 * t_out) * width,
+        };
+        if self.prompt_per_sample { (Rate::default(), prompt.plus(answer)) } else { (prompt, answer) }
     }
 
     /// FLOP of training: `6 N D`, plus attention.
     #[must_use]
     pub fn train_flops(&self, n_params: f64, n_tokens: f64) -> f64 {
-        self.train_flops_per_token(n_params) * n_tokens
-    }
-
-    /// FLOP of inference as (fixed, per sample): inference with k samples costs fixed + k per-sample.
-    ///
-    /// `Q 2 N T_in` for the prompts and `Q 2 N T_out` for the answers, plus attention.
-    #[inline]
-    #[must_use]
-    pub fn inference_parts(&self, n_params: f64) -> (f64, f64) {
-        let (t_in, t_out) = (self.prompt_tokens, self.answer_tokens);
-        let width = self.attention.map_or(0.0, |a| a.width(n_params));
-        let prompt = self.queries * (2.0 * n_params * t_in + 2.0 * width * t_in * t_in);
-        let answer = self.queries * (2.0 * n_params * t_out + 4.0 * width * t_out * (t_in + 0.5 * t_out));
-        if self.prompt_per_sample { (0.0, prompt + answer) } else { (prompt, answer) }
+        self.train_rate().at(n_params) * n_tokens
     }
 
     /// FLOP of inference with k samples per question, over all queries.
     #[must_use]
     pub fn inference_flops(&self, n_params: f64, k: f64) -> f64 {
-        let (fixed, per_sample) = self.inference_parts(n_params);
-        fixed + k * per_sample
+        let (fixed, per_sample) = self.inference_rates();
+        fixed.at(n_params) + k * per_sample.at(n_params)
     }
 }
 
@@ -191,11 +218,10 @@ impl Budget {
         Ok(self)
     }
 
-    /// The largest D allowed beside N when at least `k` samples must remain affordable; below the lower bound of D or
-    /// NaN-free negative when there is none.
+    /// The largest D allowed beside N and k; below the lower bound of D, possibly negative, when there is none.
     #[must_use]
     pub fn most_tokens(&self, n_params: f64, k: f64) -> f64 {
-        let per_token = self.workload.train_flops_per_token(n_params);
+        let per_token = self.workload.train_rate().at(n_params);
         let mut tokens = self.n_tokens.hi;
         if let Some(train) = self.train {
             tokens = tokens.min(train / per_token);
@@ -209,7 +235,8 @@ impl Budget {
     /// The largest real k allowed beside N and D; below the lower bound of k when there is none.
     #[must_use]
     pub fn most_samples(&self, n_params: f64, n_tokens: f64) -> f64 {
-        let (fixed, per_sample) = self.workload.inference_parts(n_params);
+        let (fixed, per_sample) = self.workload.inference_rates();
+        let (fixed, per_sample) = (fixed.at(n_params), per_sample.at(n_params));
         let mut k = self.k.hi;
         if let Some(inference) = self.inference {
             k = k.min((inference - fixed) / per_sample);
@@ -221,18 +248,13 @@ impl Budget {
         k
     }
 
-    /// Whether a design meets every budget, within [`SLACK`], and every bound.
+    /// Whether costs of training and inference meet every budget, within [`SLACK`].
+    #[inline]
     #[must_use]
-    pub fn admits(&self, n_params: f64, n_tokens: f64, k: f64) -> bool {
-        let within = |range: Range, x: f64| range.lo <= x && x <= range.hi;
-        let train = self.workload.train_flops(n_params, n_tokens);
-        let inference = self.workload.inference_flops(n_params, k);
+    pub fn affords(&self, train_flops: f64, inference_flops: f64) -> bool {
         let meets = |budget: Option<f64>, cost: f64| budget.is_none_or(|budget| cost <= budget * (1.0 + SLACK));
-        within(self.n_params, n_params)
-            && within(self.n_tokens, n_tokens)
-            && within(self.k, k)
-            && meets(self.train, train)
-            && meets(self.inference, inference)
-            && meets(self.total, train + inference)
+        meets(self.train, train_flops)
+            && meets(self.inference, inference_flops)
+            && meets(self.total, train_flops + inference_flops)
     }
 }

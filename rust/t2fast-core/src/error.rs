@@ -1,5 +1,7 @@
 //! The one error type of the crate.
 
+use std::fmt;
+
 /// What went wrong, in words for the person who passed the argument.
 ///
 /// Every message names the argument, the value met, what is allowed and, where there is one, the remedy.
@@ -7,7 +9,7 @@
 #[non_exhaustive]
 pub enum Error {
     /// A single number lies outside its allowed range.
-    #[error("{name} = {value}: {must}")]
+    #[error("{name} = {}: {must}", Shown(*.value))]
     Value {
         /// The argument's public name.
         name: &'static str,
@@ -41,6 +43,20 @@ impl Error {
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted)
+    }
+}
+
+/// A number in a message: `7`, `0.34`, `1.4e11`.
+pub(crate) struct Shown(pub f64);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        if size == 0.0 || !size.is_finite() || (1e-3..1e6).contains(&size) {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:e}", self.0)
+        }
     }
 }
 

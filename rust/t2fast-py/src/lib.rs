@@ -5,10 +5,13 @@
 
 // PyO3's macros produce items that carry no documentation of their own.
 #![allow(missing_docs)]
+// Python hands arguments over by value.
+#![allow(clippy::needless_pass_by_value)]
 
 mod errors;
 mod law;
 mod passk;
+mod plan;
 mod work;
 
 #[pyo3::pymodule]
@@ -21,4 +24,6 @@ mod _core {
     use crate::passk::{
         Histogram, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, majority, samples_needed, squares,
     };
+    #[pymodule_export]
+    use crate::plan::{Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep};
 }

@@ -105,7 +105,13 @@ impl ChinchillaLaw {
         Ok(self.loss(self.effective_params(n_params, Some(unique_tokens)), d))
     }
 
-    /// The N for which D tokens are compute-optimal: `alpha A N^-alpha = beta B D^-beta`.
+    /// The D that is compute-optimal for N parameters: `alpha A N^-alpha = beta B D^-beta`.
+    #[must_use]
+    pub fn tokens_for_params(&self, n_params: f64) -> f64 {
+        (self.beta * self.b / (self.alpha * self.params_term(n_params))).powf(1.0 / self.beta)
+    }
+
+    /// The N for which D tokens are compute-optimal: the same the other way round.
     #[must_use]
     pub fn params_for_tokens(&self, n_tokens: f64) -> f64 {
         (self.alpha * self.a / (self.beta * self.tokens_term(n_tokens))).powf(1.0 / self.alpha)
@@ -142,6 +148,10 @@ impl Law for ChinchillaLaw {
 
     fn improves_as_loss_falls(&self) -> bool {
         true
+    }
+
+    fn depends_on_k(&self) -> bool {
+        false
     }
 
     fn at_loss(&self, loss: f64, _k: f64) -> f64 {

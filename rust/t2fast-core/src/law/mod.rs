@@ -81,6 +81,11 @@ pub trait Law: Sync {
     /// True when at every fixed k a smaller loss is at least as good, so that training longer never hurts.
     fn improves_as_loss_falls(&self) -> bool;
 
+    /// False when the value is the same for every k.
+    fn depends_on_k(&self) -> bool {
+        true
+    }
+
     /// The value at a loss (nats per token) and a real `k >= 1`. Arguments are not checked.
     fn at_loss(&self, loss: f64, k: f64) -> f64;
 
@@ -135,7 +140,6 @@ pub trait Law: Sync {
         for ((&n, &d), &k) in n_params.iter().zip(n_tokens).zip(k) {
             check_point(n, d, k)?;
         }
-        const BLOCK: usize = 256;
         let mut loss = [0.0; BLOCK];
         for (((n, d), k), out) in
             n_params.chunks(BLOCK).zip(n_tokens.chunks(BLOCK)).zip(k.chunks(BLOCK)).zip(out.chunks_mut(BLOCK))
@@ -147,6 +151,9 @@ pub trait Law: Sync {
         Ok(())
     }
 }
+
+/// Points worked on at once; their losses live on the stack.
+const BLOCK: usize = 256;
 
 fn check_point(n_params: f64, n_tokens: f64, k: f64) -> Result<()> {
     positive("n_params", n_params)?;
@@ -190,6 +197,10 @@ impl Law for AnyLaw {
 
     fn improves_as_loss_falls(&self) -> bool {
         self.inner().improves_as_loss_falls()
+    }
+
+    fn depends_on_k(&self) -> bool {
+        self.inner().depends_on_k()
     }
 
     fn at_loss(&self, loss: f64, k: f64) -> f64 {

@@ -87,18 +87,18 @@ fn at_losses(theta: &[f64; 5], loss: &[f64], k: &[f64], out: &mut [f64]) {
     let mut a = [0.0; BLOCK];
     let mut b = [0.0; BLOCK];
     for ((loss, k), out) in loss.chunks(BLOCK).zip(k.chunks(BLOCK)).zip(out.chunks_mut(BLOCK)) {
-        let mut smallest = f64::INFINITY;
+        let mut shifted = false;
         for ((&loss, a), b) in loss.iter().zip(&mut a).zip(&mut b) {
             let (mu, rest, nu) = moments::<FMA>(theta, loss);
             *a = mu * nu;
             *b = rest * nu;
-            smallest = if *b < smallest { *b } else { smallest };
+            shifted |= *b < SHIFT;
         }
         for (((out, &k), &a), &b) in out.iter_mut().zip(k).zip(&a).zip(&b) {
             let b = if b < SHIFT { b + SHIFT } else { b };
             *out = pass_stirling::<FMA>(a, b, k);
         }
-        if smallest < SHIFT {
+        if shifted {
             for (((out, &k), &a), &b) in out.iter_mut().zip(k).zip(&a).zip(&b) {
                 let lost = if b < SHIFT { beta_ratio_shift(a, b, k) } else { 0.0 };
                 *out = lost + (1.0 - lost) * *out;

@@ -1,1 +1,54 @@
-//! The best design within a budget.
+//! The best design within a budget: by brute force over given axes ([`grid`]), by continuous optimisation ([`exact`]), and
+//! along sweeps of budgets ([`frontier`]).
+
+pub mod exact;
+pub mod frontier;
+pub mod grid;
+mod surface;
+
+use crate::cost::Budget;
+use crate::law::{Law, effective};
+
+/// A model to train and a number of samples to draw, with what they bring and cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Design {
+    /// N.
+    pub n_params: f64,
+    /// D, repeats included.
+    pub n_tokens: f64,
+    /// Samples per question.
+    pub k: f64,
+    /// The law's value: a loss, or pass@k.
+    pub value: f64,
+    /// The Chinchilla loss behind it, repeated tokens discounted.
+    pub loss: f64,
+    /// FLOP of training.
+    pub train_flops: f64,
+    /// FLOP of inference over the budget's workload.
+    pub inference_flops: f64,
+}
+
+impl Design {
+    /// The design at N, D and k. Arguments are not checked, against the budget neither.
+    #[must_use]
+    pub fn new(law: &dyn Law, budget: &Budget, n_params: f64, n_tokens: f64, k: f64) -> Self {
+        let base = law.chinchilla();
+        let fresh = budget.unique_tokens.map_or(n_tokens, |unique| effective(n_tokens, unique, base.repetition.tokens));
+        let loss = base.loss(base.effective_params(n_params, budget.unique_tokens), fresh);
+        Self {
+            n_params,
+            n_tokens,
+            k,
+            value: law.at_loss(loss, k),
+            loss,
+            train_flops: budget.workload.train_flops(n_params, n_tokens),
+            inference_flops: budget.workload.inference_flops(n_params, k),
+        }
+    }
+
+    /// FLOP of training and inference together.
+    #[must_use]
+    pub fn total_flops(&self) -> f64 {
+        self.train_flops + self.inference_flops
+    }
+}

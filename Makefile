@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+.PHONY: help install format lint test test-rust test-python bench docs clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
+
+install:  ## Build the extension into the current environment, with everything needed to develop
+	$(PYTHON) -m pip install -e '.[dev]'
+
+format:  ## Rewrite Rust and Python sources in the house style
+	cargo fmt --all
+	ruff check --fix
+	ruff format
+
+lint:  ## Format, clippy, ruff, types, stubs
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	ruff check
+	ruff format --check
+	mypy
+	$(PYTHON) -m mypy.stubtest t2fast._core --ignore-disjoint-bases
+
+test: test-rust test-python  ## All tests
+
+test-rust:  ## Tests of the Rust core
+	cargo test --workspace --locked
+
+test-python:  ## Tests of the Python package and the documentation
+	$(PYTHON) -m pytest
+
+bench:  ## Benchmarks beside their baselines, a few minutes
+	$(PYTHON) -m pytest bench --benchmark-enable --benchmark-columns=median,iqr,rounds
+
+docs:  ## Redraw the figures of the documentation
+	$(PYTHON) docs/figures/make.py
+
+clean:  ## Remove what builds leave behind
+	cargo clean
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

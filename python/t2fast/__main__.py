@@ -1,0 +1,5 @@
+"""``python -m t2fast``: the command line."""
+
+from t2fast.cli import main
+
+main()

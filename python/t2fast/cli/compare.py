@@ -1,0 +1,47 @@
+"""``t2fast compare``: given designs side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from t2fast import planning
+from t2fast.cli import options as o
+from t2fast.errors import T2Error
+from t2fast.laws import load_law
+from t2fast.quantity import parse_quantity
+
+
+def _design(text: str) -> tuple[float, float, float]:
+    parts = text.split(":")
+    if len(parts) not in (2, 3):
+        raise T2Error(f"design = {text!r}: write N:D or N:D:k=K, for example 70B:1.4T:k=10")
+    n, d = (parse_quantity(part, f"design {text!r}") for part in parts[:2])
+    k = parse_quantity(parts[2].removeprefix("k="), f"design {text!r}") if len(parts) == 3 else 1.0
+    return n, d, k
+
+
+def compare(
+    designs: Annotated[list[str], typer.Argument(help="Designs N:D:k=K, for example 70B:1.4T:k=1 30B:3T:k=10.")],
+    law: o.LawName = "pythia-gsm8k",
+    queries: o.Queries = "1",
+    prompt_tokens: o.PromptTokens = "0",
+    answer_tokens: o.AnswerTokens = "1",
+    prompt_per_sample: o.PromptPerSample = False,
+    attention: o.CountAttention = False,
+    aspect_ratio: o.AspectRatio = "128",
+    train_context: o.TrainContext = "2048",
+    as_json: o.AsJson = False,
+    csv: o.CsvFile = None,
+) -> None:
+    """Compare designs: prediction, costs of training and inference, and when each costs less than the first."""
+    use = o.workload(queries, prompt_tokens, answer_tokens, prompt_per_sample, attention, aspect_ratio, train_context)
+    result = planning.compare(load_law(law), [_design(text) for text in designs], use)
+    o.show(result, as_json)
+    o.write_csv(csv, [design.to_dict() for design in result.designs])
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(compare)

@@ -1,0 +1,67 @@
+"""``t2fast frontier``: optima along a sweep of budgets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from t2fast import planning
+from t2fast.cli import options as o
+from t2fast.errors import T2Error
+from t2fast.laws import load_law
+from t2fast.quantity import parse_axis
+
+_SWEEP = "A list, or LOW:HIGH:COUNT evenly spaced in the logarithm."
+
+
+def frontier(
+    train_flops: Annotated[
+        str | None, typer.Option(help=f"FLOP of training. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
+    ] = None,
+    inference_flops: Annotated[
+        str | None, typer.Option(help=f"FLOP of inference. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
+    ] = None,
+    total_flops: Annotated[
+        str | None, typer.Option(help=f"FLOP of both together. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
+    ] = None,
+    law: o.LawName = "pythia-gsm8k",
+    max_params: o.MaxParams = None,
+    max_tokens: o.MaxTokens = None,
+    max_k: o.MaxK = None,
+    unique_tokens: o.UniqueTokens = None,
+    queries: o.Queries = "1",
+    prompt_tokens: o.PromptTokens = "0",
+    answer_tokens: o.AnswerTokens = "1",
+    prompt_per_sample: o.PromptPerSample = False,
+    attention: o.CountAttention = False,
+    aspect_ratio: o.AspectRatio = "128",
+    train_context: o.TrainContext = "2048",
+    threads: o.Threads = None,
+    as_json: o.AsJson = False,
+    csv: o.CsvFile = None,
+    plot: o.PlotFile = None,
+) -> None:
+    """Follow the best N, D and k along a sweep of budgets, and mark those that no other dominates."""
+    use = o.workload(queries, prompt_tokens, answer_tokens, prompt_per_sample, attention, aspect_ratio, train_context)
+    base = o.budget(use, max_params=max_params, max_tokens=max_tokens, max_k=max_k, unique_tokens=unique_tokens)
+    given = {"inference_flops": inference_flops, "train_flops": train_flops, "total_flops": total_flops}
+    sweeps = {name: parse_axis(text, "--" + name.replace("_", "-")) for name, text in given.items() if text}
+    if not sweeps:
+        raise T2Error("no budget to sweep: give --train-flops and --inference-flops, or --total-flops")
+    with o.progress_bar("planning") as progress:
+        result = planning.frontier(load_law(law), base.sweep(**sweeps), threads=threads, progress=progress)
+    if not result.plans:
+        raise T2Error(result.failures[0][1])
+    o.show(result, as_json)
+    o.write_csv(
+        csv,
+        [one.design.to_dict() | {"pareto": bool(kept)} for one, kept in zip(result.plans, result.pareto, strict=True)],
+    )
+    if plot is not None:
+        result.plot(plot)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(frontier)

@@ -1,0 +1,146 @@
+"""What training and sampling cost in floating-point operations (FLOP), and what may be spent.
+
+========== ====================================================== =================================================
+cost       formula                                                unit
+========== ====================================================== =================================================
+training   ``6 N D``                                              FLOP
+inference  ``Q (2 N T_in + k 2 N T_out)``                         FLOP over the workload: Q questions, T_in prompt
+                                                                  and T_out answer tokens; k samples share a prompt
+attention  ``6 w T`` per training token of a context T,           FLOP, on request; ``w = n_layers d_model`` from
+           ``2 w T_in^2`` per prompt,                             ``N = 12 n_layers d_model^2`` and the aspect ratio
+           ``4 w T_out (T_in + T_out / 2)`` per answer            ``d_model / n_layers`` (Kaplan et al. 2020, table 1)
+========== ====================================================== =================================================
+
+The default workload, one question without a prompt and an answer of one token, is the unit of the T2 paper
+(arXiv 2604.01411): ``2 N k`` FLOP per generated token position. N counts what the law counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from t2fast import _core
+
+__all__ = ["Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention terms that ``6 N D`` and ``2 N`` leave out.
+
+    Parameters
+    ----------
+    aspect_ratio
+        d_model / n_layers of the models considered.
+    train_context
+        Tokens per training sequence; causal attention sees half of them on average.
+    """
+
+    aspect_ratio: float = 128.0
+    train_context: float = 2048.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How the model will be used over its life.
+
+    Parameters
+    ----------
+    queries
+        Questions over the life of the model, Q.
+    prompt_tokens
+        Tokens of each question's prompt, T_in.
+    answer_tokens
+        Tokens of each sampled answer, T_out.
+    prompt_per_sample
+        Process the prompt for every sample, instead of once for all k.
+    attention
+        Count attention too.
+    """
+
+    queries: float = 1.0
+    prompt_tokens: float = 0.0
+    answer_tokens: float = 1.0
+    prompt_per_sample: bool = False
+    attention: Attention | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent, on what use, within which bounds.
+
+    Parameters
+    ----------
+    train_flops
+        FLOP of training, ``6 N D`` and attention if counted.
+    inference_flops
+        FLOP of inference over the workload; with the default workload, ``2 N k`` per generated token position.
+    total_flops
+        FLOP of both together over the model's life.
+    workload
+        How the model will be used.
+    max_params, max_tokens, max_k
+        Upper bounds on N, D (repeats included) and k.
+    unique_tokens
+        Tokens that exist: D beyond these are repeats and are discounted after Muennighoff et al. 2023.
+
+    Raises
+    ------
+    T2Error
+        For a number that is not positive and finite.
+    """
+
+    train_flops: float | None = None
+    inference_flops: float | None = None
+    total_flops: float | None = None
+    workload: Workload = field(default_factory=Workload)
+    max_params: float | None = None
+    max_tokens: float | None = None
+    max_k: float | None = None
+    unique_tokens: float | None = None
+
+    def __post_init__(self) -> None:
+        _ = self._handle  # checks the numbers
+
+    @cached_property
+    def _handle(self) -> _core.Budget:
+        use = self.workload
+        return _core.Budget(
+            [self.train_flops, self.inference_flops, self.total_flops],
+            (use.queries, use.prompt_tokens, use.answer_tokens, use.prompt_per_sample),
+            None if use.attention is None else (use.attention.aspect_ratio, use.attention.train_context),
+            [self.max_params, self.max_tokens, self.max_k],
+            self.unique_tokens,
+        )
+
+    def sweep(self, **values: Sequence[float]) -> list[Budget]:
+        """This budget with some of its numbers varied: one for every combination, the last varying fastest.
+
+        Examples
+        --------
+        >>> len(Budget(inference_flops=1.4e11).sweep(train_flops=[1e20, 1e21, 1e22]))
+        3
+        """
+        points: list[dict[str, Any]] = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+        return [replace(self, **point) for point in points]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The budget as JSON data; what is not limited is left out."""
+        data = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.workload == Workload():
+            del data["workload"]
+        return data
+
+
+def train_flops(n_params: float, n_tokens: float, workload: Workload | None = None) -> float:
+    """FLOP of training N parameters on D tokens: ``6 N D``, plus attention if the workload counts it."""
+    return Budget(workload=workload or Workload())._handle.train_flops(n_params, n_tokens)
+
+
+def inference_flops(n_params: float, k: float, workload: Workload | None = None) -> float:
+    """FLOP of drawing k samples per question with N parameters over a workload: ``Q (2 N T_in + k 2 N T_out)``."""
+    return Budget(workload=workload or Workload())._handle.inference_flops(n_params, k)

@@ -1,0 +1,370 @@
+"""Scaling laws: what a model of N parameters, trained on D tokens and sampled k times per question, achieves.
+
+Three laws, all functions of the Chinchilla loss ``E + A N^-alpha + B D^-beta`` and of k. They are frozen, carry where
+they come from and which data stand behind them, and travel as JSON files; :func:`presets` lists those that come with
+t2fast.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import cache, cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t2fast import _core
+from t2fast.errors import LawError, T2Error
+
+__all__ = ["ChinchillaLaw", "DataRange", "Gradient", "Law", "T2LossLaw", "T2PassLaw", "load_law", "presets"]
+
+#: Written into every law file; a reader refuses what it does not know.
+SCHEMA = "t2fast.law/1"
+
+#: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
+R_STAR_TOKENS = 15.387756
+
+
+@dataclass(frozen=True)
+class DataRange:
+    """The smallest and largest N, D and k in the data behind a law."""
+
+    n_params: tuple[float, float]
+    n_tokens: tuple[float, float]
+    k: tuple[float, float] = (1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A law's value and its partial derivatives: by N per parameter, by D per token, by k per sample."""
+
+    value: float
+    n_params: float
+    n_tokens: float
+    k: float
+
+
+@dataclass(frozen=True)
+class Law:
+    """What the laws have in common: coefficients first, then where they come from.
+
+    Parameters
+    ----------
+    E, A, B, alpha, beta
+        Coefficients of the Chinchilla loss; E may be zero, the others are positive.
+    name, title, source
+        A short name, one line, and where the coefficients come from.
+    params_counted
+        What N counts: ``"total"``, ``"non-embedding"``, or what else the source says.
+    data_range
+        N, D and k in the data behind the law, if known.
+    uncertainty
+        Standard errors or intervals of the coefficients, as the source gives them.
+    warnings
+        What a user must know before relying on the law.
+    r_star_tokens, r_star_params
+        How fast repeated tokens, and parameters beyond those the unique tokens warrant, lose their worth (R* of
+        Muennighoff et al. 2023); ``None`` leaves parameters undiscounted.
+
+    Raises
+    ------
+    T2Error
+        For a coefficient out of its range.
+    """
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+    _: KW_ONLY
+    name: str = ""
+    title: str = ""
+    source: str = ""
+    params_counted: str = ""
+    data_range: DataRange | None = None
+    uncertainty: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    r_star_tokens: float = R_STAR_TOKENS
+    r_star_params: float | None = None
+
+    #: The law's name in files.
+    kind: ClassVar[str]
+    #: Names of the coefficients, in order.
+    coefficient_names: ClassVar[tuple[str, ...]]
+    #: True for a law of success rates, False for a law of losses.
+    predicts_pass: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _ = self._handle  # checks the coefficients
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The coefficients by name."""
+        return {name: getattr(self, name) for name in self.coefficient_names}
+
+    @cached_property
+    def _handle(self) -> _core.Law:
+        raise NotImplementedError
+
+    def _base(self) -> tuple[list[float], tuple[float, float | None]]:
+        return [self.E, self.A, self.B, self.alpha, self.beta], (self.r_star_tokens, self.r_star_params)
+
+    def value(self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1) -> float | NDArray[np.float64]:
+        """Predict at N parameters, D fresh tokens and k samples; arguments broadcast.
+
+        Returns
+        -------
+        float or array of the broadcast shape
+            A loss, or pass@k in [0, 1], according to the law.
+
+        Raises
+        ------
+        T2Error
+            Unless N and D are positive, k is at least 1, and all are finite.
+        """
+        n, d, samples = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
+        flat = (np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples))
+        values = self._handle.values(*flat).reshape(n.shape)
+        return values if values.ndim else float(values)
+
+    def gradient(self, n_params: float, n_tokens: float, k: float = 1) -> Gradient:
+        """The value and its partial derivatives at one point.
+
+        Raises
+        ------
+        T2Error
+            As :meth:`value`.
+        """
+        return Gradient(*self._handle.gradient(n_params, n_tokens, k))
+
+    def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float:
+        """The Chinchilla loss inside the law, repeated tokens discounted when ``unique_tokens`` are given.
+
+        ``D_eff = U (1 + R* (1 - exp(-(D/U - 1) / R*)))``, Muennighoff et al. 2023, equation 5.
+
+        Raises
+        ------
+        T2Error
+            Unless all arguments are positive and finite.
+        """
+        return self._handle.loss(n_params, n_tokens, unique_tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as JSON data; :meth:`from_dict` reads it back."""
+        data: dict[str, Any] = {"schema": SCHEMA, "kind": self.kind, "coefficients": self.coefficients}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in self.coefficient_names or value == item.default or value in ({}, None):
+                continue
+            if isinstance(value, DataRange):
+                value = {f.name: list(getattr(value, f.name)) for f in fields(value)}
+            data[item.name] = list(value) if isinstance(value, tuple) else value
+        return data
+
+    def save(self, path: str | Path) -> None:
+        """Write the law as a JSON file that :func:`load_law` reads."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], origin: str = "law") -> Law:
+        """Build a law from JSON data; ``origin`` names it in error messages.
+
+        Raises
+        ------
+        LawError
+            For a missing, unknown or malformed key, by name.
+        """
+        return _from_dict(data, origin)
+
+
+@dataclass(frozen=True)
+class ChinchillaLaw(Law):
+    """``L(N, D) = E + A N^-alpha + B D^-beta``, nats per token (Hoffmann et al. 2022, equation 2)."""
+
+    kind: ClassVar[str] = "chinchilla"
+    coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta")
+
+    @cached_property
+    def _handle(self) -> _core.Law:
+        return _core.Law.chinchilla(*self._base())
+
+
+@dataclass(frozen=True)
+class T2LossLaw(Law):
+    """``L(N, D, k) = E + A N^-alpha + B D^-beta + G k^-gamma`` (Roberts et al. 2026, arXiv 2604.01411, Approach 1).
+
+    L stands for the mean over questions of -log pass@k, in nats; its exponential is not the mean of pass@k.
+    """
+
+    G: float
+    gamma: float
+
+    kind: ClassVar[str] = "t2-loss"
+    coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta", "G", "gamma")
+
+    @cached_property
+    def _handle(self) -> _core.Law:
+        return _core.Law.t2_loss(*self._base(), self.G, self.gamma)
+
+
+@dataclass(frozen=True)
+class T2PassLaw(Law):
+    """pass@k through a Beta distribution of per-question success (Roberts et al. 2026, arXiv 2604.01411, Approach 2).
+
+    With l the Chinchilla loss: mean ``mu = theta2 / (1 + exp(theta1 (l - theta0)))``, concentration
+    ``nu = exp(theta3 + theta4 l)``, ``a = mu nu``, ``b = (1 - mu) nu``, pass@k = ``1 - B(a, b + k) / B(a, b)``.
+    theta1 is positive, theta2 lies in (0, 1].
+    """
+
+    theta0: float
+    theta1: float
+    theta2: float
+    theta3: float
+    theta4: float
+
+    kind: ClassVar[str] = "t2-pass"
+    coefficient_names: ClassVar[tuple[str, ...]] = (
+        "E", "A", "B", "alpha", "beta", "theta0", "theta1", "theta2", "theta3", "theta4",
+    )  # fmt: skip
+    predicts_pass: ClassVar[bool] = True
+
+    @cached_property
+    def _handle(self) -> _core.Law:
+        theta = [self.theta0, self.theta1, self.theta2, self.theta3, self.theta4]
+        return _core.Law.t2_pass(*self._base(), theta)
+
+
+_KINDS: dict[str, type[Law]] = {law.kind: law for law in (ChinchillaLaw, T2LossLaw, T2PassLaw)}
+
+
+def _near(word: str, words: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(word, words, n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(words)}"
+
+
+def _from_dict(data: Mapping[str, Any], origin: str) -> Law:
+    if not isinstance(data, Mapping):
+        raise LawError(f"{origin}: a law is a JSON object, not {type(data).__name__}")
+    if data.get("schema") != SCHEMA:
+        raise LawError(f"{origin}: schema = {data.get('schema')!r}: this version reads {SCHEMA!r}")
+    kind = data.get("kind")
+    if kind not in _KINDS:
+        raise LawError(f"{origin}: kind = {kind!r}: {_near(str(kind), _KINDS)}")
+    law = _KINDS[kind]
+    allowed = {item.name for item in fields(law)} - set(law.coefficient_names) | {
+        "schema",
+        "kind",
+        "coefficients",
+    }
+    for key in data:
+        if key not in allowed:
+            raise LawError(f"{origin}: unknown key {key!r}: {_near(key, dict.fromkeys(sorted(allowed)))}")
+    coefficients = data.get("coefficients")
+    if not isinstance(coefficients, Mapping):
+        raise LawError(f"{origin}: coefficients must be an object with {', '.join(law.coefficient_names)}")
+    wanted = dict.fromkeys(law.coefficient_names)
+    for key in coefficients:
+        if key not in wanted:
+            raise LawError(f"{origin}: unknown coefficient {key!r}: {_near(key, wanted)}")
+    arguments: dict[str, Any] = {}
+    for key in wanted:
+        if key not in coefficients:
+            raise LawError(f"{origin}: coefficients.{key} is missing; a {kind} law needs {', '.join(wanted)}")
+        arguments[key] = _number(coefficients[key], f"{origin}: coefficients.{key}")
+    for key in ("name", "title", "source", "params_counted"):
+        if key in data:
+            if not isinstance(data[key], str):
+                raise LawError(f"{origin}: {key} must be text, not {data[key]!r}")
+            arguments[key] = data[key]
+    if "data_range" in data:
+        arguments["data_range"] = _data_range(data["data_range"], origin)
+    if "uncertainty" in data:
+        if not isinstance(data["uncertainty"], Mapping):
+            raise LawError(f"{origin}: uncertainty must be an object")
+        arguments["uncertainty"] = data["uncertainty"]
+    if "warnings" in data:
+        lines = data["warnings"]
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise LawError(f"{origin}: warnings must be a list of texts")
+        arguments["warnings"] = tuple(lines)
+    for key in ("r_star_tokens", "r_star_params"):
+        if data.get(key) is not None:
+            arguments[key] = _number(data[key], f"{origin}: {key}")
+    try:
+        return law(**arguments)
+    except LawError:
+        raise
+    except T2Error as error:
+        raise LawError(f"{origin}: {error}") from None
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise LawError(f"{name} = {value!r}: must be a number")
+    return float(value)
+
+
+def _data_range(data: object, origin: str) -> DataRange:
+    names = [item.name for item in fields(DataRange)]
+    if not isinstance(data, Mapping) or not set(data) <= set(names):
+        raise LawError(f"{origin}: data_range must be an object with {', '.join(names)}")
+    ends: dict[str, tuple[float, float]] = {}
+    for name, value in data.items():
+        if not isinstance(value, list) or len(value) != 2:
+            raise LawError(f"{origin}: data_range.{name} = {value!r}: must be a list of two numbers")
+        low, high = (_number(end, f"{origin}: data_range.{name}") for end in value)
+        if not 0 < low <= high:
+            raise LawError(f"{origin}: data_range.{name} = {value!r}: must be positive and rising")
+        ends[name] = (low, high)
+    for name in ("n_params", "n_tokens"):
+        if name not in ends:
+            raise LawError(f"{origin}: data_range.{name} is missing")
+    return DataRange(**ends)
+
+
+def _read(text: str, origin: str) -> Law:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LawError(f"{origin}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    return _from_dict(data, origin)
+
+
+@cache
+def presets() -> Mapping[str, Law]:
+    """The laws that come with t2fast, by name; each carries its source, its data's range and its warnings."""
+    folder = resources.files("t2fast").joinpath("presets")
+    laws = (
+        _read(file.read_text(encoding="utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".json")
+    )
+    return {law.name: law for law in sorted(laws, key=lambda law: (law.kind, law.name))}
+
+
+def load_law(name: str | Path | Law) -> Law:
+    """Load a law by a preset's name or from a JSON file.
+
+    Raises
+    ------
+    LawError
+        When neither a preset nor a file has that name, or the file is malformed (the message names the key).
+    """
+    if isinstance(name, Law):
+        return name
+    if isinstance(name, str) and name in presets():
+        return presets()[name]
+    path = Path(name)
+    if path.is_file():
+        try:
+            return _read(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise LawError(f"{path}: cannot be read: {error}") from None
+    if path.suffix == ".json":
+        raise LawError(f"{path}: no such file")
+    raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {_near(str(name), presets())}")

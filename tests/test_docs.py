@@ -1,0 +1,15 @@
+"""Every command and code block of README.md and docs/*.md runs and prints what the page shows."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("render", Path(__file__).parent.parent / "docs" / "render.py")
+render = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(render)
+
+
+@pytest.mark.parametrize("page", render.pages(), ids=lambda page: page.name)
+def test_page_shows_what_its_blocks_print(page, tmp_path):
+    assert render.render(page, tmp_path) == page.read_text(encoding="utf-8")
