@@ -1,5 +1,4 @@
-"""pass@k and its relatives from counted samples: exact estimates, honest intervals, and what lies beyond the
-samples drawn.
+"""pass@k and its relatives from counted samples: exact estimates, honest intervals, and beyond the samples drawn.
 
 Of ``n`` samples of each problem, ``c`` are correct. Functions of (n, c, k) broadcast n and c over problems
 and put k last: ``pass_at_k(n, c, [1, 10])`` has shape (problems, 2). Where k > n an estimate does not exist,
@@ -11,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +19,12 @@ import numpy.typing as npt
 
 from t2fast import _core
 from t2fast.errors import T2Error
+from t2fast.report import columns, warning_lines
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from t2fast.data import Counts
 
 __all__ = [
     "Allocation",
@@ -31,6 +34,7 @@ __all__ = [
     "Enough",
     "Extrapolation",
     "PassCurve",
+    "Report",
     "allocate",
     "backtest",
     "best_of_k",
@@ -49,11 +53,14 @@ __all__ = [
     "mean_pass_at_k",
     "pass_at_k",
     "pass_hat_k",
+    "report",
 ]
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Histogram = _core.Histogram
+#: Called now and then with (work done, work in all).
+Progress = Callable[[int, int], None]
 
 #: What an interval speaks about: the same problems sampled afresh, or other problems of the same kind.
 Scope = Literal["samples", "problems"]
@@ -384,7 +391,8 @@ def best_of_k(scores: Sequence[npt.ArrayLike], correct: Sequence[npt.ArrayLike],
 
 def max_at_k(scores: Sequence[npt.ArrayLike], k: npt.ArrayLike) -> Array:
     """Estimate the expected best score among k samples, per problem; shapes and errors as in
-    :func:`best_of_k`."""
+    :func:`best_of_k`.
+    """
     return _scored(scores, scores, k)
 
 
@@ -399,7 +407,8 @@ def _confidence(ci: float) -> float:
 
 def _quantile(ci: float, freedom: float) -> float:
     """Two-sided quantile of Student's t by Fisher's expansion about the normal one; within 1% from 4 degrees
-    on."""
+    on.
+    """
     z = NormalDist().inv_cdf(0.5 + 0.5 * ci)
     if not math.isfinite(freedom):
         return z
@@ -424,10 +433,7 @@ def _logit_interval(mean: float, error: float, quantile: float) -> tuple[float, 
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [list(head), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    return "\n".join(lines)
+    return "\n".join(columns([head, *rows], left=()))
 
 
 def _number(value: float) -> str:
@@ -439,8 +445,8 @@ def _list(array: npt.NDArray[Any]) -> list[Any]:
     return [None if isinstance(x, float) and math.isnan(x) else x for x in array.tolist()]
 
 
-def _report(progress: Callable[[float], None] | None, total: int) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(min(done / total, 1.0))
+def _report(progress: Progress | None, total: int) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(min(done, total), total)
 
 
 @dataclass(frozen=True)
@@ -479,7 +485,7 @@ class PassCurve:
             f"mean pass@k of {self.problems} problems, {self.samples} samples each or more",
             f"{self.ci:.4g} intervals for {what} ({self.method})",
             _table(("k", "pass@k", "lower", "upper"), rows),
-            *(f"note: {warning}" for warning in self.warnings),
+            *warning_lines(self.warnings),
         ]
         return "\n".join(lines)
 
@@ -500,11 +506,11 @@ class PassCurve:
             "warnings": list(self.warnings),
         }
 
-    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the curve with its band; see :func:`t2fast.plots.passk.curve`."""
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the curve with its band, and save the figure if a path is given; needs ``t2fast[plot]``."""
         from t2fast.plots import passk as plots
 
-        return plots.curve(self, ax=ax, **kwargs)
+        return plots.curve(self, path)
 
 
 def _default_ks(samples: int) -> Integers:
@@ -524,7 +530,7 @@ def curve(
     seed: int = 0,
     batch: int | None = None,
     threads: int | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> PassCurve:
     """Mean pass@k over problems with intervals.
 
@@ -551,7 +557,7 @@ def curve(
     threads
         Threads to use, all by default. The result does not depend on it.
     progress
-        Called now and then with the share of the work that is done.
+        Called now and then with (work done, work in all).
 
     Raises
     ------
@@ -665,11 +671,11 @@ class Comparison:
             "problems": self.problems,
         }
 
-    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the difference with its band; see :func:`t2fast.plots.passk.comparison`."""
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the difference with its band, and save the figure if a path is given; needs ``t2fast[plot]``."""
         from t2fast.plots import passk as plots
 
-        return plots.comparison(self, ax=ax, **kwargs)
+        return plots.comparison(self, path)
 
 
 def compare(
@@ -682,7 +688,7 @@ def compare(
     replicates: int = 2000,
     seed: int = 0,
     threads: int | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compare mean pass@k of two models on the same problems, in the same order.
 
@@ -740,7 +746,8 @@ def compare(
 @dataclass(frozen=True)
 class BetaBinomial:
     """Success rates Beta(a, b) distributed over problems, a share ``zero`` never succeeding; from
-    :func:`fit_beta_binomial`."""
+    :func:`fit_beta_binomial`.
+    """
 
     #: Parameters of the Beta distribution.
     a: float
@@ -759,7 +766,8 @@ class BetaBinomial:
 
     def pass_at_k(self, k: npt.ArrayLike) -> Array:
         """pass@k of a new problem of the kind, ``(1 - zero) (1 - B(a, b+k) / B(a, b))``, of the shape of k
-        (real, >= 0)."""
+        (real, >= 0).
+        """
         ks = np.asarray(k, dtype=np.float64)
         if not (np.isfinite(ks) & (ks >= 0)).all():
             raise T2Error("k: must be finite and not negative")
@@ -802,7 +810,8 @@ def fit_beta_binomial(n: npt.ArrayLike, c: npt.ArrayLike, *, zero_inflated: bool
 @dataclass(frozen=True)
 class Backtest:
     """How well each method predicts pass@n from fewer samples of the same counts; :func:`backtest` makes
-    it."""
+    it.
+    """
 
     #: One row per method and size of subsample: the method.
     method: tuple[Method, ...]
@@ -861,7 +870,7 @@ def backtest(
     replicates: int = 20,
     seed: int = 0,
     threads: int | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Backtest:
     """Let each method predict pass@n from fewer samples of the same counts, as far below n as k lies above
     it.
@@ -952,7 +961,7 @@ class Extrapolation:
             lines.append(
                 f"measured error {error:.4f}: on these counts, pass@{self.backtest.predicted} from {min(seen)} to {max(seen)} samples"
             )
-        return "\n".join([*lines, *(f"note: {warning}" for warning in self.warnings)])
+        return "\n".join([*lines, *warning_lines(self.warnings)])
 
     __str__ = summary
 
@@ -974,11 +983,11 @@ class Extrapolation:
             "warnings": list(self.warnings),
         }
 
-    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the prediction with its band; see :func:`t2fast.plots.passk.extrapolation`."""
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the prediction with its band, and save the figure if a path is given; needs ``t2fast[plot]``."""
         from t2fast.plots import passk as plots
 
-        return plots.extrapolation(self, ax=ax, **kwargs)
+        return plots.extrapolation(self, path)
 
 
 def extrapolate(
@@ -992,7 +1001,7 @@ def extrapolate(
     seed: int = 0,
     batch: int | None = None,
     threads: int | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Extrapolation:
     """Predict mean pass@k for k beyond the samples drawn.
 
@@ -1212,3 +1221,115 @@ def enough(n: npt.ArrayLike, c: npt.ArrayLike, k: int, half_width: float = 0.01,
     half_problems = z * math.sqrt(spread) if spread >= 0 else math.nan
     problems = math.ceil(len(cs) * spread * (z / half_width) ** 2) if spread >= 0 else 0
     return Enough(needed == 0, z * error, half_width, needed, half_problems, max(problems, 1), k, ci)
+
+
+# ------------------------------------------------------------------------------------------------------------ report
+
+
+@dataclass(frozen=True)
+class Report:
+    """pass@k of every model and benchmark in a set of counts; :func:`report` makes it."""
+
+    #: (model, benchmark) of each part.
+    names: tuple[tuple[str, str], ...]
+    #: Their pass@k at the k asked for, within the samples drawn.
+    curves: tuple[PassCurve, ...]
+    #: Their whole curves, which :meth:`plot` draws.
+    bands: tuple[PassCurve, ...]
+    #: Their extrapolations, where k beyond the samples were asked for.
+    extrapolations: tuple[Extrapolation | None, ...]
+    #: What to know about the files.
+    warnings: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Tell the whole result as tables of at most 80 columns."""
+        first = self.curves[0]
+        what = "new samples of the same problems" if first.scope == "samples" else "new problems of the same kind"
+        parts = [f"pass@k, {100 * first.ci:.4g}% intervals for {what} ({first.method})"]
+        for (model, benchmark), one, beyond in zip(self.names, self.curves, self.extrapolations, strict=True):
+            title = " on ".join(name for name in (model, benchmark) if name) or "all problems"
+            rows = [("k", "pass@k", "lower", "upper", "")]
+            notes = list(one.warnings)
+            for k, *numbers in zip(one.k, one.pass_at_k, one.lower, one.upper, strict=True):
+                rows.append((str(k), *(_number(x) for x in numbers), ""))
+            if beyond is not None:
+                how = f"extrapolated: {_METHOD_NAMES[beyond.method]}"
+                for k, *numbers in zip(beyond.k, beyond.pass_at_k, beyond.lower, beyond.upper, strict=True):
+                    rows.append((f"{k:g}", *(_number(x) for x in numbers), how))
+                if beyond.backtest is not None:
+                    error, n = beyond.backtest.errors()[beyond.method], beyond.backtest.predicted
+                    notes.append(f"measured error of the extrapolation: {error:.4f} in pass@{n} from fewer samples")
+                notes.extend(beyond.warnings)
+            parts.append(f"\n{title}: {one.problems} problems, {one.samples} samples")
+            parts.extend(["  " + line for line in columns(rows, left=(4,))])
+            parts.extend(warning_lines(notes))
+        return "\n".join([*parts, *warning_lines(self.warnings)])
+
+    __str__ = summary
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as JSON holds it."""
+        return {
+            "results": [
+                {
+                    "model": model,
+                    "benchmark": benchmark,
+                    **one.to_dict(),
+                    "extrapolation": None if beyond is None else beyond.to_dict(),
+                }
+                for (model, benchmark), one, beyond in zip(self.names, self.curves, self.extrapolations, strict=True)
+            ],
+            "warnings": list(self.warnings),
+        }
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw all curves with their bands, and save the figure if a path is given; needs ``t2fast[plot]``."""
+        from t2fast.plots import passk as plots
+
+        return plots.report(self, path)
+
+
+def report(
+    counts: Counts,
+    k: npt.ArrayLike | None = None,
+    *,
+    ci: float = 0.95,
+    scope: Scope = "problems",
+    method: Literal["analytic", "bootstrap"] = "analytic",
+    extrapolate_with: Literal["auto"] | Method | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Estimate pass@k of every model and benchmark in a set of counts.
+
+    Parameters
+    ----------
+    counts
+        From :func:`t2fast.data.read_counts`.
+    k
+        Values of k; 1, 10, 100 ... as far as the samples go by default.
+    extrapolate_with
+        The method for k beyond the samples drawn, as in :func:`extrapolate`; None leaves those undefined.
+    ci, scope, method, batch, seed, threads, progress
+        As in :func:`curve`.
+
+    Raises
+    ------
+    T2Error
+        As :func:`curve` and :func:`extrapolate`.
+    """
+    names, curves, bands, beyond = [], [], [], []
+    for name, rows in counts.groups().items():
+        n, c = counts.n[rows], counts.c[rows]
+        fewest = int(n.min())
+        wanted = [10**i for i in range(19) if 10**i <= fewest] if k is None else sorted(set(_ks(k)[0].tolist()))
+        inside = wanted if extrapolate_with is None else [one for one in wanted if one <= fewest]
+        outside = [one for one in wanted if one not in inside]
+        options: dict[str, Any] = {"ci": ci, "batch": batch, "seed": seed, "threads": threads, "progress": progress}
+        names.append(name)
+        curves.append(curve(n, c, np.asarray(inside, np.int64), scope=scope, method=method, **options))
+        bands.append(curve(n, c, scope=scope, method=method, **options))
+        beyond.append(extrapolate(n, c, outside, method=extrapolate_with or "auto", **options) if outside else None)
+    return Report(tuple(names), tuple(curves), tuple(bands), tuple(beyond), counts.warnings)

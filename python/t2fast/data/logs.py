@@ -1,5 +1,6 @@
 """Reading verdicts: who wrote the file is found from its content, and what comes out are counts per
-problem."""
+problem.
+"""
 
 from __future__ import annotations
 
@@ -335,9 +336,7 @@ def _read_text(path: Path, stream: IO[str], tally: _Tally) -> None:
             return
         first = None
     following = next((more for more in stream if more.strip()), None)
-    if isinstance(first, dict) and following is None and not _is_record(first):
-        _json(path, first, tally)
-    elif isinstance(first, list) and following is None:
+    if (isinstance(first, dict) and following is None and not _is_record(first)) or (isinstance(first, list) and following is None):
         _json(path, first, tally)
     else:
         lines = [line] if following is None else [line, following]
@@ -452,7 +451,8 @@ def _csv(path: Path, stream: Iterator[str], number: int, tally: _Tally) -> None:
 
 def _matrix_csv(path: Path, names: list[str], reader: Any, number: int, bare: bool, tally: _Tally) -> None:
     """Read a 0/1 matrix: one row per problem, with or without a header, the first column its name or a
-    trial."""
+    trial.
+    """
     tally.formats["matrix"] = None
     named = not bare and _find(names[:1], "problem_id") is not None
     if bare:
@@ -558,7 +558,8 @@ def _monkey(record: Mapping[str, Any], number: int, tally: _Tally) -> None:
 
 class _LmEval:
     """Lines of lm-evaluation-harness' ``samples_<task>_<time>.jsonl``: one verdict per document and
-    filter."""
+    filter.
+    """
 
     _NAME = re.compile(r"samples_(.+?)_\d{4}-\d{2}-\d{2}T")
 
