@@ -1,6 +1,4 @@
-"""Reading verdicts: who wrote the file is found from its content, and what comes out are counts per
-problem.
-"""
+"""Reading verdicts: the format is found from the content, and what comes out are counts per problem."""
 
 from __future__ import annotations
 
@@ -308,7 +306,7 @@ def _read_file(path: Path, tally: _Tally) -> None:
     else:
         opener = gzip.open if magic[:2] == b"\x1f\x8b" else open
         with opener(path, "rb") as raw:
-            stream = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
+            stream = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             try:
                 _read_text(path, stream, tally)
             except UnicodeDecodeError as error:
@@ -336,7 +334,8 @@ def _read_text(path: Path, stream: IO[str], tally: _Tally) -> None:
             return
         first = None
     following = next((more for more in stream if more.strip()), None)
-    if (isinstance(first, dict) and following is None and not _is_record(first)) or (isinstance(first, list) and following is None):
+    alone = following is None
+    if alone and (isinstance(first, list) or (isinstance(first, dict) and not _is_record(first))):
         _json(path, first, tally)
     else:
         lines = [line] if following is None else [line, following]
@@ -390,7 +389,8 @@ class _Columns:
         if not self.counts and self.verdict is None:
             shown = ", ".join(list(names)[:12])
             raise DataError(
-                f"{where}: columns {shown}: need n and c, or one trial per row with a verdict (passed, correct, reward, score)"
+                f"{where}: columns {shown}: need n and c, or one trial per row with a verdict "
+                "(passed, correct, reward, score)"
             )
         if not self.counts and self.problem is None:
             raise DataError(f"{where}: no column names the problem: need problem_id, task_id, doc_id or id")
@@ -450,9 +450,7 @@ def _csv(path: Path, stream: Iterator[str], number: int, tally: _Tally) -> None:
 
 
 def _matrix_csv(path: Path, names: list[str], reader: Any, number: int, bare: bool, tally: _Tally) -> None:
-    """Read a 0/1 matrix: one row per problem, with or without a header, the first column its name or a
-    trial.
-    """
+    """Read a 0/1 matrix, one row per problem, with or without header and names."""
     tally.formats["matrix"] = None
     named = not bare and _find(names[:1], "problem_id") is not None
     if bare:
@@ -480,7 +478,7 @@ def _matrix_row(path: Path, line: int, row: Sequence[Any], named: bool, name: ob
 
 def _parquet(path: Path, tally: _Tally) -> None:
     try:
-        from pyarrow import parquet
+        from pyarrow import parquet  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise MissingExtraError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from None
     tally.formats["table"] = None
@@ -557,9 +555,7 @@ def _monkey(record: Mapping[str, Any], number: int, tally: _Tally) -> None:
 
 
 class _LmEval:
-    """Lines of lm-evaluation-harness' ``samples_<task>_<time>.jsonl``: one verdict per document and
-    filter.
-    """
+    """Lines of lm-evaluation-harness' samples files: one verdict per document and filter."""
 
     _NAME = re.compile(r"samples_(.+?)_\d{4}-\d{2}-\d{2}T")
 
@@ -593,7 +589,8 @@ class _LmEval:
         answers = record.get("resps") or [[]]
         if isinstance(answers[0], list) and len(answers[0]) > 1 and not isinstance(record[name], list):
             tally.warnings[
-                "lm-evaluation-harness keeps one verdict per document, however many repeats were sampled: n = 1 per line"
+                "lm-evaluation-harness keeps one verdict per document, however many repeats were sampled: "
+                "n = 1 per line"
             ] = None
         key = tally.key(self.model, self.benchmark, record["doc_id"])
         values = record[name] if isinstance(record[name], list) else [record[name]]

@@ -41,8 +41,8 @@ def _saved(figure: Figure, path: str | Path | None) -> Figure:
 
 def _band(axes: Axes, result: PassCurve | Extrapolation, color: str, label: str | None, style: str) -> None:
     k = np.asarray(result.k, float)
-    # One point alone would be invisible as a line.
-    axes.plot(k, result.pass_at_k, style, color=color, label=label, marker="o", markersize=2.5)
+    # A few points say that nothing was worked out between them.
+    axes.plot(k, result.pass_at_k, style, color=color, label=label, marker="o" if len(k) < 15 else "", markersize=3)
     axes.fill_between(k, result.lower, result.upper, color=color, alpha=0.18, linewidth=0)
 
 
@@ -90,6 +90,8 @@ def report(result: Report, path: str | Path | None = None) -> Figure:
         _band(axes, one, f"C{i % 10}", label, "-")
         if beyond is not None:
             _band(axes, beyond, f"C{i % 10}", None, "--")
+            # What leads there was not estimated.
+            axes.plot([one.k[-1], beyond.k[0]], [one.pass_at_k[-1], beyond.pass_at_k[0]], ":", color=f"C{i % 10}")
     first = result.bands[0]
     what = "new samples" if first.scope == "samples" else "new problems"
     axes.set_title(f"{100 * first.ci:g}% bands for {what}", fontsize=10)
