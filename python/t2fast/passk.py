@@ -145,8 +145,8 @@ def histogram(n: npt.ArrayLike, c: npt.ArrayLike) -> Histogram:
 def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: int | None = None) -> Array:
     """Estimate the chance that at least one of k samples is correct, per problem.
 
-    ``1 - C(n-c, k) / C(n, k)``: unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1), within 2e-15 of the exact value for n up to
-    2^50.
+    ``1 - C(n-c, k) / C(n, k)``: unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1), within 2e-15 relative for n up
+    to 2^50.
 
     Parameters
     ----------
@@ -209,7 +209,8 @@ def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
 def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None = None) -> Array:
     """Average pass@k over problems, for the k given or for all k from 1 to the smallest n at once.
 
-    Of the shape of k. NaN where any problem has fewer than k samples: an average over the others would answer another question.
+    Of the shape of k. NaN where any problem has fewer than k samples: an average over the others would answer
+    another question.
     Errors as in :func:`pass_at_k`.
     """
     counts = histogram(n, c)
@@ -579,7 +580,7 @@ def curve(
     if np.isnan(means).any():
         over = ks[np.isnan(means)]
         warnings.append(
-            f"k = {over[0]} exceeds n = {samples} of a problem: pass@k is undefined beyond the samples; {remedy}"
+            f"k = {over[0]} exceeds n = {samples} of a problem: pass@k is undefined beyond the samples; extrapolate"
         )
     lower, upper = np.full(len(ks), np.nan), np.full(len(ks), np.nan)
     if method == "bootstrap":
