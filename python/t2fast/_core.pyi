@@ -28,6 +28,7 @@ __all__ = [
     "sensitivities",
     "surface",
     "sweep",
+    "tally_json_lines",
 ]
 
 _Floats = NDArray[np.float64]
@@ -177,3 +178,6 @@ def majority(
     report: _Report | None = None,
 ) -> tuple[_Floats, _Floats]: ...
 def best_of_k(scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers) -> _Floats: ...
+def tally_json_lines(
+    block: bytes, keys: list[str], problem: int, verdict: int
+) -> list[tuple[str, int, int]] | None: ...

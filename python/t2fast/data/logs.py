@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from t2fast import _core
 from t2fast.errors import DataError, MissingExtraError
 from t2fast.report import columns as aligned
 from t2fast.report import warning_lines
@@ -39,6 +40,8 @@ _ALIASES = {
 _TRUE = {"true", "1", "1.0", "c", "pass", "passed", "correct", "yes", "success"}
 _FALSE = {"false", "0", "0.0", "i", "fail", "failed", "incorrect", "no", "failure", "timeout"}
 _MISSING = {"", "nan", "na", "none", "null", "n/a"}
+#: Bytes of JSON Lines that are read at once.
+_BLOCK = 1 << 22
 #: Compression method of zstd in a zip archive.
 _ZSTD = 93
 
@@ -306,13 +309,49 @@ def _read_file(path: Path, tally: _Tally) -> None:
     else:
         opener = gzip.open if magic[:2] == b"\x1f\x8b" else open
         with opener(path, "rb") as raw:
-            stream = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             try:
-                _read_text(path, stream, tally)
+                if _plain_lines(path, raw, tally):
+                    return
+                raw.seek(0)
+                with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
+                    _read_text(path, stream, tally)
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from None
             except EOFError:
                 raise DataError(f"{path}: ends in the middle of its compressed data") from None
+
+
+def _plain_lines(path: Path, raw: IO[bytes], tally: _Tally) -> bool:
+    """Read JSON Lines of one verdict each by blocks, with compiled code where all lines of a block are alike."""
+    first = raw.readline(_BLOCK)
+    try:
+        record = json.loads(first)
+    except ValueError:
+        return False
+    if not isinstance(record, dict) or not _is_record(record) or "resps" in record or not raw.read(1):
+        return False
+    if isinstance(record.get("is_correct"), list):
+        return False
+    columns = _Columns(tuple(record), f"{path}:1")
+    named = columns.model or columns.benchmark or columns.n_params or columns.n_tokens
+    if columns.counts or named or columns.problem is None or columns.verdict is None:
+        return False
+    keys = list(record)
+    places = keys.index(columns.problem), keys.index(columns.verdict)
+    tally.formats[_kind(record)] = None
+    raw.seek(0)
+    line = 1
+    while block := raw.read(_BLOCK):
+        if block[-1:] != b"\n":
+            block += raw.readline()
+        counted = _core.tally_json_lines(block, keys, *places)
+        if counted is None or tally.threshold is not None:
+            _json_lines(path, iter(block.decode("utf-8").split("\n")), line, tally)
+        else:
+            for problem, n, c in counted:
+                tally.add(tally.key(None, None, problem), n, c)
+        line += block.count(b"\n")
+    return True
 
 
 def _read_text(path: Path, stream: IO[str], tally: _Tally) -> None:

@@ -23,6 +23,7 @@ mod _core {
     #[pymodule_export]
     use crate::passk::{
         Histogram, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, majority, samples_needed, squares,
+        tally_json_lines,
     };
     #[pymodule_export]
     use crate::plan::{Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep};

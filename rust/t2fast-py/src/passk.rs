@@ -427,3 +427,15 @@ pub fn best_of_k<'py>(
     let flat: Vec<f64> = rows.map_err(Error::from)?.into_iter().flatten().collect();
     PyArray1::from_vec(py, flat).reshape([problems.len(), ks.len()])
 }
+
+/// (problems, trials, correct trials) of a block of JSON lines with these keys; None when a line is anything else.
+#[pyfunction]
+pub fn tally_json_lines(
+    py: Python<'_>,
+    block: &[u8],
+    keys: Vec<String>,
+    problem: usize,
+    verdict: usize,
+) -> Option<Vec<passk::records::Tally>> {
+    py.detach(|| passk::records::tally(block, &keys, problem, verdict))
+}

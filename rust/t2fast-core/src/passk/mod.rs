@@ -3,7 +3,8 @@
 //! * [`estimate`]: unbiased estimates of one problem; [`histogram`]: the counts of many problems, and averages over them;
 //! * [`curve`]: all k at once; [`vote`]: one answer chosen of k, by majority or by score;
 //! * [`interval`]: how sure an average is; [`beta_binomial`]: how success varies between problems;
-//! * [`extrapolate`]: beyond the samples drawn; [`allocation`]: where further samples help.
+//! * [`extrapolate`]: beyond the samples drawn; [`allocation`]: where further samples help;
+//! * [`records`]: counting the verdicts of logs.
 
 pub mod allocation;
 pub mod beta_binomial;
@@ -12,6 +13,7 @@ pub mod estimate;
 pub mod extrapolate;
 pub mod histogram;
 pub mod interval;
+pub mod records;
 pub mod vote;
 
 pub use estimate::Estimator;

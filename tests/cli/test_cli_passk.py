@@ -50,8 +50,8 @@ def test_json_figure_and_counts(counts):
     assert results[0]["extrapolation"]["k"] == [100]
     assert results[0]["extrapolation"]["backtest"]["best"] == results[0]["extrapolation"]["method"]
     assert (counts / "p.png").read_bytes()[:4] == b"\x89PNG"
-    with (counts / "o.csv").open() as file:
-        assert list(csv.DictReader(file)) == list(csv.DictReader((counts / "counts.csv").open()))
+    with (counts / "o.csv").open() as written, (counts / "counts.csv").open() as given:
+        assert list(csv.DictReader(written)) == list(csv.DictReader(given))
 
 
 @pytest.mark.parametrize(
