@@ -1,6 +1,7 @@
 """pass@k against the best NumPy and SciPy programs that a skilled user would write.
 
-``pytest bench/bench_passk.py --benchmark-enable``. Each group holds ours and theirs in one run; compare medians within a group.
+``pytest bench/bench_passk.py --benchmark-enable``. Each group holds ours and theirs in one run; compare medians within
+a group.
 """
 
 import json

