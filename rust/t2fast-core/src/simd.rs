@@ -138,7 +138,7 @@ pub fn ln_1p<const FMA: bool>(x: f64) -> f64 {
     // Near zero x itself is the reduced argument. Beyond, the rounding of 1 + x costs at most half an ulp of the
     // sum, and the logarithm is at least 0.34 in size, so that no correction is needed. The bounds are those of the
     // polynomial: 1/sqrt(2) - 1 and sqrt(2) - 1.
-    let near = (x > -0.2928) & (x < 0.4142);
+    let near = x > -0.2928 && x < 0.4142;
     let (m, e) = split(1.0 + x);
     let f = if near { x } else { m - 1.0 };
     let e = if near { 0.0 } else { e };

@@ -228,7 +228,9 @@ impl Likelihood {
         }
         let zero = |(i, pair): (usize, &Pair)| (pair.c == 0).then(|| (i, Rises::new(std::iter::once(pair.n))));
         let mut zeros: Vec<(usize, Rises)> = pairs.iter().enumerate().filter_map(zero).collect();
-        zeros.iter_mut().for_each(|(_, rises)| rises.weigh(&[1.0]));
+        for (_, rises) in &mut zeros {
+            rises.weigh(&[1.0]);
+        }
         let mut likelihood = Self {
             correct: Rises::new(pairs.iter().map(|pair| pair.c)),
             wrong: Rises::new(pairs.iter().map(|pair| pair.n - pair.c)),
@@ -375,8 +377,9 @@ impl Likelihood {
         hessian[1][0] = a * b * second[1];
         hessian[1][1] = b * (by[1] + b * second[2]);
         let scale = 1.0 / self.total;
-        gradient.iter_mut().for_each(|g| *g *= scale);
-        hessian.iter_mut().flatten().for_each(|h| *h *= scale);
+        for number in gradient.iter_mut().chain(hessian.iter_mut().flatten()) {
+            *number *= scale;
+        }
         Slope { value: value * scale, gradient, hessian }
     }
 
@@ -460,9 +463,7 @@ fn solve(hessian: &Matrix, gradient: &[f64; 3], damping: f64, size: usize) -> Op
     for i in 0..size {
         for j in 0..=i {
             let mut sum = -hessian[i][j] + if i == j { damping } else { 0.0 };
-            for k in 0..j {
-                sum -= lower[i][k] * lower[j][k];
-            }
+            sum -= (0..j).map(|k| lower[i][k] * lower[j][k]).sum::<f64>();
             if i == j {
                 if sum <= 1e-14 * (damping - hessian[i][i]).abs() || !sum.is_finite() {
                     return None;

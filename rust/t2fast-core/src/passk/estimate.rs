@@ -163,7 +163,7 @@ pub fn passes_at_k(n: u64, c: &[f64], k: u64, out: &mut [f64]) {
 fn ordinary(n: f64, k: f64, c: f64) -> bool {
     let (a, b) = if c < k { (c, k) } else { (k, c) };
     let z1 = n + 0.5 - 0.5 * a - b;
-    (a >= 2.0) & (n - a - b >= crate::special::SHIFT) & (0.5 * a < 0.4 * z1)
+    a >= 2.0 && n - a - b >= crate::special::SHIFT && 0.5 * a < 0.4 * z1
 }
 
 /// [`ln_failure_inside`] over lanes that are [`ordinary`]; the others get a meaningless number.
@@ -230,7 +230,7 @@ pub fn threshold(tau: f64, k: u64) -> Result<u64> {
 /// # Panics
 /// In debug builds when c > n.
 #[must_use]
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 pub fn g_pass_at_k(n: u64, c: u64, k: u64, least: u64) -> f64 {
     debug_assert!(c <= n && n <= MOST_SAMPLES);
     if k > n {
@@ -325,7 +325,7 @@ pub fn variance(n: u64, c: u64, k: u64) -> f64 {
 /// # Errors
 /// [`Error::Array`] when n is not a whole number of batches, or c exceeds one batch.
 pub fn pass_at_k_stopped(n: u64, c: u64, k: u64, batch: u64) -> Result<f64> {
-    if batch == 0 || n == 0 || n % batch != 0 {
+    if batch == 0 || n == 0 || !n.is_multiple_of(batch) {
         return Err(Error::Array(format!(
             "n = {n} is no whole number of batches of {batch}: stopped sampling draws whole batches"
         )));

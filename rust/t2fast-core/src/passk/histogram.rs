@@ -199,10 +199,14 @@ impl Histogram {
         };
         let mut sum = Sum::default();
         if self.pairs.len() <= 4 * BLOCK {
-            self.pairs.chunks(BLOCK).map(block).for_each(|part| sum.add(part));
+            for part in self.pairs.chunks(BLOCK).map(block) {
+                sum.add(part);
+            }
         } else {
             let parts: Vec<f64> = self.pairs.par_chunks(BLOCK).map(block).collect();
-            parts.into_iter().for_each(|part| sum.add(part));
+            for part in parts {
+                sum.add(part);
+            }
         }
         sum.value() / self.problems() as f64
     }

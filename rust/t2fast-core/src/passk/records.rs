@@ -192,6 +192,8 @@ impl Visitor<'_> for Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn keys() -> Vec<String> {
@@ -203,8 +205,7 @@ mod tests {
         let mut block = String::new();
         for i in 0..40_000 {
             let (id, passed) = ((i * 7) % 13, i % 3 == 0);
-            block
-                .push_str(&format!("{{\"task_id\": \"t/{id}\", \"text\": \"a\\nb {i}\", \"passed\": {passed}}}\r\n\n"));
+            writeln!(block, "{{\"task_id\": \"t/{id}\", \"text\": \"a\\nb {i}\", \"passed\": {passed}}}\r\n").unwrap();
         }
         assert!(block.len() > 3 * CHUNK);
         let got = tally(block.as_bytes(), &keys(), 0, 2).unwrap();

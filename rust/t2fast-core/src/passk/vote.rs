@@ -111,7 +111,9 @@ fn binomial(m: u64, p: f64, k: usize) -> Vec<f64> {
         values[i] = values[i + 1] / up(i);
     }
     let mut sum = Sum::default();
-    values.iter().for_each(|&v| sum.add(v));
+    for &value in &values {
+        sum.add(value);
+    }
     // Beyond k, until nothing is left.
     let mut beyond = values[last];
     let mut i = last;
@@ -121,7 +123,9 @@ fn binomial(m: u64, p: f64, k: usize) -> Vec<f64> {
         i += 1;
     }
     let total = sum.value();
-    values.iter_mut().for_each(|v| *v /= total);
+    for value in &mut values {
+        *value /= total;
+    }
     values
 }
 
@@ -206,7 +210,9 @@ pub fn best_of_k(scores: &[f64], values: &[f64], ks: &[u64]) -> Result<Vec<f64>>
     #[allow(clippy::float_cmp)]
     for group in order.chunk_by(|&i, &j| scores[i] == scores[j]) {
         let mut sum = Sum::default();
-        group.iter().for_each(|&i| sum.add(values[i]));
+        for &i in group {
+            sum.add(values[i]);
+        }
         let size = group.len() as u64;
         groups.push((above, size, sum.value() / size as f64));
         above += size;
