@@ -321,7 +321,7 @@ def _read_file(path: Path, tally: _Tally) -> None:
                 raise DataError(f"{path}: ends in the middle of its compressed data") from None
 
 
-def _plain_lines(path: Path, raw: IO[bytes], tally: _Tally) -> bool:
+def _plain_lines(path: Path, raw: io.BufferedIOBase, tally: _Tally) -> bool:
     """Read JSON Lines of one verdict each by blocks, with compiled code where all lines of a block are alike."""
     first = raw.readline(_BLOCK)
     try:
