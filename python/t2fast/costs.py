@@ -24,6 +24,8 @@ from itertools import product
 from typing import Any
 
 from t2fast import _core
+from t2fast.errors import T2Error
+from t2fast.quantity import refuse_non_numbers
 
 __all__ = ["Attention", "Budget", "Workload", "inference_flops", "train_flops"]
 
@@ -109,13 +111,23 @@ class Budget:
     @cached_property
     def _handle(self) -> _core.Budget:
         use = self.workload
-        return _core.Budget(
-            [self.train_flops, self.inference_flops, self.total_flops],
-            (use.queries, use.prompt_tokens, use.answer_tokens, use.prompt_per_sample),
-            None if use.attention is None else (use.attention.aspect_ratio, use.attention.train_context),
-            [self.max_params, self.max_tokens, self.max_k],
-            self.unique_tokens,
-        )
+        try:
+            return _core.Budget(
+                [self.train_flops, self.inference_flops, self.total_flops],
+                (use.queries, use.prompt_tokens, use.answer_tokens, use.prompt_per_sample),
+                None if use.attention is None else (use.attention.aspect_ratio, use.attention.train_context),
+                [self.max_params, self.max_tokens, self.max_k],
+                self.unique_tokens,
+            )
+        except TypeError as error:
+            numbers = asdict(self)
+            numbers |= numbers.pop("workload")
+            attention = numbers.pop("attention")
+            refuse_non_numbers(**numbers)
+            for name, value in (attention or {}).items():
+                # Unlike limits, these cannot be left open.
+                refuse_non_numbers(**{name: "None" if value is None else value})
+            raise T2Error(f"budget: {error}") from None
 
     def sweep(self, **values: Sequence[float]) -> list[Budget]:
         """This budget with some of its numbers varied: one for every combination, the last varying fastest.
@@ -124,7 +136,15 @@ class Budget:
         --------
         >>> len(Budget(inference_flops=1.4e11).sweep(train_flops=[1e20, 1e21, 1e22]))
         3
+
+        Raises
+        ------
+        T2Error
+            For a name that is no number of a budget.
         """
+        for name in values:
+            if name not in self.__dataclass_fields__:
+                raise T2Error(f"{name}: a budget has no such number; it has {', '.join(self.__dataclass_fields__)}")
         points: list[dict[str, Any]] = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
         return [replace(self, **point) for point in points]
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
+from t2fast.quantity import refuse_non_numbers
 
 __all__ = ["ChinchillaLaw", "DataRange", "Gradient", "Law", "T2LossLaw", "T2PassLaw", "load_law", "presets"]
 
@@ -102,7 +103,18 @@ class Law:
     predicts_pass: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _ = self._handle  # checks the coefficients
+        try:
+            _ = self._handle  # checks the coefficients
+        except TypeError:
+            for name in (*self.coefficient_names, "r_star_tokens"):
+                if getattr(self, name) is None:
+                    raise LawError(f"{name} = None: must be a number") from None
+            numbers = self.coefficients | {"r_star_tokens": self.r_star_tokens, "r_star_params": self.r_star_params}
+            try:
+                refuse_non_numbers(**numbers)
+            except T2Error as error:
+                raise LawError(str(error)) from None
+            raise
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -129,7 +141,18 @@ class Law:
         T2Error
             Unless N and D are positive, k is at least 1, and all are finite.
         """
-        n, d, samples = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
+        given = {"n_params": n_params, "n_tokens": n_tokens, "k": k}
+        arrays = []
+        for name, argument in given.items():
+            try:
+                arrays.append(np.asarray(argument, dtype=np.float64))
+            except (TypeError, ValueError):
+                raise T2Error(f"{name} = {argument!r}: must be a number or an array of numbers") from None
+        try:
+            n, d, samples = np.broadcast_arrays(*arrays)
+        except ValueError:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(given, arrays, strict=True))
+            raise T2Error(f"shapes do not broadcast: {shapes}; make them equal or scalar") from None
         flat = (np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples))
         values = self._handle.values(*flat).reshape(n.shape)
         return values if values.ndim else float(values)
@@ -255,7 +278,7 @@ def _from_dict(data: Mapping[str, Any], origin: str) -> Law:
     if data.get("schema") != SCHEMA:
         raise LawError(f"{origin}: schema = {data.get('schema')!r}: this version reads {SCHEMA!r}")
     kind = data.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise LawError(f"{origin}: kind = {kind!r}: {_near(str(kind), _KINDS)}")
     law = _KINDS[kind]
     allowed = {item.name for item in fields(law)} - set(law.coefficient_names) | {
@@ -308,7 +331,10 @@ def _from_dict(data: Mapping[str, Any], origin: str) -> Law:
 def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise LawError(f"{name} = {value!r}: must be a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise LawError(f"{name}: must be finite, and has {len(str(value))} digits") from None
 
 
 def _data_range(data: object, origin: str) -> DataRange:

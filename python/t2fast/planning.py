@@ -13,6 +13,7 @@ Predictions far from the data behind a law are extrapolations. Every design says
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ from t2fast import _core
 from t2fast.costs import Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.laws import Law
-from t2fast.quantity import format_flops, format_quantity
+from t2fast.quantity import format_flops, format_quantity, refuse_non_numbers
 from t2fast.report import columns, warning_lines
 
 if TYPE_CHECKING:
@@ -452,6 +453,7 @@ def cheapest(law: Law, budget: Budget, target: float) -> Plan:
     InfeasibleError
         When no budget reaches the target; the message states the law's ceiling.
     """
+    refuse_non_numbers(target=target)
     train, total = _core.cheapest(law._handle, budget._handle, target)
     return plan(law, replace(budget, train_flops=train, total_flops=total))
 
@@ -567,6 +569,8 @@ def grid_search(
     T2Error
         For an axis that is empty, unsorted, or holds something not positive and finite.
     """
+    if isinstance(top, bool) or not isinstance(top, int | np.integer) or not 1 <= top <= sys.maxsize:
+        raise T2Error(f"top = {top!r}: must be a whole number, at least 1")
     ns, ds, ks = _axis("n_params", n_params), _axis("n_tokens", n_tokens), _axis("k", k)
     sizes = len(ns)
     stages = 2 if surface else 1
@@ -586,7 +590,11 @@ def grid_search(
 
 def _axis(name: str, values: ArrayLike) -> NDArray[np.float64]:
     try:
-        axis = np.ascontiguousarray(values, dtype=np.float64)
+        given = np.asarray(values)
+        # NumPy would read texts as numbers and drop imaginary parts.
+        if given.dtype.kind not in "biuf" and given.size:
+            raise TypeError
+        axis = np.ascontiguousarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise T2Error(f"{name}: must be a list or array of numbers") from None
     if axis.ndim != 1:
@@ -595,9 +603,11 @@ def _axis(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _threads(threads: int | None) -> int | None:
-    if threads is not None and threads < 1:
-        raise T2Error(f"threads = {threads}: must be at least 1, or None for all")
-    return threads
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
+        raise T2Error(f"threads = {threads!r}: must be a whole number, at least 1, or None for all")
+    return int(threads)
 
 
 def _report(progress: Progress | None, before: int, total: int) -> Callable[[int], None] | None:
@@ -731,6 +741,12 @@ class IsoFlop:
         """One field of the designs as an array."""
         return np.array([getattr(design, name) for design in self.designs], dtype=np.float64)
 
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the curve with its optimum; :func:`t2fast.plots.planning.isoflop` draws several; needs ``[plot]``."""
+        from t2fast.plots import planning as plots
+
+        return plots.isoflop(self, path)
+
 
 def isoflop(law: Law, budget: Budget, n_params: ArrayLike) -> IsoFlop:
     """Follow an isoFLOP curve: the whole training budget spent at each N, and k as large as the budget pays for.
@@ -854,6 +870,11 @@ def compare(law: Law, designs: Sequence[tuple[float, float, float]], workload: W
         raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
     workload = workload or Workload()
     handle = Budget(workload=workload)._handle
+    for place, design in enumerate(designs, 1):
+        if not isinstance(design, Sequence) or len(design) != 3:
+            raise T2Error(f"design {place} = {design!r}: must be (n_params, n_tokens, k)")
+        names = ("n_params", "n_tokens", "k")
+        refuse_non_numbers(**{f"design {place}, {name}": x for name, x in zip(names, design, strict=True)})
     found = tuple(_design(law, _core.evaluate(law._handle, handle, *map(float, design))) for design in designs)
     even = tuple(_break_even(design, found[0], workload.queries) for design in found)
     return Comparison(law, workload, found, even)

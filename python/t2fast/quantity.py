@@ -6,7 +6,7 @@ import math
 
 from t2fast.errors import T2Error
 
-__all__ = ["format_flops", "format_quantity", "parse_axis", "parse_quantity"]
+__all__ = ["format_flops", "format_quantity", "parse_axis", "parse_quantity", "refuse_non_numbers"]
 
 _SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15}
 _STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]
@@ -63,6 +63,25 @@ def parse_axis(text: str, name: str = "axis") -> list[float]:
     steps = int(count) - 1
     inner = [low * (high / low) ** (i / steps) for i in range(1, steps)]
     return [low, *inner, high]
+
+
+def refuse_non_numbers(**values: object) -> None:
+    """Raise for the first of the named values that is neither a real number nor ``None``.
+
+    The compiled core says that something was no number, but not what; this is called when it did.
+
+    Raises
+    ------
+    T2Error
+        Naming the argument and the value.
+    """
+    for name, value in values.items():
+        if value is None:
+            continue
+        try:
+            math.isnan(value)  # type: ignore[arg-type]
+        except (TypeError, OverflowError):
+            raise T2Error(f"{name} = {value!r}: must be a number, for example 1e22") from None
 
 
 def format_quantity(value: float, digits: int = 3) -> str:

@@ -27,7 +27,8 @@ fn stirling_difference<const FMA: bool>(u: f64, v: f64, difference: f64) -> f64 
     difference * mul_add::<FMA>(u * (u + v), slope, value)
 }
 
-/// `ln [B(a, b + k) / B(a, b)]` for `b >= SHIFT`, `a >= 0`, `k >= 0`, in relative accuracy.
+/// `ln [B(a, b + k) / B(a, b)]` for `b >= SHIFT`, `0 <= a <= 1e14 b`, `k >= 1`: within 1e-14 relative, or where the ratio is
+/// tiny, with an error that changes the ratio by no more than 1e-14.
 ///
 /// With y = b + k, s = a + b, t = a + b + k and q = a k / (b t), so that y s = b t (1 + q), Stirling's formula gives
 /// (s - 1/2) ln(1 + q) - k ln(1 + a/y) - a ln(1 + k/b) + S(y) + S(s) - S(b) - S(t),

@@ -9,6 +9,7 @@ use t2fast_core::law::Law as _;
 use t2fast_core::plan::exact::{self, Region};
 use t2fast_core::plan::grid::{self, Axes};
 use t2fast_core::plan::{self, frontier};
+use t2fast_core::threads::Progress;
 
 use crate::errors::{Error, Result};
 use crate::law::Law;
@@ -63,6 +64,9 @@ type Design = (f64, f64, f64, f64, f64, f64, f64);
 
 /// Best, continuous, Chinchilla-style, inside the data; flat interval; gains; evaluations; converged.
 type Plan = (Design, Design, Option<Design>, Option<Design>, (f64, f64), [Option<f64>; 3], usize, bool);
+
+/// Values of N times values of D up to which a search takes a few milliseconds at most.
+const BRIEF: usize = 1 << 18;
 
 /// Lower and upper ends for N, D and k.
 type Ends = [(f64, f64); 3];
@@ -182,7 +186,9 @@ pub fn grid_search(
     report: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Vec<([usize; 3], Design)>> {
     let axes = Axes { n_params: n_params.as_slice()?, n_tokens: n_tokens.as_slice()?, k: k.as_slice()? };
-    let found = work::run(py, threads, report, |progress| grid::search(&law.0, axes, &budget.0, top, progress))?;
+    let search = |progress: &Progress| grid::search(&law.0, axes, &budget.0, top, progress);
+    let brief = axes.n_params.len() * axes.n_tokens.len() <= BRIEF && report.is_none();
+    let found = if brief { work::run_brief(py, threads, search)? } else { work::run(py, threads, report, search)? };
     Ok(found.iter().map(|place| (place.index, design(&place.design))).collect())
 }
 

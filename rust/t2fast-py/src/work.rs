@@ -13,6 +13,17 @@ use crate::errors::Error;
 /// How often the waiting thread looks for Ctrl-C and reports progress.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Runs work that is over before anybody could wait for it: without the interpreter, and without a thread to watch it.
+pub fn run_brief<T: Send>(
+    py: Python<'_>,
+    threads: Option<NonZeroUsize>,
+    work: impl FnOnce(&Progress) -> t2fast_core::Result<T> + Send,
+) -> PyResult<T> {
+    let progress = Progress::default();
+    let result = py.detach(|| on_threads(threads, || work(&progress)));
+    Ok(result.map_err(Error::from)?.map_err(Error::from)?)
+}
+
 /// Runs `work` without the interpreter on `threads` threads, calling `report(done)` now and then.
 ///
 /// Work that ends within one poll costs one thread start; a signal or an exception from `report` cancels the work, waits

@@ -60,14 +60,19 @@ fn moments<const FMA: bool>(theta: &[f64; 5], loss: f64) -> (f64, f64, f64) {
     (theta2 * share, (odds + (1.0 - theta2)) * share, nu)
 }
 
+/// From `a = CERTAIN b` on, at most b / (a + b) = 1e-14 of the first samples fail.
+const CERTAIN: f64 = 1e14;
+
 /// pass@k for Beta(a, b) success rates at `b >= SHIFT`.
 #[inline(always)]
 fn pass_stirling<const FMA: bool>(a: f64, b: f64, k: f64) -> f64 {
+    // Beyond CERTAIN the terms of the ratio's logarithm, of size a k / b, would cancel to no digit at all.
+    let a = if a > CERTAIN * b { CERTAIN * b } else { a };
     -simd::exp_m1::<FMA>(ln_beta_ratio_stirling::<FMA>(a, b, k))
 }
 
 /// pass@k = `1 - B(a, b + k) / B(a, b)` of questions whose success rates are Beta(a, b) distributed, for real
-/// `k >= 0`; within 1e-13 relative for a and b from 1e-100 to 1e130.
+/// `k >= 1`; within 1e-13 relative for a and b from 1e-100 to 1e130.
 #[must_use]
 pub fn beta_pass_at_k(a: f64, b: f64, k: f64) -> f64 {
     if b < SHIFT {

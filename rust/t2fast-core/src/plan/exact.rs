@@ -23,6 +23,9 @@ use crate::simd;
 /// The largest training or total budget that [`cheapest`] considers, FLOP.
 pub const MOST_FLOPS: f64 = 1e40;
 
+/// Steps in which [`cheapest`] climbs to it, a factor of 100 each.
+const CLIMB: u32 = 20;
+
 /// Refinement ends when neighbours on the lattice of ln N are nearer than this: at a smooth optimum the objective is then
 /// exact to rounding, at a kink to this times its slope.
 const STEP: f64 = 1e-9;
@@ -35,6 +38,9 @@ const COARSE_X: u32 = 41;
 /// The same along ln N for a problem known to be convex.
 const COARSE_CONVEX: u32 = 9;
 const COARSE_V: u32 = 9;
+
+/// Misses after which a search stops to trust parabolas: they fit no kink.
+const TRUST: usize = 3;
 
 /// Rounds of refinement after which a search gives up and says so; smooth problems take eight.
 const MOST_ROUNDS: usize = 100;
@@ -163,13 +169,17 @@ fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers
     let fixed = p.fixed.params * n + p.fixed.width * width;
     let per_sample = p.per_sample.params * n + p.per_sample.width * width;
     let most_tokens = least(p.tokens.hi, p.train / per_token);
+    let most_samples = least(p.k.hi, (p.inference - fixed) / per_sample);
     let (ln_d, k) = if TOTAL {
         // v runs along the logarithm of (spent on training / spent on samples), so that neither end is crowded: from the
-        // fewest tokens to the fewest samples.
+        // most samples and fewest tokens to the reverse. Bounds on D and k end it, so that they make no kinks inside.
         let both = p.total - fixed;
         let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
-        let lo = simd::ln::<FMA>(train_lo / most(both - train_lo, samples_lo));
-        let hi = simd::ln::<FMA>(most(both - samples_lo, train_lo) / samples_lo);
+        let (train_hi, samples_hi) = (most_tokens * per_token, most_samples * per_sample);
+        let lo =
+            simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
+        let hi =
+            simd::ln::<FMA>(least(most(both - samples_lo, train_lo), train_hi) / most(both - train_hi, samples_lo));
         let odds = simd::exp::<FMA>(lo + v * (hi - lo));
         let sample_share = 1.0 / (1.0 + odds);
         let d = both * (odds * sample_share) / per_token;
@@ -180,7 +190,7 @@ fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers
     } else {
         (p.ln_tokens_lo + v * (simd::ln::<FMA>(most_tokens) - p.ln_tokens_lo), f64::INFINITY)
     };
-    let k = least(least(p.k.hi, (p.inference - fixed) / per_sample), k);
+    let k = least(most_samples, k);
     (n, most(ln_d, p.ln_tokens_lo), most(k, p.k.lo))
 }
 
@@ -295,9 +305,11 @@ impl<'a> Lattice<'a> {
     ///
     /// Each round looks at eight points around a centre; the parabola through the best and its neighbours gives the next
     /// centre, around which a far smaller lattice is enough. A best point on the lattice's edge says that it was not: the
-    /// lattice then grows again. So kinks cost rounds, and never the optimum.
+    /// lattice then grows again, and after a few such misses parabolas are not tried any more. So kinks cost rounds, and
+    /// never the optimum.
     fn refine_x(&mut self, mut best: Point, mut step: f64) -> Point {
         let mut rounds = 0;
+        let mut misses = 0;
         let mut centre = best.x;
         while step > self.tolerance {
             rounds += 1;
@@ -308,10 +320,16 @@ impl<'a> Lattice<'a> {
             let x = EIGHT.map(|offset| (centre + offset * step).clamp(self.x.lo, self.x.hi));
             let mut values = [0.0; EIGHT.len()];
             self.evaluate(&x, &[best.v; EIGHT.len()], &mut values);
-            // Among equals a point inside: a plateau needs no moving.
+            // Among equals, but for rounding, a point inside: a plateau needs no moving.
             let mut top = 3;
-            for i in 0..EIGHT.len() {
+            for i in 1..EIGHT.len() - 1 {
                 if self.sense.better(values[i], values[top]) {
+                    top = i;
+                }
+            }
+            for i in [0, EIGHT.len() - 1] {
+                let ahead = (values[i] - values[top]).abs() > 4.0 * f64::EPSILON * values[top].abs();
+                if ahead && self.sense.better(values[i], values[top]) {
                     top = i;
                 }
             }
@@ -321,6 +339,7 @@ impl<'a> Lattice<'a> {
             centre = x[top];
             let at_bound = centre <= self.x.lo || centre >= self.x.hi;
             if (top == 0 || top == EIGHT.len() - 1) && !at_bound {
+                misses += 1;
                 step *= 4.0;
                 continue;
             }
@@ -335,7 +354,7 @@ impl<'a> Lattice<'a> {
                 let right = (values[top + 1] - values[top]) / (x[top + 1] - x[top]);
                 let curvature = (right - left) / (x[top + 1] - x[top - 1]);
                 let vertex = 0.5 * (x[top - 1] + x[top]) - 0.5 * left / curvature;
-                if (vertex - centre).abs() < spacing {
+                if misses < TRUST && (vertex - centre).abs() < spacing {
                     centre = vertex;
                     step = spacing / 6.0;
                 }
@@ -426,7 +445,8 @@ impl<'a> Problem<'a> {
         } else {
             locate::<false, false, true>(&self.numbers, point.x, point.v)
         };
-        // Rounding in the logarithm must not overdraw the budget.
+        // Rounding in the logarithms must not exceed a bound or overdraw the budget.
+        let n = n.clamp(self.budget.n_params.lo, self.budget.n_params.hi);
         let d = ln_d.exp().min(self.budget.most_tokens(n, k)).max(self.budget.n_tokens.lo);
         Design::new(self.law, &self.budget, n, d, k)
     }
@@ -459,25 +479,54 @@ impl<'a> Problem<'a> {
                 return point;
             }
         }
-        lattice.refine_both(start, step_x, step_v)
+        if self.x.lo == self.x.hi {
+            // A single N leaves D alone to choose.
+            return self.best_at(self.x.lo, &mut lattice.evaluations);
+        }
+        let rounds_converged = lattice.converged;
+        let point = lattice.refine_both(start, step_x, step_v);
+        if lattice.converged {
+            return point;
+        }
+        // Bounds that cross make a ridge along which a lattice in both directions only creeps: choose v anew for each x.
+        let evaluations = std::cell::Cell::new(0);
+        let count = |x: f64| {
+            let mut more = evaluations.get();
+            let best = self.best_at(x, &mut more);
+            evaluations.set(more);
+            best
+        };
+        let objective = |x: &[f64], _: &[f64], out: &mut [f64]| {
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = count(x).value;
+            }
+        };
+        let mut ridge = Lattice::new(&objective, lattice.sense, lattice.x);
+        ridge.tolerance = lattice.tolerance;
+        let found = count(ridge.refine_x(point, step_x).x);
+        lattice.evaluations += evaluations.get();
+        lattice.converged = rounds_converged && ridge.converged;
+        if lattice.sense.better(point.value, found.value) { point } else { found }
     }
 
-    /// The best value at a given ln N, D and k chosen best.
-    fn best_at(&self, x: f64, evaluations: &mut usize) -> f64 {
+    /// The best point at a given ln N, D and k chosen best.
+    fn best_at(&self, x: f64, evaluations: &mut usize) -> Point {
         let mut value = [0.0];
         self.evaluate(&[x], &[1.0], &mut value);
         *evaluations += 1;
         let point = Point { x, v: 1.0, value: value[0] };
         if !self.both || (!self.shared && self.wants_tokens(point)) {
-            return value[0];
+            return point;
         }
         // v takes the part of the lattice's x.
         let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
+        // v spans many units of ln D.
+        lattice.tolerance = 0.01 * STEP;
         let (start, step, _) = lattice.coarse(COARSE_X, false);
-        let value = lattice.refine_x(start, step).value;
+        let found = lattice.refine_x(start, step);
         *evaluations += lattice.evaluations;
-        value
+        Point { x, v: found.x, value: found.value }
     }
 
     /// The interval of N around `optimum` whose value is within 1% of it, D and k chosen best for each N.
@@ -488,14 +537,14 @@ impl<'a> Problem<'a> {
             Sense::Most => optimum.value * 0.99,
         };
         let mut edge = |bound: f64| {
-            if !sense.better(limit, self.best_at(bound, evaluations)) {
+            if !sense.better(limit, self.best_at(bound, evaluations).value) {
                 return bound;
             }
             let (mut inside, mut outside) = (optimum.x, bound);
             // To one part in a thousand of N: it is a statement about flatness.
             while (outside - inside).abs() > 1e-3 {
                 let middle = 0.5 * (inside + outside);
-                if sense.better(limit, self.best_at(middle, evaluations)) {
+                if sense.better(limit, self.best_at(middle, evaluations).value) {
                     outside = middle;
                 } else {
                     inside = middle;
@@ -630,7 +679,10 @@ fn chinchilla(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
         Err(error) => return Err(error),
     };
     let samples = |n: f64, d: f64| if law.depends_on_k() { budget.most_samples(n, d) } else { budget.k.lo };
-    let whole = |n: f64, d: f64| Design::new(law, budget, n, d, samples(n, d).floor().max(one.k.lo));
+    let whole = |n: f64, d: f64| {
+        let n = n.clamp(budget.n_params.lo, budget.n_params.hi);
+        Design::new(law, budget, n, d, samples(n, d).floor().max(one.k.lo))
+    };
     if budget.total.is_none() {
         let design = problem.design(problem.solve().point);
         return Ok(Some(whole(design.n_params, design.n_tokens)));
@@ -646,6 +698,9 @@ fn chinchilla(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
     let mut lattice = Lattice::new(&objective, law.sense(), problem.x);
     let (start, step, _) = lattice.coarse(COARSE_X, false);
     let n = lattice.refine_x(start, step).x.exp();
+    if !law.depends_on_k() {
+        return Ok(Some(whole(n, tokens(n))));
+    }
     // A whole k leaves something over: the larger of the two models that can afford the k below and above spends it.
     let k = samples(n, tokens(n));
     let sized = [k.floor(), k.ceil()].map(|k| {
@@ -769,7 +824,20 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
         }
     };
     let reached = |value: Option<f64>| value.is_some_and(|value| !law.sense().better(target, value));
-    let ceiling = reach(MOST_FLOPS)?;
+    // Upwards in steps: over the vast range that the largest budget opens, a search might miss what a smaller one finds.
+    let mut ceiling = None;
+    let (mut below, mut above) = (0.0, 0.0);
+    for step in 1..=CLIMB {
+        below = above;
+        above = MOST_FLOPS.ln() * f64::from(step) / f64::from(CLIMB);
+        let value = reach(above.exp())?;
+        if value.is_some_and(|value| ceiling.is_none_or(|ceiling| law.sense().better(value, ceiling))) {
+            ceiling = value;
+        }
+        if reached(value) {
+            break;
+        }
+    }
     if !reached(ceiling) {
         let what = if law.sense() == Sense::Most { "most" } else { "least" };
         return Err(match ceiling {
@@ -780,7 +848,6 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
             None => Error::Infeasible("no design within the bounds at any cost; widen them".into()),
         });
     }
-    let (mut below, mut above) = (0.0, MOST_FLOPS.ln());
     while above - below > 1e-11 * above {
         let middle = 0.5 * (below + above);
         if reached(reach(middle.exp())?) {

@@ -46,8 +46,11 @@ pub fn isoflop(law: &dyn Law, budget: &Budget, n_params: &[f64]) -> Result<Vec<O
         .map(|&n| {
             positive("n_params", n)?;
             let d = budget.most_tokens(n, budget.k.lo);
-            let k = if law.depends_on_k() { budget.most_samples(n, d) } else { budget.k.lo };
-            Ok((d >= budget.n_tokens.lo && k >= budget.k.lo).then(|| Design::new(law, &budget, n, d, k)))
+            let most = budget.most_samples(n, d);
+            let k = if law.depends_on_k() { most } else { budget.k.lo };
+            let allowed = budget.n_params.lo <= n && n <= budget.n_params.hi;
+            let affordable = d >= budget.n_tokens.lo && most >= budget.k.lo;
+            Ok((allowed && affordable).then(|| Design::new(law, &budget, n, d, k)))
         })
         .collect()
 }

@@ -81,6 +81,9 @@ impl Candidate {
     }
 }
 
+/// How far, relative to the value, rounding may make a law depart from being monotone.
+const ROUNDING: f64 = 1e-13;
+
 /// The best candidates so far, best first, never more than asked for.
 struct Leaders {
     list: Vec<Candidate>,
@@ -90,16 +93,22 @@ struct Leaders {
 
 impl Leaders {
     fn new(most: usize, sense: Sense) -> Self {
-        Self { list: Vec::with_capacity(most + 1), most, sense }
+        // No room is set aside: `most` may be far more than there are points.
+        Self { list: Vec::new(), most, sense }
     }
 
-    /// Whether a value could enter the list at a cost: it must beat the last, or tie with it at no more.
+    /// Whether something no better than `value`, but for rounding, and no cheaper than `flops` could enter the list.
+    ///
+    /// The laws are monotone, their rounding is not. Without the margin, what is looked at, and so the outcome, would
+    /// depend on what the list holds already, hence on the number of threads.
     #[inline]
-    fn welcomes(&self, value: f64, flops: f64) -> bool {
+    fn welcomes(&self, value: f64, flops: f64, rounding: f64) -> bool {
         let Some(last) = self.list.get(self.most - 1) else {
             return true;
         };
-        self.sense.better(value, last.value) || (value == last.value && flops <= last.flops)
+        let margin = rounding * last.value.abs();
+        let near = value == last.value || (value - last.value).abs() < margin;
+        self.sense.better(value, last.value) || (near && (rounding > 0.0 || flops <= last.flops))
     }
 
     /// Enters the candidate if it is good enough, and says whether it was.
@@ -147,7 +156,9 @@ impl Search<'_> {
         let train = row.per_token * self.axes.n_tokens[j];
         let flops = |l: usize| train + row.fixed + row.per_sample * self.axes.k[l];
         let (mut l, mut value) = (l, value);
-        while leaders.welcomes(value, flops(row.first_k)) {
+        // A law without k has the same value, in every digit, for each.
+        let rounding = if self.law.depends_on_k() { ROUNDING } else { 0.0 };
+        while leaders.welcomes(value, flops(row.first_k), rounding) {
             leaders.offer(Candidate { value, flops: flops(l), place: [i, j, l] });
             if l == row.first_k {
                 break;
@@ -172,12 +183,11 @@ impl Search<'_> {
             let per_token = workload.train_rate().at(n);
             let effective = base.effective_params(n, self.budget.unique_tokens);
             let allowed = self.budget.n_params.lo <= n && n <= self.budget.n_params.hi;
-            let end = if allowed && first_k < self.axes.k.len() {
-                let inference = fixed + per_sample * self.axes.k[first_k];
+            let least_k = self.axes.k.get(first_k).copied().filter(|&k| allowed && k <= self.budget.k.hi);
+            let end = least_k.map_or(0, |k| {
+                let inference = fixed + per_sample * k;
                 self.axes.n_tokens[..d_hi].partition_point(|&d| self.budget.affords(per_token * d, inference))
-            } else {
-                0
-            };
+            });
             Row { per_token, fixed, per_sample, first_k, end, loss: base.e + base.params_term(effective) }
         };
         if only_largest_d {
@@ -193,7 +203,7 @@ impl Search<'_> {
                     let loss = row.loss + term[0];
                     let value = self.law.at_loss(loss, self.axes.k[k_end - 1]);
                     // Fewer tokens cannot do better, and tie at less cost only while the loss does not change.
-                    if !leaders.welcomes(value, 0.0) {
+                    if !leaders.welcomes(value, 0.0, ROUNDING) {
                         break;
                     }
                     self.offer(leaders, &row, [i, j, k_end - 1], loss, value);
@@ -239,7 +249,7 @@ impl Search<'_> {
                     }
                 }
                 // The best first: once it has entered, few others do.
-                if !leaders.welcomes(values[top], 0.0) {
+                if !leaders.welcomes(values[top], 0.0, ROUNDING) {
                     continue;
                 }
                 self.offer(leaders, row, [i, start + top, places[top]], losses[top], values[top]);

@@ -1,0 +1,87 @@
+//! Special functions against golden values with 50 digits and more, by mpmath from the definitions.
+
+// The tables are as mpmath printed them.
+#![allow(clippy::unreadable_literal)]
+
+use t2fast_core::law::beta_pass_at_k;
+use t2fast_core::special::{digamma_difference, ln_beta_ratio_stirling};
+
+/// a, b, k, ln [B(a, b + k) / B(a, b)].
+#[rustfmt::skip]
+const LN_BETA_RATIO: [(f64, f64, f64, f64); 12] = [
+    (1e-100, 12.0, 1.0, -8.333333333333334e-102),
+    (1e-09, 13.5, 1000000.0, -1.1250327906566463e-08),
+    (0.3, 12.0, 7.0, -0.1411109702749887),
+    (0.3, 1000.0, 1.0, -0.00029995500899797546),
+    (2.5, 40.0, 1000000.0, -25.27056805806342),
+    (15.0, 100000.0, 1000.0, -0.14924456775778472),
+    (1000.0, 1000.0, 10.0, -6.909078093544874),
+    (1000000.0, 12.0, 3.0, -33.757657336773526),
+    (1000000.0, 1000000.0, 1000000.0, -523248.28760561184),
+    (0.001, 1e+130, 1000000.0, -1e-127),
+    (1e+100, 1e+130, 1000000.0, -1e-24),
+    (50000.0, 100000000.0, 1.5, -0.000749812560602509),
+];
+
+/// x, h, ψ(x + h) - ψ(x).
+#[rustfmt::skip]
+const DIGAMMA: [(f64, f64, f64); 11] = [
+    (1e-10, 1.0, 10000000000.0),
+    (0.001, 1e-09, 0.0010000006425341947),
+    (0.5, 0.25, 0.8776491462349513),
+    (1.0, 1000000.0, 14.392726722865724),
+    (3.7, 1e-12, 3.100378576699906e-13),
+    (11.9, 0.2, 0.017380811291799806),
+    (12.0, 5.0, 0.36085164835164835),
+    (1000.0, 1e-06, 1.000500166166133e-09),
+    (1000000.0, 1000000.0, 0.6931474305600078),
+    (1000000000000.0, 1.0, 1e-12),
+    (1e+30, 1000000.0, 1e-24),
+];
+
+/// a, b, k, 1 - B(a, b + k) / B(a, b).
+#[rustfmt::skip]
+const PASS: [(f64, f64, f64, f64); 10] = [
+    (1e-100, 1e-100, 1.0, 0.5),
+    (1e-20, 5.0, 1000000.0, 1.230939738952239e-19),
+    (0.3, 1e-05, 7.0, 0.9999830594175139),
+    (3.5e+19, 148.0, 1.0, 1.0),
+    (1e+30, 0.5, 2.0, 1.0),
+    (100000.0, 0.001, 1000000.0, 1.0),
+    (2.5, 11.99, 100.0, 0.9957216015774802),
+    (2.5, 12.01, 100.0, 0.9957066495160942),
+    (1e+130, 1e+130, 1.0, 0.5),
+    (1e-05, 1000000000000.0, 1000000.0, 9.999994999958334e-12),
+];
+
+fn assert_near(what: &str, got: f64, exact: f64, relative: f64) {
+    let error = ((got - exact) / exact).abs();
+    println!("{what}: {error:e}");
+    assert!(error <= relative, "{what} = {got:e}, not {exact:e}: off by {error:e}");
+}
+
+#[test]
+fn ln_beta_ratio_matches_golden_values() {
+    for (a, b, k, exact) in LN_BETA_RATIO {
+        for got in [ln_beta_ratio_stirling::<true>(a, b, k), ln_beta_ratio_stirling::<false>(a, b, k)] {
+            // Where the ratio itself is tiny, digits of its logarithm are spent: there only the ratio counts.
+            let error = (got - exact).abs();
+            let allowed = (1e-14 * exact.abs()).max(1e-14 * (-exact).exp());
+            assert!(error <= allowed, "a {a:e} b {b:e} k {k:e}: {got:e}, not {exact:e}: off by {error:e}");
+        }
+    }
+}
+
+#[test]
+fn digamma_difference_matches_golden_values() {
+    for (x, h, exact) in DIGAMMA {
+        assert_near(&format!("x {x:e} h {h:e}"), digamma_difference(x, h), exact, 1e-15);
+    }
+}
+
+#[test]
+fn pass_at_k_matches_golden_values() {
+    for (a, b, k, exact) in PASS {
+        assert_near(&format!("a {a:e} b {b:e} k {k:e}"), beta_pass_at_k(a, b, k), exact, 1e-13);
+    }
+}

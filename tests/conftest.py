@@ -1,0 +1,8 @@
+"""What all tests share."""
+
+from hypothesis import Phase, settings
+
+# The same examples in every run, so that a failure is everybody's; shrinking one that takes 50 digits to judge would run
+# for minutes, and is left to whoever looks into it.
+settings.register_profile("t2fast", derandomize=True, deadline=None, phases=[Phase.explicit, Phase.generate])
+settings.load_profile("t2fast")
