@@ -544,3 +544,11 @@ def test_long_work_can_be_watched():
 
     with pytest.raises(KeyboardInterrupt):
         passk.curve(1000, c, [1, 10], method="bootstrap", replicates=10**6, progress=stop)
+
+
+def test_samples_that_all_agree_are_not_enough():
+    for c in ([0, 0, 0], [10, 10], [0, 10, 10]):
+        now = passk.enough(10, c, 5, 0.001)
+        assert not now.enough
+        assert now.half_width > 0
+        assert passk.allocate(10, c, 5, 30).error_after < now.half_width / 1.96

@@ -1110,6 +1110,14 @@ class Allocation:
         return fields | {"samples": self.samples.tolist()}
 
 
+def _spread(counts: Histogram) -> tuple[float, float, float]:
+    """How success rates are distributed over problems, for judging what more samples would show."""
+    a, b, zero, _, _, outcome = counts.beta_binomial(True)
+    # Where the samples of every problem agree, the fit takes rates for exactly 0 or 1, and no sample would seem to tell
+    # anything. The arcsine distribution stands in, which leaves every rate possible.
+    return (0.5, 0.5, 0.0) if outcome in ("constant", "all_or_nothing") else (a, b, zero)
+
+
 def allocate(n: npt.ArrayLike, c: npt.ArrayLike, k: int, budget: int) -> Allocation:
     """Divide further samples over problems so that the interval of mean pass@k shrinks most.
 
@@ -1136,11 +1144,11 @@ def allocate(n: npt.ArrayLike, c: npt.ArrayLike, k: int, budget: int) -> Allocat
     ns = np.ascontiguousarray(np.broadcast_to(ns, cs.shape))
     if budget < 0 or k < 1:
         raise T2Error(f"budget = {budget}, k = {k}: the budget must not be negative, and k at least 1")
-    a, b, zero, *_ = _core.Histogram(ns, cs).beta_binomial(True)
+    model = _spread(_core.Histogram(ns, cs))
     least = k if k <= int(ns.max()) else 0
-    further, before, after = _core.allocate(ns, cs, k, (a, b, zero), budget, least)
+    further, before, after = _core.allocate(ns, cs, k, model, budget, least)
     even = ns + budget // len(cs) + (np.arange(len(cs)) < budget % len(cs))
-    squares = _core.sensitivities(ns, cs, k, (a, b, zero))
+    squares = _core.sensitivities(ns, cs, k, model)
     error_even = float(np.sqrt(np.sum(squares / even)) / len(cs))
     return Allocation(further, before, after, error_even, k)
 
@@ -1208,9 +1216,9 @@ def enough(n: npt.ArrayLike, c: npt.ArrayLike, k: int, half_width: float = 0.01,
     counts = _core.Histogram(ns, cs)
     if not 1 <= k <= counts.fewest_samples:
         raise T2Error(f"k = {k}: must lie between 1 and the fewest samples of a problem, {counts.fewest_samples}")
-    a, b, zero, *_ = counts.beta_binomial(True)
+    model = _spread(counts)
     z = NormalDist().inv_cdf(0.5 + 0.5 * ci)
-    needed, error = _core.samples_needed(ns, cs, k, (a, b, zero), half_width / z)
+    needed, error = _core.samples_needed(ns, cs, k, model, half_width / z)
     spread = counts.problems_variance("pass_at_k", k)
     half_problems = z * math.sqrt(spread) if spread >= 0 else math.nan
     problems = math.ceil(len(cs) * spread * (z / half_width) ** 2) if spread >= 0 else 0
