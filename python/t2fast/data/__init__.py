@@ -1,8 +1,9 @@
-"""Reading tables of checkpoints."""
+"""Reading what people bring: tables of checkpoints, and evaluation logs."""
 
 from __future__ import annotations
 
 from t2fast.data.expressions import evaluate
+from t2fast.data.logs import Counts, read_counts
 from t2fast.data.tables import Table, read_table
 
-__all__ = ["Table", "evaluate", "read_table"]
+__all__ = ["Counts", "Table", "evaluate", "read_counts", "read_table"]

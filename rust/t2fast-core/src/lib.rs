@@ -7,7 +7,9 @@
 //! * [`law`]: what a model of N parameters trained on D tokens and sampled k times achieves;
 //! * [`cost`]: what that takes in floating-point operations, and which designs a budget admits;
 //! * [`plan`]: the best design within a budget, by brute force, by continuous optimisation, and along sweeps;
-//! * [`fit`]: from checkpoints to a law, with its uncertainty; [`random`]: counter-based random numbers for resampling;
+//! * [`fit`]: from checkpoints to a law, with its uncertainty;
+//! * [`passk`]: pass@k and its relatives from counted samples, with intervals and extrapolation;
+//! * [`random`]: counter-based random numbers for resampling;
 //! * [`threads`]: how many threads long work uses, and how it reports progress and is stopped.
 //!
 //! Symbols follow the literature: N parameters, D training tokens, k samples per question; losses in nats per token;
@@ -20,6 +22,7 @@ pub mod cost;
 pub mod error;
 pub mod fit;
 pub mod law;
+pub mod passk;
 pub mod plan;
 pub mod random;
 pub mod simd;

