@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t2fast.errors import MissingExtraError, T2Error
+from t2fast.errors import T2Error
 from t2fast.quantity import format_quantity
 
 if TYPE_CHECKING:
@@ -23,10 +23,8 @@ _CURVES = 6
 
 
 def _figure(columns: int, width: float = 4.4, height: float = 3.8) -> tuple[Figure, list[Any]]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("plots need matplotlib: pip install 't2fast[plot]'") from None
+    from matplotlib.figure import Figure
+
     # Without pyplot: nothing global is touched, and no window opens.
     figure = Figure(figsize=(width * columns, height), layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
