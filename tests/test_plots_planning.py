@@ -290,7 +290,7 @@ def test_grid_hatches_regions_beyond_the_data():
     assert found[canvas.HATCHES["n_params"]].get_x() + found[canvas.HATCHES["n_params"]].get_width() == 1.4e7
     assert {"beyond the data: D > 300B", "beyond the data: N < 14M"} <= set(labels(figure))
     more = t2.grid_search(PYTHIA, *axes[:2], [1, 20000], t2.Budget(train_flops=1e22), surface=True).plot()
-    assert "beyond the data: k > 10k" in labels(more)
+    assert "beyond the data: k > 2.05k" in labels(more)
 
 
 def test_grid_without_surface_says_what_to_pass():

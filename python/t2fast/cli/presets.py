@@ -22,9 +22,17 @@ def _range(ends: tuple[float, float]) -> str:
 
 def _card(law: Law) -> list[str]:
     lines = [f"{law.name}: {law.title}", f"kind {law.kind}; N counts {law.params_counted} parameters", law.source, ""]
-    errors = law.uncertainty.get("standard_errors", {})
+    intervals, errors = law.uncertainty.get("intervals", {}), law.uncertainty.get("standard_errors", {})
     for name, value in law.coefficients.items():
-        lines.append(f"  {name:<7}{value:>14.8g}" + (f"  +- {errors[name]:.3g}" if name in errors else ""))
+        line = f"  {name:<7}{value:>14.8g}"
+        if name in intervals:
+            low, high = intervals[name]
+            line += f"  {low:.4g} to {high:.4g}"
+        elif name in errors:
+            line += f"  +- {errors[name]:.3g}"
+        lines.append(line)
+    if intervals:
+        lines.append(f"  {law.uncertainty['level']:.0%} intervals: {law.uncertainty['method']}")
     if law.data_range is not None:
         data = law.data_range
         lines += ["", f"data: N {_range(data.n_params)}, D {_range(data.n_tokens)}, k {_range(data.k)}"]
