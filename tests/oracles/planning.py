@@ -121,7 +121,7 @@ def optimum(law, budget, points=120):
 
 
 def pareto(law, designs):
-    """For each (value, training, inference): no other is as good in all and better in one, and none equal is earlier."""
+    """For each (value, training, inference): no other is as good in all and better in one, no equal is earlier."""
 
     def dominates(i, j):
         a, b = designs[i], designs[j]
