@@ -23,7 +23,7 @@ PASS = t2.load_law("pythia-gsm8k")
 LOSS = t2.T2LossLaw(1.8, 480.0, 2100.0, 0.35, 0.37, G=1.0, gamma=0.3)
 BUDGET = t2.Budget(train_flops=1e21, inference_flops=1.4e11)
 N, D = np.geomspace(1e6, 1e11, 400), np.geomspace(1e9, 1e13, 400)
-K = np.unique(np.round(np.geomspace(1, 1e4, 260)))[:200]
+K = np.unique(np.round(np.geomspace(1, 1e4, 270)))  # 200 whole numbers
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

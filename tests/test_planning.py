@@ -195,6 +195,14 @@ def test_a_ridge_between_bounds_is_followed_to_its_end():
     assert plan.continuous.loss == pytest.approx(float(laws.value(law, n, 1e8, 461)), rel=1e-9)
 
 
+def test_fewer_tokens_than_affordable_may_be_best():
+    # With theta4 > 0 a lower loss can hurt; where k is at its bound, budget is then better left unspent.
+    law = t2.T2PassLaw(0.0, 10**3.5, 10**3.5, 0.4765625, 0.625, theta0=0, theta1=1.5, theta2=1, theta3=0, theta4=1)
+    budget = t2.Budget(train_flops=1e15, inference_flops=2e7, total_flops=5.0000001e14)
+    _, n, d, k = planning.optimum(law, budget, 60)
+    assert t2.plan(law, budget).continuous.pass_at_k >= float(laws.value(law, n, d, k)) - 1e-9
+
+
 @settings(max_examples=100, deadline=None)
 @given(any_laws, budgets())
 def test_unlimited_by_unique_tokens_nothing_is_discounted(law, budget):

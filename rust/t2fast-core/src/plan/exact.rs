@@ -119,10 +119,12 @@ struct Numbers {
     law: ChinchillaLaw,
     /// Neither attention nor repetition.
     plain: bool,
+    /// More tokens are never worse.
+    spends: bool,
 }
 
 impl Numbers {
-    fn new(law: &ChinchillaLaw, budget: &Budget) -> Self {
+    fn new(law: &ChinchillaLaw, budget: &Budget, spends: bool) -> Self {
         let or_infinite = |budget: Option<f64>| budget.unwrap_or(f64::INFINITY);
         let (fixed, per_sample) = budget.workload.inference_rates();
         // Without a limit on unique tokens nothing repeats, and without R* for parameters none is in excess.
@@ -146,6 +148,7 @@ impl Numbers {
             r_params: law.repetition.params.unwrap_or(1.0),
             law: *law,
             plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
+            spends,
         }
     }
 }
@@ -175,7 +178,9 @@ fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers
         // most samples and fewest tokens to the reverse. Bounds on D and k end it, so that they make no kinks inside.
         let both = p.total - fixed;
         let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
-        let (train_hi, samples_hi) = (most_tokens * per_token, most_samples * per_sample);
+        // A law that a falling loss may hurt can want fewer tokens than remain affordable beside the most samples.
+        let samples_hi = if p.spends { most_samples * per_sample } else { f64::INFINITY };
+        let train_hi = most_tokens * per_token;
         let lo =
             simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
         let hi =
@@ -421,7 +426,7 @@ impl<'a> Problem<'a> {
         let shared = budget.total.is_some() && budget.k.lo < budget.k.hi;
         Ok(Self {
             law,
-            numbers: Numbers::new(law.chinchilla(), &budget),
+            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls()),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
             shared,
             both: shared || !law.improves_as_loss_falls(),
