@@ -5,20 +5,16 @@
 //! training and inference, k does not depend on D; then, if the law improves as the loss falls, D is at its upper bound and
 //! one unknown is left. A law that need not improve (see [`Law::improves_as_loss_falls`]) is searched in both.
 //!
-//! The search evaluates a coarse lattice over the whole range and then ever finer lattices around the best point, moving
-//! without refining while the best point lies on a lattice's edge. It needs no derivatives, so that bounds and kinks are
-//! nothing special, and every lattice is one vectorised sweep. The loss laws are sums of exponentials of ln N, ln D and
-//! ln k, and the costs too, so that these problems are convex and the optimum found is the only one; a pass law is
-//! assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
-
-use multiversion::multiversion;
-use multiversion::target::target_cfg_f;
+//! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them. The loss laws are sums of
+//! exponentials of ln N, ln D and ln k, and the costs too, so that these problems are convex and the optimum found is the
+//! only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
 
 use super::Design;
-use crate::cost::{Budget, Range, Rate};
+use super::lattice::{BATCH, Lattice, Point, STEP};
+use super::place::{Numbers, locate, losses};
+use crate::cost::{Budget, Range};
 use crate::error::{Error, Result, Shown};
-use crate::law::{ChinchillaLaw, Law, Sense};
-use crate::simd;
+use crate::law::{Law, Sense};
 
 /// The largest training or total budget that [`cheapest`] considers, FLOP.
 pub const MOST_FLOPS: f64 = 1e40;
@@ -26,24 +22,13 @@ pub const MOST_FLOPS: f64 = 1e40;
 /// Steps in which [`cheapest`] climbs to it, a factor of 100 each.
 const CLIMB: u32 = 20;
 
-/// Refinement ends when neighbours on the lattice of ln N are nearer than this: at a smooth optimum the objective is then
-/// exact to rounding, at a kink to this times its slope.
-const STEP: f64 = 1e-9;
-
-/// The same for what tells how the optimum responds to more budget.
+/// The step at which a search ends that only tells how the optimum responds to more budget.
 const STEP_GAIN: f64 = 1e-5;
 
-/// Points of the coarse lattice, along ln N and along v.
+/// Points of the coarse lattice along ln N.
 const COARSE_X: u32 = 41;
-/// The same along ln N for a problem known to be convex.
+/// The same for a problem known to be convex.
 const COARSE_CONVEX: u32 = 9;
-const COARSE_V: u32 = 9;
-
-/// Misses after which a search stops to trust parabolas: they fit no kink.
-const TRUST: usize = 3;
-
-/// Rounds of refinement after which a search gives up and says so; smooth problems take eight.
-const MOST_ROUNDS: usize = 100;
 
 /// An optimum and what it took to find it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -90,316 +75,6 @@ pub struct Region {
     pub n_tokens: Range,
     /// k.
     pub k: Range,
-}
-
-/// A lattice point.
-#[derive(Debug, Clone, Copy)]
-struct Point {
-    x: f64,
-    v: f64,
-    value: f64,
-}
-
-/// The budget and the law as plain numbers, infinite where nothing limits, ready for the vector loop.
-#[derive(Clone, Copy)]
-struct Numbers {
-    train: f64,
-    inference: f64,
-    total: f64,
-    tokens: Range,
-    ln_tokens_lo: f64,
-    k: Range,
-    per_token: Rate,
-    fixed: Rate,
-    per_sample: Rate,
-    unique: f64,
-    unique_params: f64,
-    r_tokens: f64,
-    r_params: f64,
-    law: ChinchillaLaw,
-    /// Neither attention nor repetition.
-    plain: bool,
-    /// More tokens are never worse.
-    spends: bool,
-}
-
-impl Numbers {
-    fn new(law: &ChinchillaLaw, budget: &Budget, spends: bool) -> Self {
-        let or_infinite = |budget: Option<f64>| budget.unwrap_or(f64::INFINITY);
-        let (fixed, per_sample) = budget.workload.inference_rates();
-        // Without a limit on unique tokens nothing repeats, and without R* for parameters none is in excess.
-        let unique_params = match (budget.unique_tokens, law.repetition.params) {
-            (Some(unique), Some(_)) => law.params_for_tokens(unique),
-            _ => f64::MAX,
-        };
-        Self {
-            train: or_infinite(budget.train),
-            inference: or_infinite(budget.inference),
-            total: or_infinite(budget.total),
-            tokens: budget.n_tokens,
-            ln_tokens_lo: budget.n_tokens.lo.ln(),
-            k: budget.k,
-            per_token: budget.workload.train_rate(),
-            fixed,
-            per_sample,
-            unique: budget.unique_tokens.unwrap_or(f64::MAX),
-            unique_params,
-            r_tokens: law.repetition.tokens,
-            r_params: law.repetition.params.unwrap_or(1.0),
-            law: *law,
-            plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
-            spends,
-        }
-    }
-}
-
-#[inline(always)]
-fn least(a: f64, b: f64) -> f64 {
-    if a < b { a } else { b }
-}
-
-#[inline(always)]
-fn most(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
-}
-
-/// N, ln D and k at a lattice point. TOTAL: one budget pays for training and samples; ATTENTION: costs have its terms.
-#[inline(always)]
-fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(p: &Numbers, x: f64, v: f64) -> (f64, f64, f64) {
-    let n = simd::exp::<FMA>(x);
-    let width = if ATTENTION { simd::exp::<FMA>(x * (2.0 / 3.0)) } else { 0.0 };
-    let per_token = p.per_token.params * n + p.per_token.width * width;
-    let fixed = p.fixed.params * n + p.fixed.width * width;
-    let per_sample = p.per_sample.params * n + p.per_sample.width * width;
-    let most_tokens = least(p.tokens.hi, p.train / per_token);
-    let most_samples = least(p.k.hi, (p.inference - fixed) / per_sample);
-    let (ln_d, k) = if TOTAL {
-        // v runs along the logarithm of (spent on training / spent on samples), so that neither end is crowded: from the
-        // most samples and fewest tokens to the reverse. Bounds on D and k end it, so that they make no kinks inside.
-        let both = p.total - fixed;
-        let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
-        // A law that a falling loss may hurt can want fewer tokens than remain affordable beside the most samples.
-        let samples_hi = if p.spends { most_samples * per_sample } else { f64::INFINITY };
-        let train_hi = most_tokens * per_token;
-        let lo =
-            simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
-        let hi =
-            simd::ln::<FMA>(least(most(both - samples_lo, train_lo), train_hi) / most(both - train_hi, samples_lo));
-        let odds = simd::exp::<FMA>(lo + v * (hi - lo));
-        let sample_share = 1.0 / (1.0 + odds);
-        let d = both * (odds * sample_share) / per_token;
-        // What a bound on D leaves unspent goes to the samples.
-        let bounded = least(d, most_tokens);
-        let rest = if bounded < d { both - bounded * per_token } else { both * sample_share };
-        (simd::ln::<FMA>(bounded), rest / per_sample)
-    } else {
-        (p.ln_tokens_lo + v * (simd::ln::<FMA>(most_tokens) - p.ln_tokens_lo), f64::INFINITY)
-    };
-    let k = least(most_samples, k);
-    (n, most(ln_d, p.ln_tokens_lo), most(k, p.k.lo))
-}
-
-/// Repeated amounts as in [`crate::law::effective`].
-#[inline(always)]
-fn worth<const FMA: bool>(total: f64, unique: f64, r_star: f64) -> f64 {
-    let repeats = total / unique - 1.0;
-    let discounted = unique * (1.0 - r_star * simd::exp_m1::<FMA>(-most(repeats, 0.0) / r_star));
-    if repeats <= 0.0 { total } else { discounted }
-}
-
-/// Loss and k at lattice points. PLAIN: neither attention nor repetition.
-#[inline(always)]
-fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool>(
-    p: &Numbers,
-    x: &[f64],
-    v: &[f64],
-    loss: &mut [f64],
-    k: &mut [f64],
-) {
-    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
-        let (n, ln_d, samples) =
-            if PLAIN { locate::<FMA, TOTAL, false>(p, x, v) } else { locate::<FMA, TOTAL, true>(p, x, v) };
-        let (ln_n, ln_d) = if PLAIN {
-            (x, ln_d)
-        } else {
-            let n = worth::<FMA>(n, p.unique_params, p.r_params);
-            let d = worth::<FMA>(simd::exp::<FMA>(ln_d), p.unique, p.r_tokens);
-            (simd::ln::<FMA>(n), simd::ln::<FMA>(d))
-        };
-        let params = p.law.a * simd::exp::<FMA>(-p.law.alpha * ln_n);
-        let tokens = p.law.b * simd::exp::<FMA>(-p.law.beta * ln_d);
-        *loss = p.law.e + params + tokens;
-        *k = samples;
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn losses(p: &Numbers, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
-    match (p.total < f64::INFINITY, p.plain) {
-        (false, true) => losses_as::<FMA, false, true>(p, x, v, loss, k),
-        (false, false) => losses_as::<FMA, false, false>(p, x, v, loss, k),
-        (true, true) => losses_as::<FMA, true, true>(p, x, v, loss, k),
-        (true, false) => losses_as::<FMA, true, false>(p, x, v, loss, k),
-    }
-}
-
-/// Something to optimise over x and v: fills in the value at each of at most [`BATCH`] points.
-type Objective<'a> = dyn Fn(&[f64], &[f64], &mut [f64]) + 'a;
-
-/// Points evaluated at once, at most.
-const BATCH: usize = 96;
-
-/// Places of the points of a lattice in x, in steps from its centre: two vectors of four lanes.
-const EIGHT: [f64; 8] = [-1.0, -5.0 / 7.0, -3.0 / 7.0, -1.0 / 7.0, 1.0 / 7.0, 3.0 / 7.0, 5.0 / 7.0, 1.0];
-
-/// Places of the points of a lattice in x and v along each, in steps from its centre.
-const NINE: [f64; 9] = [0.0, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0];
-
-/// A search for the best point of an objective, x in a range and v in [0, 1].
-struct Lattice<'a> {
-    objective: &'a Objective<'a>,
-    sense: Sense,
-    x: Range,
-    /// Refinement ends below this step in x.
-    tolerance: f64,
-    evaluations: usize,
-    converged: bool,
-}
-
-impl<'a> Lattice<'a> {
-    fn new(objective: &'a Objective<'a>, sense: Sense, x: Range) -> Self {
-        Self { objective, sense, x, tolerance: STEP, evaluations: 0, converged: true }
-    }
-
-    fn evaluate(&mut self, x: &[f64], v: &[f64], values: &mut [f64]) {
-        (self.objective)(x, v, values);
-        self.evaluations += x.len();
-    }
-
-    /// The better of `best` and the best of the points; of equals the earlier.
-    fn better(&mut self, mut best: Point, x: &[f64], v: &[f64]) -> Point {
-        let mut values = [0.0; BATCH];
-        self.evaluate(x, v, &mut values[..x.len()]);
-        for ((&x, &v), &value) in x.iter().zip(v).zip(&values) {
-            if self.sense.better(value, best.value) {
-                best = Point { x, v, value };
-            }
-        }
-        best
-    }
-
-    /// The best of a coarse lattice of `nx` places over the whole range, and the steps between its points.
-    fn coarse(&mut self, nx: u32, both: bool) -> (Point, f64, f64) {
-        let nv = if both { COARSE_V } else { 1 };
-        let step_x = (self.x.hi - self.x.lo) / f64::from(nx - 1);
-        let step_v = 1.0 / f64::from(COARSE_V - 1);
-        let mut best = Point { x: self.x.hi, v: 1.0, value: self.sense.worst() };
-        for j in 0..nv {
-            let mut x = [self.x.hi; BATCH];
-            let v = [1.0 - f64::from(j) * step_v; BATCH];
-            for (x, i) in x.iter_mut().zip(0..nx - 1) {
-                *x = self.x.lo + f64::from(i) * step_x;
-            }
-            best = self.better(best, &x[..nx as usize], &v[..nx as usize]);
-        }
-        (best, step_x, step_v)
-    }
-
-    /// Refines x around `best`, v as it is, until the step is below the tolerance.
-    ///
-    /// Each round looks at eight points around a centre; the parabola through the best and its neighbours gives the next
-    /// centre, around which a far smaller lattice is enough. A best point on the lattice's edge says that it was not: the
-    /// lattice then grows again, and after a few such misses parabolas are not tried any more. So kinks cost rounds, and
-    /// never the optimum.
-    fn refine_x(&mut self, mut best: Point, mut step: f64) -> Point {
-        let mut rounds = 0;
-        let mut misses = 0;
-        let mut centre = best.x;
-        while step > self.tolerance {
-            rounds += 1;
-            if rounds > MOST_ROUNDS {
-                self.converged = false;
-                break;
-            }
-            let x = EIGHT.map(|offset| (centre + offset * step).clamp(self.x.lo, self.x.hi));
-            let mut values = [0.0; EIGHT.len()];
-            self.evaluate(&x, &[best.v; EIGHT.len()], &mut values);
-            // Among equals, but for rounding, a point inside: a plateau needs no moving.
-            let mut top = 3;
-            for i in 1..EIGHT.len() - 1 {
-                if self.sense.better(values[i], values[top]) {
-                    top = i;
-                }
-            }
-            for i in [0, EIGHT.len() - 1] {
-                let ahead = (values[i] - values[top]).abs() > 4.0 * f64::EPSILON * values[top].abs();
-                if ahead && self.sense.better(values[i], values[top]) {
-                    top = i;
-                }
-            }
-            if self.sense.better(values[top], best.value) {
-                best = Point { x: x[top], v: best.v, value: values[top] };
-            }
-            centre = x[top];
-            let at_bound = centre <= self.x.lo || centre >= self.x.hi;
-            if (top == 0 || top == EIGHT.len() - 1) && !at_bound {
-                misses += 1;
-                step *= 4.0;
-                continue;
-            }
-            let spacing = step * (EIGHT[1] - EIGHT[0]);
-            if at_bound {
-                // From very near, the bound is the best point or the lattice grows away from it.
-                step = spacing / 100.0;
-            } else {
-                step = spacing;
-                // The vertex, by divided differences. Without one nearby (a kink, a plateau) the lattice just shrinks.
-                let left = (values[top] - values[top - 1]) / (x[top] - x[top - 1]);
-                let right = (values[top + 1] - values[top]) / (x[top + 1] - x[top]);
-                let curvature = (right - left) / (x[top + 1] - x[top - 1]);
-                let vertex = 0.5 * (x[top - 1] + x[top]) - 0.5 * left / curvature;
-                if misses < TRUST && (vertex - centre).abs() < spacing {
-                    centre = vertex;
-                    step = spacing / 6.0;
-                }
-            }
-        }
-        best
-    }
-
-    /// Refines x and v around `best` until the step in x is below the tolerance.
-    fn refine_both(&mut self, mut best: Point, mut step_x: f64, mut step_v: f64) -> Point {
-        let mut rounds = 0;
-        while step_x > self.tolerance {
-            rounds += 1;
-            if rounds > MOST_ROUNDS {
-                self.converged = false;
-                break;
-            }
-            let (mut x, mut v, mut count) = ([0.0; BATCH], [0.0; BATCH], 0);
-            for offset_v in NINE {
-                for offset_x in NINE {
-                    x[count] = (best.x + offset_x * step_x).clamp(self.x.lo, self.x.hi);
-                    v[count] = (best.v + offset_v * step_v).clamp(0.0, 1.0);
-                    count += 1;
-                }
-            }
-            let next = self.better(best, &x[..count], &v[..count]);
-            // A best point on the lattice's edge moves it instead.
-            let on_edge = |next: f64, from: f64, step: f64, lo: f64, hi: f64| {
-                (next - from).abs() > 0.9 * step && next > lo && next < hi
-            };
-            let moved =
-                on_edge(next.x, best.x, step_x, self.x.lo, self.x.hi) || on_edge(next.v, best.v, step_v, 0.0, 1.0);
-            best = next;
-            if !moved {
-                step_x *= 0.25;
-                step_v *= 0.25;
-            }
-        }
-        best
-    }
 }
 
 /// A law under a budget.

@@ -4,6 +4,8 @@
 pub mod exact;
 pub mod frontier;
 pub mod grid;
+mod lattice;
+mod place;
 mod surface;
 
 use crate::cost::Budget;

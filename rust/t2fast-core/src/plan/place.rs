@@ -1,0 +1,156 @@
+//! From the search's two unknowns, `x = ln N` and `v` in [0, 1], to N, D and k and their loss: one loop over vectors.
+
+use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
+
+use crate::cost::{Budget, Range, Rate};
+use crate::law::ChinchillaLaw;
+use crate::simd;
+
+/// The budget and the law as plain numbers, infinite where nothing limits, ready for the vector loop.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    train: f64,
+    inference: f64,
+    pub(super) total: f64,
+    tokens: Range,
+    ln_tokens_lo: f64,
+    k: Range,
+    per_token: Rate,
+    fixed: Rate,
+    per_sample: Rate,
+    unique: f64,
+    unique_params: f64,
+    r_tokens: f64,
+    r_params: f64,
+    law: ChinchillaLaw,
+    /// Neither attention nor repetition.
+    plain: bool,
+    /// More tokens are never worse.
+    spends: bool,
+}
+
+impl Numbers {
+    pub(super) fn new(law: &ChinchillaLaw, budget: &Budget, spends: bool) -> Self {
+        let or_infinite = |budget: Option<f64>| budget.unwrap_or(f64::INFINITY);
+        let (fixed, per_sample) = budget.workload.inference_rates();
+        // Without a limit on unique tokens nothing repeats, and without R* for parameters none is in excess.
+        let unique_params = match (budget.unique_tokens, law.repetition.params) {
+            (Some(unique), Some(_)) => law.params_for_tokens(unique),
+            _ => f64::MAX,
+        };
+        Self {
+            train: or_infinite(budget.train),
+            inference: or_infinite(budget.inference),
+            total: or_infinite(budget.total),
+            tokens: budget.n_tokens,
+            ln_tokens_lo: budget.n_tokens.lo.ln(),
+            k: budget.k,
+            per_token: budget.workload.train_rate(),
+            fixed,
+            per_sample,
+            unique: budget.unique_tokens.unwrap_or(f64::MAX),
+            unique_params,
+            r_tokens: law.repetition.tokens,
+            r_params: law.repetition.params.unwrap_or(1.0),
+            law: *law,
+            plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
+            spends,
+        }
+    }
+}
+
+#[inline(always)]
+fn least(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
+#[inline(always)]
+fn most(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
+}
+
+/// N, ln D and k at a lattice point. TOTAL: one budget pays for training and samples; ATTENTION: costs have its terms.
+#[inline(always)]
+pub(super) fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(
+    p: &Numbers,
+    x: f64,
+    v: f64,
+) -> (f64, f64, f64) {
+    let n = simd::exp::<FMA>(x);
+    let width = if ATTENTION { simd::exp::<FMA>(x * (2.0 / 3.0)) } else { 0.0 };
+    let per_token = p.per_token.params * n + p.per_token.width * width;
+    let fixed = p.fixed.params * n + p.fixed.width * width;
+    let per_sample = p.per_sample.params * n + p.per_sample.width * width;
+    let most_tokens = least(p.tokens.hi, p.train / per_token);
+    let most_samples = least(p.k.hi, (p.inference - fixed) / per_sample);
+    let (ln_d, k) = if TOTAL {
+        // v runs along the logarithm of (spent on training / spent on samples), so that neither end is crowded: from the
+        // most samples and fewest tokens to the reverse. Bounds on D and k end it, so that they make no kinks inside.
+        let both = p.total - fixed;
+        let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
+        // A law that a falling loss may hurt can want fewer tokens than remain affordable beside the most samples.
+        let samples_hi = if p.spends { most_samples * per_sample } else { f64::INFINITY };
+        let train_hi = most_tokens * per_token;
+        let lo =
+            simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
+        let hi =
+            simd::ln::<FMA>(least(most(both - samples_lo, train_lo), train_hi) / most(both - train_hi, samples_lo));
+        let odds = simd::exp::<FMA>(lo + v * (hi - lo));
+        let sample_share = 1.0 / (1.0 + odds);
+        let d = both * (odds * sample_share) / per_token;
+        // What a bound on D leaves unspent goes to the samples.
+        let bounded = least(d, most_tokens);
+        let rest = if bounded < d { both - bounded * per_token } else { both * sample_share };
+        (simd::ln::<FMA>(bounded), rest / per_sample)
+    } else {
+        (p.ln_tokens_lo + v * (simd::ln::<FMA>(most_tokens) - p.ln_tokens_lo), f64::INFINITY)
+    };
+    let k = least(most_samples, k);
+    (n, most(ln_d, p.ln_tokens_lo), most(k, p.k.lo))
+}
+
+/// Repeated amounts as in [`crate::law::effective`].
+#[inline(always)]
+fn worth<const FMA: bool>(total: f64, unique: f64, r_star: f64) -> f64 {
+    let repeats = total / unique - 1.0;
+    let discounted = unique * (1.0 - r_star * simd::exp_m1::<FMA>(-most(repeats, 0.0) / r_star));
+    if repeats <= 0.0 { total } else { discounted }
+}
+
+/// Loss and k at lattice points. PLAIN: neither attention nor repetition.
+#[inline(always)]
+fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool>(
+    p: &Numbers,
+    x: &[f64],
+    v: &[f64],
+    loss: &mut [f64],
+    k: &mut [f64],
+) {
+    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
+        let (n, ln_d, samples) =
+            if PLAIN { locate::<FMA, TOTAL, false>(p, x, v) } else { locate::<FMA, TOTAL, true>(p, x, v) };
+        let (ln_n, ln_d) = if PLAIN {
+            (x, ln_d)
+        } else {
+            let n = worth::<FMA>(n, p.unique_params, p.r_params);
+            let d = worth::<FMA>(simd::exp::<FMA>(ln_d), p.unique, p.r_tokens);
+            (simd::ln::<FMA>(n), simd::ln::<FMA>(d))
+        };
+        let params = p.law.a * simd::exp::<FMA>(-p.law.alpha * ln_n);
+        let tokens = p.law.b * simd::exp::<FMA>(-p.law.beta * ln_d);
+        *loss = p.law.e + params + tokens;
+        *k = samples;
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+pub(super) fn losses(p: &Numbers, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    match (p.total < f64::INFINITY, p.plain) {
+        (false, true) => losses_as::<FMA, false, true>(p, x, v, loss, k),
+        (false, false) => losses_as::<FMA, false, false>(p, x, v, loss, k),
+        (true, true) => losses_as::<FMA, true, true>(p, x, v, loss, k),
+        (true, false) => losses_as::<FMA, true, false>(p, x, v, loss, k),
+    }
+}
