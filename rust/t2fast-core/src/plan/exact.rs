@@ -371,7 +371,7 @@ impl<'a> Lattice<'a> {
     /// Refines x and v around `best` until the step in x is below the tolerance.
     fn refine_both(&mut self, mut best: Point, mut step_x: f64, mut step_v: f64) -> Point {
         let mut rounds = 0;
-        while step_x > self.tolerance {
+        while step_x > self.tolerance || step_v > 0.3 * self.tolerance {
             rounds += 1;
             if rounds > MOST_ROUNDS {
                 self.converged = false;
@@ -485,7 +485,8 @@ impl<'a> Problem<'a> {
             }
         }
         let rounds_converged = lattice.converged;
-        let point = lattice.refine_both(start, step_x, step_v);
+        // Where bounds leave no choice of v, at the largest N for example, v says nothing: look at all of it first.
+        let point = lattice.refine_both(start, step_x, if self.shared { 1.0 } else { step_v });
         if lattice.converged {
             return point;
         }
