@@ -195,6 +195,14 @@ def test_a_ridge_between_bounds_is_followed_to_its_end():
     assert plan.continuous.loss == pytest.approx(float(laws.value(law, n, 1e8, 461)), rel=1e-9)
 
 
+def test_a_corner_where_all_splits_are_one_is_no_trap():
+    # At the largest N only k = 1 is affordable, however the budget is split; a little below, the split matters.
+    law = t2.T2LossLaw(2.85, 10.0, 10.0, 0.5, 0.588, G=0.0316558597079989, gamma=0.1729807156906617)
+    budget = t2.Budget(train_flops=5.236e20, inference_flops=2e6, total_flops=2.618e20)
+    _, n, d, k = planning.optimum(law, budget, 60)
+    assert t2.plan(law, budget).continuous.loss <= float(laws.value(law, n, d, k)) + 1e-9
+
+
 def test_fewer_tokens_than_affordable_may_be_best():
     # With theta4 > 0 a lower loss can hurt; where k is at its bound, budget is then better left unspent.
     law = t2.T2PassLaw(0.0, 10**3.5, 10**3.5, 0.4765625, 0.625, theta0=0, theta1=1.5, theta2=1, theta3=0, theta4=1)

@@ -164,7 +164,8 @@ impl<'a> Problem<'a> {
             return self.best_at(self.x.lo, &mut lattice.evaluations);
         }
         let rounds_converged = lattice.converged;
-        let point = lattice.refine_both(start, step_x, step_v);
+        // Where bounds leave no choice of v, at the largest N for example, v says nothing: look at all of it first.
+        let point = lattice.refine_both(start, step_x, if self.shared { 1.0 } else { step_v });
         if lattice.converged {
             return point;
         }

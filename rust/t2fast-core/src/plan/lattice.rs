@@ -154,7 +154,7 @@ impl<'a> Lattice<'a> {
     /// Refines x and v around `best` until the step in x is below the tolerance.
     pub(super) fn refine_both(&mut self, mut best: Point, mut step_x: f64, mut step_v: f64) -> Point {
         let mut rounds = 0;
-        while step_x > self.tolerance {
+        while step_x > self.tolerance || step_v > 0.3 * self.tolerance {
             rounds += 1;
             if rounds > MOST_ROUNDS {
                 self.converged = false;
