@@ -599,3 +599,21 @@ def test_figures(tmp_path):
         figure = result.plot(path)
         assert figure.axes
         assert path.stat().st_size > 5_000
+
+
+def test_planning_with_a_fit_is_planning_with_its_bootstrap():
+    n, d = np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(1e9, 1e12, 8))
+    law = t2fast.load_law("hoffmann")
+    noise = np.random.default_rng(1).normal(0, 1e-3, n.size)
+    fit = fitting.fit_chinchilla(n.ravel(), d.ravel(), law.value(n, d).ravel() * np.exp(noise))
+    budget = t2fast.Budget(train_flops=1e22)
+    found = t2fast.plan(fit, budget)
+    assert found.to_dict() == t2fast.plan(fit.bootstrap(1000), budget).to_dict()
+    low, high = found.intervals["n_params"]
+    assert low < found.plan.n_params < high
+
+
+def test_a_table_of_two_benchmarks_is_refused():
+    table = {"benchmark": ["a", "b"], "n_params": [1e8, 1e9], "d_tokens": [1e10, 1e11], "loss": [3.0, 2.5]}
+    with pytest.raises(t2fast.DataError, match=r"benchmark holds 2 values, a, b.*--where"):
+        fitting.fit_table(table, "chinchilla")

@@ -214,6 +214,10 @@ class FitResult:
             self, tuple(self._problem.core.names()), samples, np.concatenate(converged), names, seed, interrupted
         )
 
+    def plan(self, budget: Budget) -> UncertainPlan:
+        """Plan with the laws of a bootstrap of 1,000 replicates; ``t2.plan(fit, budget)`` does the same."""
+        return self.bootstrap().plan(budget)
+
     def profile(self, name: str, level: float = 0.9) -> tuple[float, float]:
         """The interval of one coefficient within which refitting all others keeps the objective low enough.
 
@@ -332,6 +336,10 @@ class Bootstrap:
         tail = 0.5 * (1 - _level(level))
         low, high = np.quantile(self.usable, [tail, 1 - tail], axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.names, low, high, strict=True)}
+
+    def plan(self, budget: Budget) -> UncertainPlan:
+        """Plan with every law of the bootstrap; ``t2.plan(bootstrap, budget)`` does the same."""
+        return plan_uncertain(self, budget)
 
     def laws(self) -> Iterator[Law]:
         """The law of every usable replicate that its kind allows (a scale may have vanished in some)."""
@@ -743,6 +751,13 @@ def fit_table(
         As the function for the law.
     """
     table = read_table(source, columns, units)
+    if "benchmark" in table:
+        benchmarks = sorted({str(name) for name in table["benchmark"]})
+        if len(benchmarks) > 1:
+            raise DataError(
+                f"{table.origin}: column benchmark holds {len(benchmarks)} values, {', '.join(benchmarks[:4])}: a law "
+                f"describes one; choose with --where \"benchmark == '{benchmarks[0]}'\", or select the rows beforehand"
+            )
     n, d = table.number("n_params"), table.number("n_tokens")
     if "group" in table:
         options.setdefault("group", table["group"])

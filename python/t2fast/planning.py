@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +52,16 @@ __all__ = [
 
 #: Called now and then with (done, total) while long work runs.
 Progress = Callable[[int, int], None]
+
+T = TypeVar("T", covariant=True)
+
+
+class Resampled(Protocol[T]):
+    """Many laws instead of one: something that plans with all of them."""
+
+    def plan(self, budget: Budget) -> T:
+        """The outcome of planning with every law."""
+
 
 _Flat = tuple[float, float, float, float, float, float, float]
 
@@ -386,7 +396,11 @@ def _beyond_words(beyond: Extrapolation | None) -> str:
     return ", ".join(said) or "-"
 
 
-def plan(law: Law, budget: Budget) -> Plan:
+@overload
+def plan(law: Law, budget: Budget) -> Plan: ...
+@overload
+def plan(law: Resampled[T], budget: Budget) -> T: ...
+def plan(law: Law | Resampled[T], budget: Budget) -> Plan | T:
     """Find the best N, D and k for a law and a budget.
 
     The objective is the law's own: most pass@k, or least loss. The continuous optimum is exact to 1e-9 in the
@@ -396,7 +410,8 @@ def plan(law: Law, budget: Budget) -> Plan:
     Parameters
     ----------
     law
-        A law, for example from :func:`t2fast.load_law`.
+        A law, for example from :func:`t2fast.load_law`; or a fit or its bootstrap (:mod:`t2fast.fitting`), which is
+        planned with law by law, for intervals of everything.
     budget
         What may be spent. N, D and k must each be limited by something.
 
@@ -407,6 +422,8 @@ def plan(law: Law, budget: Budget) -> Plan:
     T2Error
         When N, D or k is unbounded.
     """
+    if not isinstance(law, Law):
+        return law.plan(budget)
     return _plan(law, budget, _core.plan_budget(law._handle, budget._handle, _ends(law)))
 
 
