@@ -14,6 +14,9 @@ __all__ = ["app", "main"]
 #: The verbs, in the order of the help page; each module offers ``register(app)``.
 _VERBS = ("plan", "fit", "passk", "compare", "grid", "frontier", "presets")
 
+#: Exit code after Ctrl-C, as shells have it.
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="t2fast",
     help="Choose model size, training tokens and samples per question together (Train-to-Test scaling laws).",
@@ -30,7 +33,7 @@ def main() -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"] or ["--help"]
     try:
-        sys.exit(app(arguments, standalone_mode=False))
+        code = app(arguments, standalone_mode=False)
     except (T2Error, typer.TyperException) as error:
         if debug:
             raise
@@ -38,7 +41,8 @@ def main() -> None:
         sys.stderr.write(f"t2fast: {message}\n")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        if debug:
-            raise
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        # Typer turns Ctrl-C into this code without a word.
         sys.stderr.write("t2fast: interrupted\n")
-        sys.exit(130)
+    sys.exit(code)
