@@ -405,12 +405,8 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
     let budget = budget.checked()?;
     let problem = Problem::new(law, &budget)?;
     let Solution { point, mut evaluations, mut converged } = problem.solve();
-    let mut continuous = problem.design(point);
+    let continuous = problem.design(point);
     let best = integer_k(law, &problem.budget, continuous.k)?;
-    // Where many bounds meet, fixing k can lead past a ridge on which the search in all directions stopped.
-    if law.sense().better(best.design.value, continuous.value) {
-        continuous = best.design;
-    }
     evaluations += best.evaluations;
     converged &= best.converged;
 
