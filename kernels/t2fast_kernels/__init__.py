@@ -1,0 +1,1 @@
+"""Decoding many samples that share a prefix, and exact fused sampling: operators for PyTorch."""
