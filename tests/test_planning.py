@@ -696,3 +696,19 @@ def test_where_five_bounds_meet_the_real_k_is_no_worse_than_the_whole_one():
     )
     plan = t2.plan(law, budget)
     assert plan.continuous.pass_at_k >= plan.pass_at_k - 1e-9
+
+
+def test_the_ridge_where_samples_end_to_be_affordable_is_climbed_to_its_top():
+    theta = {"theta0": 0.0, "theta1": 3.7909120661878757, "theta2": 1 / 3, "theta3": 0.0, "theta4": 0.17419964484982042}
+    law = t2.T2PassLaw(0.0, 3714.2307569427635, 676.9553640762243, 0.6002676213146808, 1 / 3, **theta)
+    use = {"queries": 2818.485288286266, "prompt_tokens": 0.0, "answer_tokens": 17.277461673428196}
+    attention = t2.Attention(aspect_ratio=111.08249884915176, train_context=602.341670971052)
+    budget = t2.Budget(
+        train_flops=3.3499076540398027e19,
+        inference_flops=2.696539921922736e16,
+        total_flops=1.6763020969808628e19,
+        workload=t2.Workload(**use, prompt_per_sample=True, attention=attention),
+        max_params=512463601.9014588,
+    )
+    plan = t2.plan(law, budget)
+    assert plan.continuous.pass_at_k >= plan.pass_at_k * (1 - 1e-12)

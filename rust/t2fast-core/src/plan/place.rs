@@ -28,6 +28,8 @@ pub(super) struct Numbers {
     plain: bool,
     /// More tokens are never worse.
     spends: bool,
+    /// The v at which the most samples allowed become affordable no longer, where that happens inside the range.
+    kink: f64,
 }
 
 impl Numbers {
@@ -56,6 +58,7 @@ impl Numbers {
             law: *law,
             plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
             spends,
+            kink: if spends || (budget.inference.is_none() && budget.k.hi.is_infinite()) { 0.0 } else { 0.5 },
         }
     }
 }
@@ -89,14 +92,19 @@ pub(super) fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(
         // most samples and fewest tokens to the reverse. Bounds on D and k end it, so that they make no kinks inside.
         let both = p.total - fixed;
         let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
-        // A law that a falling loss may hurt can want fewer tokens than remain affordable beside the most samples.
-        let samples_hi = if p.spends { most_samples * per_sample } else { f64::INFINITY };
+        let samples_hi = most_samples * per_sample;
         let train_hi = most_tokens * per_token;
-        let lo =
+        let kink =
             simd::ln::<FMA>(most(both - samples_hi, train_lo) / least(most(both - train_lo, samples_lo), samples_hi));
         let hi =
             simd::ln::<FMA>(least(most(both - samples_lo, train_lo), train_hi) / most(both - train_hi, samples_lo));
-        let odds = simd::exp::<FMA>(lo + v * (hi - lo));
+        // A law that a falling loss may hurt can want fewer tokens than remain affordable beside the most samples. The
+        // kink there has a v of its own, the same for every N: a lattice sees it as an axis, not as a slanted ridge.
+        let lo = if p.spends { kink } else { simd::ln::<FMA>(train_lo / most(both - train_lo, samples_lo)) };
+        let kink = least(kink, hi);
+        let place =
+            if v < p.kink { lo + v / p.kink * (kink - lo) } else { kink + (v - p.kink) / (1.0 - p.kink) * (hi - kink) };
+        let odds = simd::exp::<FMA>(place);
         let sample_share = 1.0 / (1.0 + odds);
         let d = both * (odds * sample_share) / per_token;
         // What a bound on D leaves unspent goes to the samples.
