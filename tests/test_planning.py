@@ -297,7 +297,7 @@ def test_grid_search_finds_what_looking_at_every_point_finds(law, budget, axes, 
     grid = t2.grid_search(law, *axes, budget, top=top)
     assert len(grid.top) == min(top, len(expected))
     for place, design, (best, *_) in zip(grid.index, grid.top, expected, strict=False):
-        # The oracle of whole grids subtracts values of betaln.
+        # The oracle of whole grids subtracts logarithms of gamma functions.
         assert close(value(design), best, 1e-8)
         assert [axis[i] for axis, i in zip(axes, place, strict=True)] == [design.n_params, design.n_tokens, design.k]
         assert meets(budget, design)
@@ -712,3 +712,20 @@ def test_the_ridge_where_samples_end_to_be_affordable_is_climbed_to_its_top():
     )
     plan = t2.plan(law, budget)
     assert plan.continuous.pass_at_k >= plan.pass_at_k * (1 - 1e-12)
+
+
+def test_an_optimum_at_the_corner_of_tokens_and_budget_is_found():
+    # Near the largest N that still affords max_tokens, the samples left fall from thousands to one within 0.01% of N.
+    law = t2.T2LossLaw(1 / 3, 3572.9, 2018.3, alpha=0.5673, beta=0.6254, G=0.10938, gamma=1.1311)
+    budget = t2.Budget(
+        total_flops=3.9e16,
+        workload=t2.Workload(queries=1.0, prompt_tokens=0.0, answer_tokens=1.0),
+        max_tokens=2e7,
+    )
+    plan = t2.plan(law, budget)
+    assert plan.continuous.n_tokens == pytest.approx(2e7, rel=1e-9)
+    # Along that corner one unknown is left.
+    n = np.linspace(0.9, 1.0, 2_000_001) * 3.9e16 / (6 * 2e7)
+    k = (3.9e16 - 6 * 2e7 * n) / (2 * n)
+    best = np.min(np.where(k >= 1, laws.values(law, n, 2e7, np.maximum(k, 1.0)), np.inf))
+    assert plan.continuous.loss <= best

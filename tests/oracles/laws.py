@@ -87,6 +87,10 @@ def values(law, n, d, k=1, unique=None):
     a, b = mu * nu, (1 - mu) * nu
     with np.errstate(all="ignore"):
         beta = -np.expm1(betaln(a, b + k) - betaln(a, b))
-        # F = prod_i<k (b + i) / (nu + i), to second order in k / nu: betaln loses its digits where nu is huge.
+        # betaln loses its digits as nu grows. Stirling's series: the terms left are of the size of k.
+        ratio = lambda x: (x - 0.5) * np.log1p(k / x) + (1 / (x + k) - 1 / x) / 12  # noqa: E731
+        large = -np.expm1(ratio(b) - ratio(nu) + k * np.log1p(-a / (nu + k)))
+        # F = prod_i<k (b + i) / (nu + i), to second order in k / nu.
         alike = -np.expm1(k * np.log1p(-mu) + 0.5 * k * (k - 1) * (1 / b - 1 / nu))
+    beta = np.where(b > 1e4, large, beta)
     return np.where((nu > 1e8) & (b > 1e7), alike, np.where(a < 1e-300, 0.0, beta))

@@ -146,7 +146,18 @@ impl<'a> Problem<'a> {
         let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
         let convex = !self.both && self.law.sense() == Sense::Least;
         let (start, step_x, step_v) = lattice.coarse(if convex { COARSE_CONVEX } else { COARSE_X }, self.both);
-        let point = self.refine(&mut lattice, start, step_x, step_v);
+        let mut point = self.refine(&mut lattice, start, step_x, step_v);
+        if self.shared {
+            // Where a bound ends the range of D, v can change fast with N, and a lattice in both creeps or stalls; along
+            // the bound itself N is all there is to search.
+            for v in [0.0, self.numbers.kink, 1.0] {
+                let (start, step) = lattice.coarse_along(v, COARSE_X);
+                let found = lattice.refine_x(start, step);
+                if lattice.sense.better(found.value, point.value) {
+                    point = found;
+                }
+            }
+        }
         Solution { point, evaluations: lattice.evaluations, converged: lattice.converged }
     }
 

@@ -74,19 +74,26 @@ impl<'a> Lattice<'a> {
 
     /// The best of a coarse lattice of `nx` places over the whole range, and the steps between its points.
     pub(super) fn coarse(&mut self, nx: u32, both: bool) -> (Point, f64, f64) {
-        let nv = if both { COARSE_V } else { 1 };
-        let step_x = (self.x.hi - self.x.lo) / f64::from(nx - 1);
         let step_v = 1.0 / f64::from(COARSE_V - 1);
-        let mut best = Point { x: self.x.hi, v: 1.0, value: self.sense.worst() };
-        for j in 0..nv {
-            let mut x = [self.x.hi; BATCH];
-            let v = [1.0 - f64::from(j) * step_v; BATCH];
-            for (x, i) in x.iter_mut().zip(0..nx - 1) {
-                *x = self.x.lo + f64::from(i) * step_x;
+        let (mut best, step_x) = self.coarse_along(1.0, nx);
+        for j in 1..if both { COARSE_V } else { 1 } {
+            let (row, _) = self.coarse_along(1.0 - f64::from(j) * step_v, nx);
+            if self.sense.better(row.value, best.value) {
+                best = row;
             }
-            best = self.better(best, &x[..nx as usize], &v[..nx as usize]);
         }
         (best, step_x, step_v)
+    }
+
+    /// The best of `nx` places over the whole range of x at one v, and the step between them.
+    pub(super) fn coarse_along(&mut self, v: f64, nx: u32) -> (Point, f64) {
+        let step = (self.x.hi - self.x.lo) / f64::from(nx - 1);
+        let mut x = [self.x.hi; BATCH];
+        for (x, i) in x.iter_mut().zip(0..nx - 1) {
+            *x = self.x.lo + f64::from(i) * step;
+        }
+        let start = Point { x: self.x.hi, v, value: self.sense.worst() };
+        (self.better(start, &x[..nx as usize], &[v; BATCH][..nx as usize]), step)
     }
 
     /// Refines x around `best`, v as it is, until the step is below the tolerance.

@@ -28,8 +28,8 @@ pub(super) struct Numbers {
     plain: bool,
     /// More tokens are never worse.
     spends: bool,
-    /// The v at which the most samples allowed become affordable no longer, where that happens inside the range.
-    kink: f64,
+    /// The v beyond which the most samples allowed are no longer affordable; zero where that is so throughout.
+    pub(super) kink: f64,
 }
 
 impl Numbers {
