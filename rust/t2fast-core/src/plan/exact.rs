@@ -344,8 +344,10 @@ fn integer_k(law: &dyn Law, budget: &Budget, real: f64) -> Result<Optimum> {
     }
     let mut best: Option<Optimum> = None;
     let mut outcome = Err(Error::Infeasible("no whole k is affordable; raise the budget".into()));
-    for k in [real.floor().clamp(lo, hi), real.ceil().clamp(lo, hi)] {
-        if best.is_some_and(|best| best.design.k == k) {
+    // The last is for a budget that pays for `real` but for rounding, and so for neither neighbour.
+    for (i, k) in [real.floor(), real.ceil(), (real * (1.0 - 1e-12)).floor()].into_iter().enumerate() {
+        let k = k.clamp(lo, hi);
+        if best.is_some_and(|best| i == 2 || best.design.k == k) {
             continue;
         }
         match optimum(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }) {
