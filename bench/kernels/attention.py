@@ -6,26 +6,29 @@ a peer's own layout are made beforehand and never timed, nor is planning.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import warnings
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.kernels.inputs import Inputs
-from bench.kernels.timing import Call
+from t2fast_kernels.timing import Call
 
 Method = Callable[[Inputs], tuple[list[Call], str]]
 
 
-class Missing(Exception):
+class Missing(Exception):  # noqa: N818
     """The method cannot run here; the message says why."""
 
 
-def ours(inputs: Inputs, method: str = "auto") -> tuple[list[Call], str]:
+def ours(inputs: Inputs, method: Literal["auto", "shared", "split", "plain"] = "auto") -> tuple[list[Call], str]:
     """``prefix_decode`` with the planner's choice, or with one given."""
     from t2fast_kernels import DecodeBuffers, plan, prefix_decode
 
@@ -162,16 +165,16 @@ def flex(inputs: Inputs) -> tuple[list[Call], str]:
     return [on(k, v) for k, v in inputs.caches], "packed, block mask, compiled per shape"
 
 
-def _flashinfer(inputs: Inputs) -> object:
-    if inputs.device.type == "cpu":
+def load_flashinfer(device: torch.device) -> ModuleType:
+    """The library, if it can run here."""
+    if device.type == "cpu":
         raise Missing("FlashInfer needs a GPU")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import flashinfer
+            return importlib.import_module("flashinfer")
     except ImportError as reason:
         raise Missing(f"FlashInfer: {reason}") from None
-    return flashinfer
 
 
 def _indptr(n: int, step: int) -> torch.Tensor:
@@ -180,7 +183,7 @@ def _indptr(n: int, step: int) -> torch.Tensor:
 
 def flashinfer_cascade(inputs: Inputs) -> tuple[list[Call], str]:
     """FlashInfer's multi-level cascade: prefixes with all their rows, suffixes, merged."""
-    library, shape, heads = _flashinfer(inputs), inputs.shape, inputs.shape.heads
+    library, shape, heads = load_flashinfer(inputs.device), inputs.shape, inputs.shape.heads
     workspace = torch.zeros(256 * 2**20, dtype=torch.uint8, device=inputs.device)
     wrapper = library.MultiLevelCascadeAttentionWrapper(2, workspace, "NHD")
     last = (shape.suffix - 1) % inputs.page_size + 1
@@ -203,7 +206,7 @@ def flashinfer_cascade(inputs: Inputs) -> tuple[list[Call], str]:
 
 def flashinfer_decode(inputs: Inputs) -> tuple[list[Call], str]:
     """FlashInfer's batch decode over block tables of whole sequences: shared storage, reads not shared."""
-    library, shape, heads = _flashinfer(inputs), inputs.shape, inputs.shape.heads
+    library, shape, heads = load_flashinfer(inputs.device), inputs.shape, inputs.shape.heads
     workspace = torch.zeros(256 * 2**20, dtype=torch.uint8, device=inputs.device)
     # As its documentation advises: tensor cores where several query heads share a KV head.
     tensor_cores = heads.group >= 4

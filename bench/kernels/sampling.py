@@ -11,10 +11,10 @@ from functools import partial
 
 import torch
 
-from bench.kernels.attention import OURS, Missing
+from bench.kernels.attention import OURS, Missing, load_flashinfer
 from bench.kernels.counting import one_read
 from bench.kernels.shapes import Logits
-from bench.kernels.timing import Call
+from t2fast_kernels.timing import Call
 
 Method = Callable[[float | None, list[torch.Tensor]], tuple[list[Call], str]]
 
@@ -36,7 +36,7 @@ def batches(case: Logits, device: torch.device) -> list[torch.Tensor]:
 
 def ours(top_p: float | None, logits: list[torch.Tensor]) -> tuple[list[Call], str]:
     """``sample``: token and log-probability."""
-    from t2fast_kernels import sample
+    from t2fast_kernels.sample import sample
 
     rows, device = len(logits[0]), logits[0].device
     prompt = torch.arange(rows, dtype=torch.int32, device=device)
@@ -85,12 +85,7 @@ def _sorted_race(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 def flashinfer(top_p: float | None, logits: list[torch.Tensor]) -> tuple[list[Call], str]:
     """FlashInfer's kernels without a sort: from logits, or by rejection from probabilities with top-p."""
     device = logits[0].device
-    if device.type == "cpu":
-        raise Missing("FlashInfer needs a GPU")
-    try:
-        import flashinfer as library
-    except ImportError as reason:
-        raise Missing(f"FlashInfer: {reason}") from None
+    library = load_flashinfer(device)
     # A captured graph wants the seed on the device.
     offset = torch.zeros(1, dtype=torch.int64, device=device)
     seeds = [torch.full_like(offset, seed) for seed in range(len(logits))]
@@ -143,5 +138,7 @@ def mistake(case: Logits, method: Method, device: torch.device, draws: int = 204
     if cells.shape[1] < 2:
         return None
     statistic = ((cells[0] - cells[1]) ** 2 / cells[1]).sum()
-    chance = torch.special.gammaincc((torch.tensor(cells.shape[1] - 1.0, device=device)) / 2, statistic.float() / 2).item()
+    chance = torch.special.gammaincc(
+        (torch.tensor(cells.shape[1] - 1.0, device=device)) / 2, statistic.float() / 2
+    ).item()
     return None if chance >= 1e-6 else f"draws another distribution (chi-square, chance {chance:.1g})"

@@ -55,7 +55,8 @@ class Shape:
     @classmethod
     def parse(cls, text: str, heads: Heads = LLAMA_8B) -> Shape:
         """From ``1/128/8192/256``."""
-        return cls(*_numbers(text, "PROMPTS/SAMPLES/PREFIX/SUFFIX"), heads=heads)
+        prompts, samples, prefix, suffix = _numbers(text, "PROMPTS/SAMPLES/PREFIX/SUFFIX")
+        return cls(prompts, samples, prefix, suffix, heads)
 
     @property
     def rows(self) -> int:
@@ -78,7 +79,8 @@ class Logits:
     @classmethod
     def parse(cls, text: str, top_p: float | None) -> Logits:
         """From ``128/131072``."""
-        return cls(*_numbers(text, "ROWS/VOCAB"), top_p=top_p)
+        rows, vocab = _numbers(text, "ROWS/VOCAB")
+        return cls(rows, vocab, top_p)
 
     def __str__(self) -> str:
         return f"{self.rows}/{self.vocab}"

@@ -28,8 +28,8 @@ class Timing:
 def measure(calls: Sequence[Call], device: torch.device, seconds: float = 0.2, least: int = 11) -> Timing:
     """Time calls in turn, the same work on different buffers, each repetition going through all of them.
 
-    One call repeats on what the previous left in the cache: warm. Calls over more memory than the cache holds come round
-    when it has forgotten them: cold, as the layers of a model find it in a decode step.
+    One call repeats on what the previous left in the cache: warm. Calls over more memory than the cache holds come
+    round when it has forgotten them: cold, as the layers of a model find it in a decode step.
     """
     if device.type == "cuda":
         return _on_gpu(calls, seconds, least)
@@ -50,11 +50,7 @@ def _on_gpu(calls: Sequence[Call], seconds: float, least: int) -> Timing:
     once = _elapsed(lambda: [call() for call in calls], 3) / len(calls)
     rounds = max(1, min(int(REPLAY_SECONDS / max(once * len(calls), 1e-7)), 256 // len(calls)))
     graph = capture(calls, rounds)
-    run: Call
-    if graph is None:
-        run = lambda: [call() for _ in range(rounds) for call in calls]  # noqa: E731
-    else:
-        run = graph.replay
+    run: Call = graph.replay if graph else lambda: [call() for _ in range(rounds) for call in calls]
     run()
     inside = rounds * len(calls)
     repeats = max(least, min(int(seconds / max(_elapsed(run, 3), 1e-7)), 400))
