@@ -96,6 +96,7 @@ def table(cases: Sequence[Case], ceilings: Ceilings, unshared: float | None = No
     for name in ("cold us", "quartiles", "warm us", "GB/s", "TFLOP/s", "of floor", "x ours"):
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("")
+    graphs = any(case.timing and case.timing.graph for case in cases)
     for method in dict.fromkeys(case.method for case in cases):
         group = {case.cache: case for case in cases if case.method == method}
         case = group.get("cold") or group.get("warm") or group[""]
@@ -115,7 +116,7 @@ def table(cases: Sequence[Case], ceilings: Ceilings, unshared: float | None = No
             f"{case.work.flops / timing.median / 1e12:.3g}" if case.work.flops else "-",
             f"{share:.0%}" if share is not None else "-",
             f"{ratio:.2f}" if ratio is not None else "-",
-            ("" if timing.graph or timing.repeats == 0 else "no graph; ") + _short(case.note),
+            ("no graph; " if graphs and not timing.graph else "") + _short(case.note),
             style="bold" if method == OURS else "red" if ratio is not None and ratio < 1 else "",
         )
     return grid
@@ -131,7 +132,7 @@ def losses(cases: Sequence[Case]) -> list[str]:
         for case in group:
             ratio = times_ours(case, group)
             if ratio is not None and ratio < 1 and case.method != OURS:
-                lines.append(f"{kind} {shape}, {detail}, {case.cache}: {case.method} takes {ratio:.2f} of our time")
+                lines.append(f"{kind} {shape}, {detail}, {case.cache}: {case.method} takes {ratio:.2g} of our time")
     return lines
 
 

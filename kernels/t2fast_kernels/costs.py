@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -67,10 +69,18 @@ class CostModel:
 
     @classmethod
     def of(cls, device: torch.device) -> CostModel:
-        """The defaults, with the number of processors of ``device`` if it is a GPU."""
+        """What ``t2fast_kernels.tune`` measured on this model of GPU, else the defaults with its processors."""
         if device.type != "cuda":
             return cls()
-        return cls(processors=torch.cuda.get_device_properties(device).multi_processor_count)
+        told = torch.cuda.get_device_properties(device)
+        path = cls.path(told.name)
+        return cls.load(path) if path.exists() else cls(processors=told.multi_processor_count)
+
+    @staticmethod
+    def path(device_name: str) -> Path:
+        """Where the model of a GPU is kept: in ``$XDG_CACHE_HOME/t2fast-kernels``, by default below ``~/.cache``."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cache / "t2fast-kernels" / f"{re.sub('[^a-z0-9]+', '-', device_name.lower())}.json"
 
     @classmethod
     def load(cls, path: str | Path) -> CostModel:

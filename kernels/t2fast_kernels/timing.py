@@ -35,7 +35,8 @@ def measure(calls: Sequence[Call], device: torch.device, seconds: float = 0.2, l
         return _on_gpu(calls, seconds, least)
     for call in calls:
         call()
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     while len(times) < least or time.perf_counter() < end:
         start = time.perf_counter()
         for call in calls:
@@ -45,7 +46,7 @@ def measure(calls: Sequence[Call], device: torch.device, seconds: float = 0.2, l
 
 
 def _on_gpu(calls: Sequence[Call], seconds: float, least: int) -> Timing:
-    for call in calls[:2] * 2:  # compiles, and fills what the method caches
+    for call in [*calls[:2]] * 2:  # compiles, and fills what the method caches
         call()
     once = _elapsed(lambda: [call() for call in calls], 3) / len(calls)
     rounds = max(1, min(int(REPLAY_SECONDS / max(once * len(calls), 1e-7)), 256 // len(calls)))
@@ -100,7 +101,7 @@ def _elapsed(run: Call, times: int) -> float:
         run()
     end.record()
     end.synchronize()
-    return start.elapsed_time(end) * 1e-3 / times
+    return float(start.elapsed_time(end)) * 1e-3 / times
 
 
 def _quartiles(times: list[float], *, graph: bool) -> Timing:

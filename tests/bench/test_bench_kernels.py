@@ -221,7 +221,7 @@ class TestReport:
             return Case("a", "s", "d", method, cache, "ok", "", Work(1, 1), Timing(median, median, median, 9, True))
 
         cases = [case("t2fast", "cold", 2.0), case("peer", "cold", 1.0), case("t2fast", "warm", 1.0)]
-        assert losses([*cases, case("peer", "warm", 3.0)]) == ["a s, d, cold: peer takes 0.50 of our time"]
+        assert losses([*cases, case("peer", "warm", 3.0)]) == ["a s, d, cold: peer takes 0.5 of our time"]
 
     def test_a_run_on_a_cpu(self, tmp_path, capsys):
         path = tmp_path / "new" / "kernels.csv"
