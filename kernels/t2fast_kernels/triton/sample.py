@@ -60,8 +60,14 @@ def _clocks(quad, row, seed, prompt, sample, step):
 
 
 @triton.jit
+def _log(x):
+    """The logarithm, -inf at 0."""
+    return tl.where(x > 0, tl.log(tl.where(x > 0, x, 1.0)), float("-inf"))
+
+
+@triton.jit
 def _winner(race, x, token):
-    """Value, token and logit of the fastest; the lowest token on ties."""
+    """Value, token and logit of the largest; the lowest token on ties."""
     best = tl.max(tl.max(race, 1), 0)
     winner = tl.min(tl.min(tl.where(race == best, token, _NO_TOKEN), 1), 0)
     level = tl.max(tl.max(tl.where(token == winner, x, float("-inf")), 1), 0)
@@ -131,7 +137,7 @@ def scan_kernel(
     if heat > 0:
         race = weight / _clocks(quad, row, seed, prompt, sample, step)
     best, winner, level = _winner(race, x, token)
-    score = tl.where(heat > 0, top + tl.log(best), best)
+    score = tl.where(heat > 0, top + _log(best), best)
     at = row * n_chunks + chunk
     tl.store(found + at, top)
     tl.store(found + size + at, total)
@@ -187,7 +193,7 @@ def _above(
         mass = tl.sum(tl.sum(weight, 1), 0)
         number = tl.sum(tl.sum(higher.to(tl.float32), 1), 0)
         best, winner, level = _winner(weight / _clocks(quad, row, seed, prompt, sample, step), x, token)
-        score = tl.log(best)
+        score = _log(best)
     return mass, number, score, winner, level
 
 
@@ -339,7 +345,7 @@ def finish_kernel(
             level = tl.where(stands, level, next_level)
     possible = total > 0
     tl.store(drawn + row, tl.where(possible, token, -1).to(tl.int64))
-    tl.store(logprobs + row, tl.where(possible, level - top - tl.log(total), tl.where(total == 0, float("-inf"), total)))
+    tl.store(logprobs + row, tl.where(possible, level - top - _log(total), tl.where(total == 0, float("-inf"), total)))
 
 
 @triton.jit
@@ -459,5 +465,5 @@ def top_kernel(
         last, last_token = level, found_token
         possible = (total > 0) & (level > float("-inf"))
         tl.store(top_tokens + row * n_top + rank, tl.where(possible, found_token, -1).to(tl.int64))
-        worth = tl.where(possible, level - top - tl.log(total), float("-inf"))
+        worth = tl.where(possible, level - top - _log(total), float("-inf"))
         tl.store(top_logprobs + row * n_top + rank, tl.where(total != total, total, worth))
