@@ -28,11 +28,15 @@ class Missing(Exception):  # noqa: N818
     """The method cannot run here; the message says why."""
 
 
-def ours(inputs: Inputs, method: Literal["auto", "shared", "split", "plain"] = "auto") -> tuple[list[Call], str]:
-    """``prefix_decode`` with the planner's choice, or with one given."""
+def ours(
+    inputs: Inputs, method: Literal["auto", "shared", "split", "plain"] = "auto", block_m: int | None = None
+) -> tuple[list[Call], str]:
+    """``prefix_decode`` with the planner's choice and tiles, or with those given."""
     from t2fast_kernels import DecodeBuffers, plan, prefix_decode
 
     shape, heads = inputs.shape, inputs.shape.heads
+    if block_m and (inputs.device.type == "cpu" or shape.samples * heads.group < block_m):
+        raise Missing(f"tiles of {block_m}: for GPUs, and for prompts with that many rows x query heads per KV head")
     buffers = DecodeBuffers(
         shape.rows,
         heads.query,
@@ -41,6 +45,7 @@ def ours(inputs: Inputs, method: Literal["auto", "shared", "split", "plain"] = "
         max_segments=shape.prompts,
         device=inputs.device,
         itemsize=inputs.dtype.itemsize,
+        block_m=block_m,
     )
     prompt = np.arange(shape.prompts)
     segments = np.stack([prompt, 0 * prompt, 0 * prompt + shape.prefix, 0 * prompt], axis=1)
@@ -232,6 +237,7 @@ OURS = "t2fast"
 METHODS: dict[str, Method] = {
     OURS: ours,
     **{f"{OURS} {method}": partial(ours, method=method) for method in ("shared", "split", "plain")},
+    f"{OURS}, tiles of 128": partial(ours, block_m=128),
     "split-KV, not shared": split_kv,
     "SDPA, expanded KV": sdpa_expanded,
     "Hydragen, flash": partial(hydragen, flash=True),

@@ -1,8 +1,9 @@
 """Measure the planner's cost model on the GPU at hand: ``python -m t2fast_kernels.tune``.
 
-Each figure of :class:`CostModel` comes from a decode step that it alone bounds, run by the kernels themselves: it is what
-they reach, not what the card could. The result is written where :meth:`CostModel.of` looks for it. Then the three ways of
-reading prefixes are timed on other shapes, to show what the model says of them and whether the fastest is chosen.
+Each figure of :class:`CostModel` comes from a decode step that it alone bounds, run by the kernels themselves: it is
+what they reach, not what the card could. The result is written where :meth:`CostModel.of` looks for it. Then the three
+ways of reading prefixes are timed on other shapes, to show what the model says of them and whether the planner chose
+the fastest.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
 
 import numpy as np
 import pytest
@@ -88,7 +88,11 @@ def test_the_three_ways_agree(resident):
     assert outputs[0].isfinite().all()
     for other in outputs[1:]:
         torch.testing.assert_close(outputs[0], other)
-    assert chip.seconds(replace(Step(3, 2, 40, "shared"), resident=resident)) > 0
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="minutes in the interpreter")
+def test_a_step_takes_time():
+    assert Chip(CPU, 4, 2, 16, torch.float32).seconds(Step(2, 2, 32, "shared")) > 0
 
 
 def test_what_was_measured_is_what_plans_rest_on(monkeypatch, tmp_path):
