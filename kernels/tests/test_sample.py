@@ -116,7 +116,7 @@ FILTERS = [
 @pytest.mark.parametrize("order", ["joint", "top_k_first"])
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
 def test_against_fp64(either, filters, order) -> None:
-    rows, vocab = 10, 333
+    rows, vocab = 5, 333
     logits = logits_of(rows, vocab, either)
     key = [torch.full((rows,), 99), *(torch.arange(rows, dtype=torch.int32) // d for d in (4, 1, 3))]
     tokens, logprobs = sample(logits, *(k.to(either) for k in key), order=order, **filters)
@@ -125,7 +125,7 @@ def test_against_fp64(either, filters, order) -> None:
 
 @pytest.mark.parametrize("order", ["joint", "top_k_first"])
 def test_settings_per_row(either, order) -> None:
-    rows, vocab = 16, 200
+    rows, vocab = 8, 200
     logits = logits_of(rows, vocab, either, seed=3)
     heat = [0.0, 0.7, 1.0, 1.6]
     key = [torch.arange(rows) * 2**40 - 5, *(torch.arange(rows, dtype=torch.int32) for _ in range(3))]
@@ -213,8 +213,8 @@ def test_greedy_takes_the_lowest_index_on_ties(either) -> None:
 
 
 def test_equal_logits_share_their_fate(either) -> None:
-    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=either).expand(400, 6).contiguous()
-    rows = torch.arange(400, dtype=torch.int32, device=either)
+    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=either).expand(60, 6).contiguous()
+    rows = torch.arange(60, dtype=torch.int32, device=either)
     for filters, support in (
         ({"top_k": 2}, {0, 1, 2}),
         ({"top_k": 4}, {0, 1, 2, 3, 4}),
@@ -228,8 +228,8 @@ def test_equal_logits_share_their_fate(either) -> None:
 def test_share_of_top_k_differs_from_share_of_all(either) -> None:
     # Probabilities 0.4, 0.2, 0.1, ...: of all, 0.5 stops after two tokens; of the two that top-k keeps, after one.
     p = torch.tensor([0.4, 0.2] + [0.04] * 10, device=either)
-    logits = p.log().expand(200, 12).contiguous()
-    rows = torch.arange(200, dtype=torch.int32, device=either)
+    logits = p.log().expand(40, 12).contiguous()
+    rows = torch.arange(40, dtype=torch.int32, device=either)
     joint = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5)[0]
     first = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5, order="top_k_first")[0]
     assert set(joint.tolist()) == {0, 1}
@@ -297,10 +297,10 @@ def test_distribution(monkeypatch, filters, varied) -> None:
 
 
 def test_distribution_of_the_kernels(device) -> None:
-    rows, vocab = 1200, 140
+    rows, vocab = 300, 130
     x = torch.randn(vocab, generator=torch.Generator().manual_seed(2)) * 2
-    tokens, _ = sample(x.expand(rows, vocab).contiguous().to(device), 3, torch.arange(rows, device=device), 1, 0, top_k=12)
-    p = x.double().exp() * torch.from_numpy(oracle.kept(x.double().numpy(), top_k=12))
+    tokens, _ = sample(x.expand(rows, vocab).contiguous().to(device), 3, torch.arange(rows, device=device), 1, 0, top_k=6)
+    p = x.double().exp() * torch.from_numpy(oracle.kept(x.double().numpy(), top_k=6))
     assert chi_square(tokens, p / p.sum()) > P_VALUE
 
 
@@ -320,11 +320,11 @@ def test_consecutive_steps_are_independent(monkeypatch) -> None:
 
 @pytest.mark.parametrize("filters", [{}, {"top_p": 0.8}, {"top_k": 20, "top_p": 0.9, "order": "top_k_first"}], ids=str)
 def test_neither_place_nor_company_matters(either, filters) -> None:
-    rows, vocab = 24, 400
+    rows, vocab = 9, 260
     logits = logits_of(rows, vocab, either, seed=9)
     key = [torch.arange(rows, device=either) // d for d in (7, 5, 1, 2)]
     whole = sample(logits, *key, n_logprobs=3, **filters)
-    picked = torch.randperm(rows, generator=torch.Generator().manual_seed(1))[:9].to(either)
+    picked = torch.randperm(rows, generator=torch.Generator().manual_seed(1))[:4].to(either)
     part = sample(logits[picked], *(k[picked] for k in key), n_logprobs=3, **filters)
     for a, b in zip(whole, part, strict=True):
         assert torch.equal(a[picked], b)
@@ -336,12 +336,12 @@ def test_neither_place_nor_company_matters(either, filters) -> None:
 @pytest.mark.parametrize("quads", [8, 128])
 @pytest.mark.parametrize("passes", [1, 3])
 def test_neither_chunks_nor_passes_matter(device, monkeypatch, quads, passes) -> None:
-    logits = logits_of(16, 500, device, seed=10)
-    rows = torch.arange(16, device=device)
-    expected = [sample(logits, 5, rows, 0, 0, **f)[0] for f in FILTERS[:5]]
+    logits = logits_of(5, 400, device, seed=10)
+    rows = torch.arange(5, device=device)
+    expected = [sample(logits, 5, rows, 0, 0, **f)[0] for f in FILTERS[2:5]]
     monkeypatch.setattr(operator, "QUADS", quads)
     monkeypatch.setattr(operator, "PASSES", passes)
-    for filters, tokens in zip(FILTERS, expected, strict=False):
+    for filters, tokens in zip(FILTERS[2:5], expected, strict=True):
         assert torch.equal(sample(logits, 5, rows, 0, 0, **filters)[0], tokens)
 
 
