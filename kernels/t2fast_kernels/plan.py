@@ -175,23 +175,34 @@ class Plan:
     method
         "shared": each prefix once for a tile of its rows; "split": the same, in pieces of ``split_size`` tokens;
         "plain": each row reads its prefixes itself.
-    why
-        One sentence.
     split_size
         Tokens per piece; None unless the method is "split".
+    reason
+        Why this method; see also ``why``.
     estimates
-        The cost model's seconds per layer; None where the method was given or nothing is shared.
+        The cost model's seconds per layer; None where it was not asked.
     n_rows, n_items, n_partials
         Rows that decode, work items of launch A, and partial results that launch B folds.
     """
 
     method: str
-    why: str
     split_size: int | None
+    reason: str
     estimates: Estimates | None
     n_rows: int
     n_items: int
     n_partials: int
+
+    @property
+    def why(self) -> str:
+        """The reason for the method, with the estimates it rests on."""
+        if self.estimates is None:
+            return self.reason
+        times = {"shared": self.estimates.shared, "plain": self.estimates.plain}
+        if self.estimates.split:
+            times["split"] = min(self.estimates.split.values())
+        ordered = sorted(times, key=lambda way: (way != self.method, times[way]))
+        return f"{self.reason}: " + ", ".join(f"{way} {times[way] * 1e6:.1f} us" for way in ordered)
 
     def __str__(self) -> str:
         size = f" by {self.split_size}" if self.split_size else ""
@@ -234,29 +245,31 @@ def plan(
     KernelError
         Shapes that don't agree, values out of range, or a capacity of ``buffers`` exceeded. Nothing is written then.
     """
-    runs, of_rows, own = _checked(buffers, segments, row_segments, row_table, row_begin, row_position)
+    runs, length, of_rows, own, n_active = _checked(buffers, segments, row_segments, row_table, row_begin, row_position)
     if split_size is not None and split_size < 1:
         raise KernelError(f"split_size = {split_size}: must be a positive number of tokens")
     if method not in ("auto", "shared", "split", "plain"):
         raise KernelError(f"method = {method!r}: must be auto, shared, split or plain")
-    n_segments, n_rows = len(runs), len(own[0])
-    length = (runs[:, 2] - runs[:, 1]).astype(np.int64)
+    n_segments, n_rows = len(runs), len(of_rows)
 
     # The rows of each segment, one segment's after the other's: a stable sort of (row, level) pairs by segment.
     keys = of_rows.ravel()
-    pairs = np.flatnonzero(keys >= 0) if n_rows and keys.min() < 0 else np.arange(len(keys))
-    sharing = keys.take(pairs)
+    every = not n_rows or keys.min() >= 0
+    pairs = np.arange(len(keys), dtype=np.int32) if every else np.flatnonzero(keys >= 0)
+    sharing = keys if every else keys.take(pairs)
     if (sharing[1:] < sharing[:-1]).any():
         # 16 bits sort by counting.
         order = np.argsort(sharing.astype(np.int16) if n_segments < 1 << 15 else sharing, kind="stable")
-        pairs, sharing = pairs.take(order), sharing.take(order)
+        pairs, sharing, every = pairs.take(order), sharing.take(order), False
     n_sharing = np.bincount(sharing, minlength=n_segments)
     tiles = -(-n_sharing // buffers.tile_rows)
 
     choice = _choose(buffers, method, split_size, length, n_sharing, tiles)
     splits = -(-length // choice.chunk) if choice.method != "plain" else np.zeros(n_segments, np.int64)
-    per_segment, partials = tiles * splits, n_sharing * splits
-    n_items, n_partials = int(per_segment.sum()), int(partials.sum())
+    pieces, partials = tiles * splits, n_sharing * splits
+    # Where each segment's rows, items and partials end among all of them.
+    rows_to, pieces_to, partials_to = n_sharing.cumsum(), pieces.cumsum(), partials.cumsum()
+    n_items, n_partials = (int(pieces_to[-1]), int(partials_to[-1])) if n_segments else (0, 0)
     for name, value, most in (("max_items", n_items, buffers.max_items), ("max_partials", n_partials, buffers.max_partials)):
         if value > most:
             raise KernelError(
@@ -265,52 +278,54 @@ def plan(
             )
 
     view = buffers._open()
-    view["segments"][:n_segments] = runs
     for column, array in enumerate(own):
         view["rows"][:n_rows, column] = array
-    view["rows"][n_rows:, 0] = -1
-    view["row_levels"][n_rows:] = NO_LEVEL
-    first_row = np.cumsum(n_sharing) - n_sharing
-    first_partial = np.cumsum(partials) - partials
-    if n_rows:
-        # One entry per segment, and at -1 the entry of no segment; then each pair's rank among its segment's.
-        entries = np.empty((n_segments + 1, 4), np.int32)
-        entries[-1] = NO_LEVEL
-        for column, values in enumerate((first_partial - first_row, n_sharing, splits, np.arange(n_segments))):
-            entries[:-1, column] = values
-        levels = view["row_levels"].reshape(-1, 4)
-        entries.take(keys, axis=0, out=levels[: len(keys)], mode="wrap")
-        if len(pairs) == len(keys) and pairs[0] == 0 and pairs[-1] == len(keys) - 1 and not (pairs[1:] < pairs[:-1]).any():
-            levels[: len(keys), 0] += pairs.astype(np.int32)
+    if n_rows < buffers.max_rows:
+        view["rows"][n_rows:, 0] = -1
+        view["row_levels"][n_rows:] = NO_LEVEL
+    if n_segments:
+        view["segments"][:n_segments] = runs
+        # A segment's entry for its items and for its rows, before pieces, tiles and ranks are added.
+        of_item = np.zeros((n_segments, 8), np.int32)
+        of_item[:, 2:6] = runs
+        first_row = np.subtract(rows_to, n_sharing, out=of_item[:, 0], casting="unsafe")
+        of_item[:, 1] = n_sharing
+        first_partial = np.subtract(partials_to, partials, out=of_item[:, 6], casting="unsafe")
+        of_row = np.empty((n_segments + 1, 4), np.int32)
+        np.subtract(first_partial, first_row, out=of_row[:-1, 0])
+        of_row[:-1, 1], of_row[:-1, 2], of_row[:-1, 3] = n_sharing, splits, np.arange(n_segments)
+        of_row[-1] = NO_LEVEL  # which is where -1 leads
+        levels = view["row_levels"].reshape(-1, 4)[: len(keys)]
+        of_row.take(keys, axis=0, out=levels, mode="wrap")
+        if every:
+            levels[:, 0] += pairs
         else:
             levels[pairs, 0] += np.arange(len(pairs), dtype=np.int32)
         view["row_map"][: len(pairs)] = pairs if buffers.max_levels == 1 else pairs // buffers.max_levels
+    else:
+        view["row_levels"][:n_rows] = NO_LEVEL
     if n_items:
-        # Pieces of the same tokens lie side by side, so that tiles find them in L2.
-        segment = np.repeat(np.arange(n_segments), per_segment)
-        piece = np.arange(n_items) - (np.cumsum(per_segment) - per_segment).take(segment)
-        tile = np.zeros_like(piece)
-        if tiles.max() > 1:
-            piece, tile = np.divmod(piece, tiles.take(segment))
-        start = tile * buffers.tile_rows
-        offset = piece * choice.chunk
-        n_of, run = n_sharing.take(segment), runs.take(segment, axis=0)
         items = view["items"][:n_items]
-        items[:, 0] = first_row.take(segment) + start
-        items[:, 1] = np.minimum(n_of - start, buffers.tile_rows)
-        items[:, 2] = run[:, 0]
-        items[:, 3] = run[:, 1] + offset
-        items[:, 4] = np.minimum(run[:, 1] + offset + choice.chunk, run[:, 2])
-        items[:, 5] = run[:, 3] + offset
-        items[:, 6] = first_partial.take(segment) + piece * n_of + start
+        segment = np.repeat(np.arange(n_segments), pieces)
+        of_item.take(segment, axis=0, out=items, mode="clip")
+        if n_items > n_segments or pieces.max() > 1:
+            # Pieces of the same tokens lie side by side, so that tiles find them in L2.
+            piece, tile = np.divmod(np.arange(n_items) - (pieces_to - pieces).take(segment), tiles.take(segment))
+            start, offset = tile * buffers.tile_rows, piece * choice.chunk
+            items[:, 6] += piece * items[:, 1] + start
+            items[:, 0] += start
+            items[:, 1] = np.minimum(items[:, 1] - start, buffers.tile_rows)
+            items[:, 3] += offset
+            items[:, 4] = np.minimum(items[:, 4], items[:, 3] + choice.chunk)
+            items[:, 5] += offset
     view["counts"][:] = n_items, n_rows, n_partials, int(splits.max()) if n_items else 0
     buffers._send()
     return Plan(
         method=choice.method,
-        why=choice.why,
+        reason=choice.reason,
         split_size=choice.chunk if choice.method == "split" else None,
         estimates=choice.estimates,
-        n_rows=n_rows - int((own[0] < 0).sum()),
+        n_rows=n_active,
         n_items=n_items,
         n_partials=n_partials,
     )
@@ -323,8 +338,8 @@ def _checked(
     row_table: npt.ArrayLike,
     row_begin: npt.ArrayLike | int,
     row_position: npt.ArrayLike | int,
-) -> tuple[Ints, Ints, tuple[Ints, Ints, Ints]]:
-    """``segments``, ``row_segments`` filled up to ``max_levels`` with -1, also for idle rows, and the rows' own three arrays."""
+) -> tuple[Ints, npt.NDArray[np.int64], Ints, tuple[Ints, Ints, Ints], int]:
+    """Segments, their lengths, each row's segments with -1 up to ``max_levels`` and for idle rows, the rows' own arrays, rows that run."""
     runs = _ints("segments", segments, 2) if np.size(segments) else np.zeros((0, 4), np.int32)
     table = _ints("row_table", row_table, 1)
     n_rows = len(table)
@@ -343,29 +358,31 @@ def _checked(
     for name, array in (("row_segments", of_rows), ("row_begin", begin), ("row_position", position)):
         if len(array) != n_rows:
             raise KernelError(f"{name} has {len(array)} rows, row_table {n_rows}: give one entry per row")
-    if len(runs):
-        if runs.shape[1] != 4:
-            raise KernelError(f"segments: shape {runs.shape}; give table, begin, end, position for each")
-        if runs.min() < 0 or (runs[:, 2] < runs[:, 1]).any():
-            raise KernelError("segments: table, begin, end and position must not be negative, and begin <= end")
+    if runs.shape[1] != 4:
+        raise KernelError(f"segments: shape {runs.shape}; give table, begin, end, position for each")
+    length = (runs[:, 2] - runs[:, 1]).astype(np.int64)
+    if len(runs) and (runs.min() < 0 or length.min() < 0):
+        raise KernelError("segments: table, begin, end and position must not be negative, and begin <= end")
     if n_rows == 0:
-        return runs, np.full((0, buffers.max_levels), -1, np.int32), (table, begin, position)
+        return runs, length, np.full((0, buffers.max_levels), -1, np.int32), (table, begin, position), 0
     if of_rows.max() >= len(runs) or of_rows.min() < -1:
         raise KernelError(f"row_segments: values from {of_rows.min()} to {of_rows.max()}; allowed are -1 and 0 to {len(runs) - 1}")
     if begin.min() < 0 or position.min() < 0:
         raise KernelError("row_begin and row_position must not be negative; idle rows have row_table = -1")
     if of_rows.shape[1] < buffers.max_levels:
         of_rows = np.pad(of_rows, ((0, 0), (0, buffers.max_levels - of_rows.shape[1])), constant_values=-1)
+    n_active = n_rows
     if table.min() < 0:
         of_rows = np.where(table[:, None] < 0, np.int32(-1), of_rows)
-    return runs, of_rows, (table, begin, position)
+        n_active -= int((table < 0).sum())
+    return runs, length, of_rows, (table, begin, position), n_active
 
 
 @dataclass(frozen=True)
 class _Choice:
     method: str
     chunk: int  # tokens per piece; all of them unless the method is "split"
-    why: str
+    reason: str
     estimates: Estimates | None = None
 
 
@@ -396,6 +413,10 @@ def _choose(
         if method == "split" or (longest > chunk and fits(chunk)):
             return _Choice("split", chunk, "on the CPU each prefix is read once, in pieces that stay in the cache")
         return _Choice("shared", whole, "on the CPU each prefix is read once")
+    # Splitting is for filling the chip: with two waves of programs there is nothing left to fill.
+    sizes = SPLIT_SIZES if split_size is None else (split_size,)
+    if method == "auto" and int(tiles.sum()) * buffers.n_kv_heads >= 2 * buffers.costs.programs:
+        sizes = ()
     estimates = buffers.costs.estimate(
         length,
         n_sharing,
@@ -404,24 +425,15 @@ def _choose(
         head_dim=buffers.head_dim,
         itemsize=buffers.itemsize,
         block_m=buffers.block_m,
-        split_sizes=SPLIT_SIZES if split_size is None else (split_size,),
+        split_sizes=sizes,
     )
-    ways = {("split", size): seconds for size, seconds in estimates.split.items() if fits(size)}
+    ways = {("split", size): seconds for size, seconds in estimates.split.items()}
     if method == "auto":
         ways |= {("shared", whole): estimates.shared, ("plain", whole): estimates.plain}
-    if not ways:
-        return _Choice("split", split_size or SPLIT_SIZES[0], "as asked")
-    chosen, chunk = min(ways, key=ways.__getitem__)
-    return _Choice(chosen, chunk, _reason(estimates, chosen), estimates)
-
-
-def _reason(estimates: Estimates, chosen: str) -> str:
-    """The estimates in one line, the chosen way's first."""
-    times = {"shared": estimates.shared, "plain": estimates.plain}
-    if estimates.split:
-        times["split"] = min(estimates.split.values())
-    ordered = sorted(times, key=lambda way: (way != chosen, times[way]))
-    return "estimated " + ", ".join(f"{way} {times[way] * 1e6:.1f} us" for way in ordered)
+    for chosen, chunk in sorted(ways, key=ways.__getitem__):
+        if chosen == "plain" or fits(chunk):
+            return _Choice(chosen, chunk, "estimated", estimates)
+    return _Choice("split", sizes[-1], "as asked")
 
 
 def _ints(name: str, value: npt.ArrayLike, ndim: int) -> Ints:
