@@ -10,7 +10,11 @@ python=${PYTHON:-python3}
 export PYTHONPATH="kernels:.${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 mkdir -p "$results"
 
-card=$("$python" -c 'import torch; print(torch.cuda.get_device_name())') || exit 2
+card=$("$python" -c 'import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else "")') || exit 2
+if [ -z "$card" ]; then
+  echo "No GPU that PyTorch sees here; without one: $python -m bench.kernels --device cpu" >&2
+  exit 2
+fi
 name=$(tr -cs 'A-Za-z0-9\n' - <<<"$card" | tr 'A-Z' 'a-z')
 
 echo "=== $card: native tests, at most three minutes"
