@@ -113,13 +113,15 @@ def main(words: list[str] | None = None) -> int:
         everything: list[Case] = []
         for group in groups:
             deadline = budget.open()
-            if isinstance(group, Shape):
-                cases = runner.attention(group, deadline)
-                alone = unshared(group, given.dtype.itemsize).floor(ceilings)
-                out.print(table(cases, ceilings, alone))
-            else:
-                cases = runner.sampling(group, deadline)
-                out.print(table(cases, ceilings))
+            try:
+                cases = (
+                    runner.attention(group, deadline) if isinstance(group, Shape) else runner.sampling(group, deadline)
+                )
+            except torch.cuda.OutOfMemoryError:
+                out.print(f"{group}: the inputs alone do not fit the GPU's memory\n", highlight=False)
+                continue
+            alone = unshared(group, given.dtype.itemsize).floor(ceilings) if isinstance(group, Shape) else None
+            out.print(table(cases, ceilings, alone))
             if given.csv:
                 write(given.csv, cases, origin)
             everything += cases
