@@ -4,10 +4,8 @@
 """
 
 import csv
-import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ import scipy
 from scipy.special import betaln
 
 import t2fast as t2
+from bench.machine import CORES, commit, cpu
 from t2fast import _core
 
 PASS = t2.load_law("pythia-gsm8k")
@@ -25,7 +24,6 @@ LOSS = t2.T2LossLaw(1.8, 480.0, 2100.0, 0.35, 0.37, G=1.0, gamma=0.3)
 BUDGET = t2.Budget(train_flops=1e21, inference_flops=1.4e11)
 N, D = np.geomspace(1e6, 1e11, 400), np.geomspace(1e9, 1e13, 400)
 K = np.unique(np.round(np.geomspace(1, 1e4, 270)))  # 200 whole numbers
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pass_at_k(law, n, d, k):
@@ -111,15 +109,6 @@ def timed(call, seconds=1.5, least=5):
     return statistics.median(times), min(times)
 
 
-def cpu():
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def fill_on_all(out):
     """Write the array once, each core its part: NumPy releases the interpreter while it fills."""
     with ThreadPoolExecutor(CORES) as pool:
@@ -169,7 +158,6 @@ def main():
             ("Python", platform.python_version()),
         ]
     )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     print(f"{cpu()}, {CORES} cores; {versions}; grid {len(N)} x {len(D)} x {len(K)}")
     table = []
     for name, threads, median, least, against, ratio in rows():
@@ -178,7 +166,7 @@ def main():
             f"{name:32} {threads:2} threads  median {median * 1e3:10.4f} ms  min {least * 1e3:10.4f} ms  {said}",
             flush=True,
         )
-        table.append([name, threads, median, least, against or "", ratio or "", cpu(), CORES, versions, commit.strip()])
+        table.append([name, threads, median, least, against or "", ratio or "", cpu(), CORES, versions, commit()])
     if "--csv" in sys.argv[1:]:
         path = Path(__file__).parent / "results" / "planning.csv"
         path.parent.mkdir(exist_ok=True)
