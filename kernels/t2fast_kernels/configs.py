@@ -35,7 +35,7 @@ def prefix_launch(hip: bool, block_m: int, block_d: int, itemsize: int) -> Launc
     if itemsize == 4:
         if block_m == 16:
             return Launch(block_m, 16 if row > 512 else 32, 4, 2 if hip else 3)
-        return Launch(block_m, 16, 8 if hip or row > 512 else 4, 2)
+        return Launch(block_m, 16, 4 if row == 512 and not hip else 8, 2)
     warps = 8 if block_m == 128 or (block_m == 64 and row > 256 and not hip) else 4
     if hip:
         return Launch(block_m, 32, warps, 2)
