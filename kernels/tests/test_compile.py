@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from conftest import INTERPRETED
 from offline import SHARED, Case, build
+from sampling_cases import cases
 
 from t2fast_kernels.configs import Launch, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
@@ -56,6 +57,7 @@ for chip in CHIPS:
         CASES.append(attention_case(kernel, chip, "bf16", 80, launch))
         CASES += [attention_case(kernel, chip, "bf16", 128, launch, cache=fp8) for fp8 in ("fp8e5", "fp8e4nv") if (chip, fp8) != ("sm_80", "fp8e4nv")]  # fmt: skip
     CASES.append(attention_case("suffix", chip, "bf16", 128, suffix_launch(hip, 71, 128, 2), group=71))
+    CASES += cases(chip)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
