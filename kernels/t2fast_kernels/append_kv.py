@@ -13,9 +13,9 @@ __all__ = ["append_kv"]
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
-#: Heads per program, and its warps.
+#: Heads per program, and how they are launched.
 BLOCK_HEADS = 8
-WARPS = 4
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 
 
 def append_kv(
@@ -205,7 +205,7 @@ def _launch(
         PER_HEAD_K=k_scale is not None and k_scale.numel() > 1,
         PER_HEAD_V=v_scale is not None and v_scale.numel() > 1,
         LARGEST=largest, DIM=dim, HALF=half, BLOCK_HEADS=BLOCK_HEADS,
-        BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), num_warps=WARPS,
+        BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), **OPTIONS,
     )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from t2fast_kernels.reference import copy_pages as reference
 
 __all__ = ["copy_pages"]
 
-#: Elements per program, and its warps.
+#: Elements per program, and how they are launched.
 BLOCK = 4096
-WARPS = 8
+OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
 
 
 def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
@@ -72,7 +72,7 @@ def _launch(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tenso
     k, v = (cache.view(torch.uint8) if cache.element_size() == 1 else cache for cache in (k_cache, v_cache))
     copy_kernel[(len(source), triton.cdiv(page_size * heads * dim, BLOCK))](
         k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size,
-        HEADS=heads, DIM=dim, BLOCK=BLOCK, num_warps=WARPS,
+        HEADS=heads, DIM=dim, BLOCK=BLOCK, **OPTIONS,
     )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from t2fast_kernels.reference import merge_states as reference
 
 __all__ = ["merge_states"]
 
-#: Heads per program, and its warps.
+#: Heads per program, and how they are launched.
 BLOCK_HEADS = 8
-WARPS = 4
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 
 
 def merge_states(
@@ -82,7 +82,7 @@ def _launch(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, natural: bool) -
         merge_kernel[(rows, triton.cdiv(heads, BLOCK_HEADS))](
             v_a, v_a.stride(0), v_a.stride(1), s_a.contiguous(), v_b, v_b.stride(0), v_b.stride(1), s_b.contiguous(), v, s,
             HEADS=heads, DIM=dim, NATURAL=natural, BLOCK_HEADS=BLOCK_HEADS, BLOCK_DIM=triton.next_power_of_2(dim),
-            num_warps=WARPS,
+            **OPTIONS,
         )  # fmt: skip
     return v, s
 
