@@ -151,6 +151,8 @@ def test_impossible_buffers(arguments, message):
         DecodeBuffers(*arguments, max_segments=1)
     with pytest.raises(KernelError, match="block_m = 32: must be 16, 64 or 128"):
         make(block_m=32)
+    with pytest.raises(KernelError, match="head_dim = 256: a tile of block_m = 128 takes at most 128; make it 64"):
+        DecodeBuffers(4, 8, 2, 256, max_segments=1, block_m=128)
     with pytest.raises(KernelError, match="max_segments = -1"):
         make(max_segments=-1)
 
