@@ -156,7 +156,7 @@ def _op(
 ) -> None:
     planned = (counts, items, row_map, segments, row_levels, rows)
     if runs_triton(q):
-        with torch.cuda.device_of(q):
+        with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
             _launch(
                 q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, out, lse,
                 scale, out_scale, window, soft_cap, block_m, max_items, max_partials,
