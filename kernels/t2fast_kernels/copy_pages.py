@@ -41,11 +41,14 @@ def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Te
             )
     if k_cache.shape != v_cache.shape or k_cache.dtype != v_cache.dtype:
         raise KernelError(
-            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
+            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from "
+            f"k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
         )
     for name, ids in (("source", source), ("destination", destination)):
         if ids.dtype != torch.int32 or ids.dim() != 1 or ids.shape != source.shape or (len(ids) and ids.stride(0) != 1):
-            raise KernelError(f"{name}: {ids.dtype} {tuple(ids.shape)}; give contiguous int32 [n_copies], as many of each")
+            raise KernelError(
+                f"{name}: {ids.dtype} {tuple(ids.shape)}; give contiguous int32 [n_copies], as many of each"
+            )
     for name, other in (("v_cache", v_cache), ("source", source), ("destination", destination)):
         if other.device != k_cache.device:
             raise KernelError(f"{name}: on {other.device}, k_cache on {k_cache.device}; move it there")

@@ -131,7 +131,8 @@ def _launch(
         logits, logits.stride(0), vocab, n_chunks, *keys, temperature, *penalties,
         counts, 0 if counts is None else counts.stride(0),
         logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
-        allowed if packed or allowed is None else allowed.view(torch.uint8), 0 if allowed is None else allowed.stride(0),
+        allowed if packed or allowed is None else allowed.view(torch.uint8),
+        0 if allowed is None else allowed.stride(0),
         packed, processed, groups, found, winners, size, QUADS=QUADS, **OPTIONS,
     )  # fmt: skip
     read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
@@ -242,7 +243,9 @@ def sample(
         )
     rows, vocab = logits.shape
     if vocab == 0 or logits.stride(1) != 1:
-        raise KernelError(f"logits has strides {logits.stride()} and vocabulary {vocab}; pass contiguous, non-empty rows")
+        raise KernelError(
+            f"logits has strides {logits.stride()} and vocabulary {vocab}; pass contiguous, non-empty rows"
+        )
     if order not in ("joint", "top_k_first"):
         raise KernelError(f"order = {order!r} is unknown; pass 'joint' or 'top_k_first'")
     if not 0 <= n_logprobs <= min(128, vocab):
@@ -276,7 +279,7 @@ def sample(
     if allowed is not None:
         width = vocab if allowed.dtype == torch.bool else (vocab + 31) // 32
         _table("allowed", allowed, (torch.bool, torch.int32), [[rows, width]], logits.device)
-    results = _sample(
+    results: tuple[Tensor, ...] = _sample(
         logits,
         *keys,
         settings,

@@ -6,12 +6,15 @@ import importlib
 from typing import Any
 
 import torch
-from offline import Case
 
+from offline import Case
 from t2fast_kernels.triton import append_kv, copy_pages, merge_states, sample
 
 # The package's functions hide the modules of the same names.
-shipped = {name: importlib.import_module(f"t2fast_kernels.{name}") for name in ("sample", "append_kv", "copy_pages", "merge_states")}
+shipped = {
+    name: importlib.import_module(f"t2fast_kernels.{name}")
+    for name in ("sample", "append_kv", "copy_pages", "merge_states")
+}
 
 FLOATS = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency")
 TYPES = {
@@ -60,7 +63,9 @@ def cases(chip: str) -> list[Case]:
             if (chip, cache) == ("sm_80", "fp8e4nv"):
                 continue  # Triton has no conversion to it there
             fp8 = {"fp8e5": torch.float8_e5m2, "fp8e4nv": torch.float8_e4m3fn}.get(cache)
-            tensors = dict.fromkeys(("k", "v", "q", "q_out"), f"*{dtype}") | dict.fromkeys(("k_cache", "v_cache"), f"*{cache}")
+            tensors = dict.fromkeys(("k", "v", "q", "q_out"), f"*{dtype}") | dict.fromkeys(
+                ("k_cache", "v_cache"), f"*{cache}"
+            )
             sizes = {"KV_HEADS": 8, "Q_HEADS": 32, "DIM": 128, "HALF": 64, "BLOCK_HALF": 64, "BLOCK_DIM": 128}
             sizes |= {"BLOCK_HEADS": shipped["append_kv"].BLOCK_HEADS, "LARGEST": torch.finfo(fp8).max if fp8 else 0.0}
             sizes |= {"PER_HEAD_K": bool(fp8), "PER_HEAD_V": False}
