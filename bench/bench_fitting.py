@@ -23,7 +23,7 @@ import scipy
 from scipy.optimize import least_squares, minimize
 from scipy.special import betaln, digamma
 
-from t2fast import fitting
+from t2fast import _core, fitting
 from t2fast.data import read_table
 
 DATA = Path(os.environ.get("T2FAST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "laws"
@@ -283,7 +283,7 @@ def section_chinchilla(quick: bool) -> None:
     n, d, y = chinchilla_points()
     ours = median_time(lambda: fitting.fit_chinchilla(n, d, y), 50)
     core = median_time(
-        lambda: fitting._power(
+        lambda: fitting.solve.power(
             n, d, y, None, None, None, "huber_log", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
         ).fit(None),
         200,
@@ -335,7 +335,7 @@ def section_t2_loss(quick: bool) -> None:
     first = data[0]
     core = median_time(lambda: fitting.fit_t2_loss(*first), 30)
     report("Approach 1, 106 x 20: whole call", core, median_time(lambda: numpy_t2_loss(*first), 10))
-    problem = fitting._power(
+    problem = fitting.solve.power(
         first[0], first[1], first[3], first[2], None, None, "squared", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
     )
     report("the same, core", median_time(lambda: problem.fit(None), 30), median_time(lambda: numpy_t2_loss(*first), 10))
@@ -386,7 +386,7 @@ def section_counts(quick: bool) -> None:
     n, d, loss, samples, correct = synthetic_counts(0)
     law = ChinchillaLaw(*BASE)
     ours = median_time(lambda: fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct, loss_law=law), 5)
-    core = fitting._core.FitProblem.latent(n, d, samples, correct, None).with_losses(list(BASE))
+    core = _core.FitProblem.latent(n, d, samples, correct, None).with_losses(list(BASE))
     starts = 5 if quick else 50
     begin = time.perf_counter()
     best, _ = scipy_counts(loss, samples, correct, starts, 0)

@@ -411,7 +411,7 @@ class TestUncertainty:
 
     def test_what_cannot_be_resampled(self):
         fit = fitting.fit_chinchilla(*losses(0.01))
-        for by, message in (("group", "no group column"), ("question", "only a fit to counts"), ("row", "by = 'row'")):
+        for by, message in (("group", "no group column"), ("question", "no labels of questions"), ("row", "by = 'row'")):
             with pytest.raises(t2fast.T2Error, match=message):
                 fit.bootstrap(10, by=by)
         with pytest.raises(t2fast.T2Error, match="n = 1"):

@@ -344,8 +344,10 @@ impl PowerSum {
             m += term;
             by[scale] += term;
             by[exponent] -= log[t] * term;
-            for (by, log_by) in by.iter_mut().zip(log_by[t]) {
-                *by -= full[exponent] * term * log_by;
+            if unique.is_some() {
+                for (by, log_by) in by.iter_mut().zip(log_by[t]) {
+                    *by -= full[exponent] * term * log_by;
+                }
             }
         }
         if self.settings.e.is_some() {
