@@ -446,5 +446,4 @@ def ranges(data: DataRange | None) -> str:
 
 def wrapped(lines: Sequence[str], indent: str = "  ! ") -> list[str]:
     """Texts as lines of at most 80 columns."""
-
     return [row for line in lines for row in textwrap.wrap(line, 80, initial_indent=indent, subsequent_indent="    ")]
