@@ -112,6 +112,39 @@ def public_grid(n: np.ndarray, d: np.ndarray, y: np.ndarray, starts: int) -> tup
     return best, (time.perf_counter() - begin) * len(grid) / starts
 
 
+def chinchilla_package(n: np.ndarray, d: np.ndarray, y: np.ndarray, points: int) -> tuple[float, float]:
+    """The package ``chinchilla``: BFGS with numerical gradients from a grid of ``points``^5 starts, in all processes.
+
+    Returns the objective at its coefficients and the seconds of its ``fit``, which draws a figure as well.
+    """
+    import contextlib
+    import functools
+    import io
+    import tempfile
+
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from chinchilla import Chinchilla
+    from chinchilla._metrics import log_huber
+
+    grid = {"e": (0, 1), "a": (5, 8), "b": (5, 9), "alpha": (0.2, 0.6), "beta": (0.2, 0.6)}
+    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+        peer = Chinchilla(
+            folder,
+            {name: np.linspace(*ends, points) for name, ends in grid.items()},
+            loss_fn=functools.partial(log_huber, delta=1e-3),
+            log_level=50,
+        )
+        for row in zip(n, d, y, strict=True):
+            peer.database.append(N=row[0], D=row[1], loss=row[2])
+        begin = time.perf_counter()
+        peer.fit(parallel=True)
+        seconds = time.perf_counter() - begin
+    x = np.array([np.log(peer.A), np.log(peer.B), np.log(peer.E), peer.alpha, peer.beta])
+    return huber_log(x, np.log(n), np.log(d), np.log(y), 1e-3)[0], seconds
+
+
 def likelihood(x: np.ndarray, ln: np.ndarray, ld: np.ndarray, ly: np.ndarray) -> tuple[float, np.ndarray]:
     """Besiroglu et al.'s Huber likelihood: a Huber density of width 1e-3 scaled by sigma, over six parameters."""
     a, b, e = np.exp(x[0] - x[3] * ln), np.exp(x[1] - x[4] * ld), np.exp(x[2])
@@ -300,6 +333,12 @@ def section_chinchilla(quick: bool) -> None:
     report("the same, whole Python call with standard errors", ours, theirs)
     best, seconds = public_grid(n, d, y, 15 if quick else 90)
     report("the same, against 4,500 starts (extrapolated)", ours, seconds, f"best of the sample {best:.10e}")
+    try:
+        objective, seconds = chinchilla_package(n, d, y, 2)
+    except ImportError as error:
+        print(f"the package chinchilla is left out: {error}")
+    else:
+        report("the same, against the package chinchilla, 32 starts", ours, seconds, f"its objective {objective:.10e}")
 
 
 def section_bootstrap(quick: bool) -> None:

@@ -104,11 +104,16 @@ class Problem:
             units = [self.units(name) for name in by]
             return self.core.bootstrap(self.outcome, units, seed, first, count, threads, None)
         units = [self.units(name) for name in by if name != "question"]
-        parts = [
-            self.questions.resampled(seed, index).bootstrap(self.outcome, units, seed, index, 1, 1, None)
-            for index in range(first, first + count)
-        ]
-        return np.concatenate([found for found, _ in parts]), np.concatenate([good for _, good in parts])
+        samples = np.full((count, len(self.outcome.coefficients)), np.nan)
+        converged = np.zeros(count, dtype=np.bool_)
+        for i in range(count):
+            # Questions drawn may leave a mean of zero, which no law fits: then there is no replicate.
+            with contextlib.suppress(T2Error):
+                problem = self.questions.resampled(seed, first + i)
+                samples[i : i + 1], converged[i : i + 1] = problem.bootstrap(
+                    self.outcome, units, seed, first + i, 1, threads, None
+                )
+        return samples, converged
 
     @property
     def cluster(self) -> IntArray:
@@ -315,7 +320,7 @@ class Bootstrap:
     fit
         The fit to the whole table.
     names, samples
-        Coefficients, and an array of shape (replicates, coefficients); NaN where a draw left too few distinct points.
+        Coefficients, and an array of shape (replicates, coefficients); NaN where a draw left nothing to fit.
     converged
         Whether each replicate converged.
     by, seed
@@ -334,7 +339,7 @@ class Bootstrap:
 
     @property
     def usable(self) -> FloatArray:
-        """The replicates that had enough distinct points.
+        """The replicates whose draws could be fitted.
 
         Those that did not converge are among them: they drift along a valley of the objective, mostly towards extreme
         coefficients, and leaving them out would make intervals too short.
@@ -389,7 +394,7 @@ class Bootstrap:
         lines = [f"bootstrap over {'s and '.join(self.by)}s: {len(self.samples)} replicates, seed {self.seed}"]
         lost = len(self.samples) - len(self.usable)
         if lost:
-            lines.append(f"  {lost} of them left out: too few distinct points")
+            lines.append(f"  {lost} of them left out: what was drawn cannot be fitted")
         drifting = int(np.count_nonzero(~self.converged)) - lost
         if drifting:
             lines.append(f"  {drifting} of them did not converge: some coefficient is barely determined")
