@@ -452,7 +452,7 @@ class TestUncertainty:
     def test_table_of_probabilities_with_questions(self):
         rng = np.random.default_rng(0)
         n, d = design(12)
-        p = np.exp(-oracle.power_sum(LAW, n, d)[:, None] - rng.exponential(1, 30))
+        p = np.exp(-oracle.power_sum(LAW, n, d)[:, None] - 8 - rng.exponential(1, 30))
         table = {
             "n_params": np.repeat(n, 30), "n_tokens": np.repeat(d, 30), "probability": p.reshape(-1),
             "question": np.tile(np.arange(30), 12),
