@@ -4,6 +4,7 @@
 //! exponents are nearly uncorrelated. Newton's method works on ln E, ln C_t and e_t.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
@@ -148,7 +149,17 @@ impl PowerSum {
         let mut x: Vec<Vec<f64>> = Vec::new();
         let mut centre = [0.0; 3];
         for (t, column) in [Some(table.n_params), Some(table.n_tokens), table.k].into_iter().flatten().enumerate() {
-            let logs: Vec<f64> = column.iter().map(|v| v.ln()).collect();
+            // Rows of one checkpoint follow one another: most logarithms are that of the row before.
+            let (mut last, mut log) = (1.0, 0.0);
+            let logs: Vec<f64> = column
+                .iter()
+                .map(|&v| {
+                    if v != last {
+                        (last, log) = (v, v.ln());
+                    }
+                    log
+                })
+                .collect();
             #[allow(clippy::cast_precision_loss)]
             let mean = logs.iter().sum::<f64>() / rows.max(1) as f64;
             // At k = 1 stands the coefficient itself; for N and D the middle of the data.
@@ -327,6 +338,24 @@ impl PowerSum {
         }
     }
 
+    /// Every term of every row, without repeated tokens.
+    fn terms(&self, full: &[f64; FULL]) -> Vec<Vec<f64>> {
+        self.x.iter().enumerate().map(|(t, x)| powers(full[1 + 2 * t], full[2 + 2 * t], x)).collect()
+    }
+
+    /// As [`PowerSum::row`], from terms at hand.
+    fn summed(&self, e: f64, row: usize, terms: &[Vec<f64>]) -> (f64, [f64; FULL]) {
+        let mut by = [0.0; FULL];
+        by[0] = if self.settings.e.is_some() { 0.0 } else { e };
+        let mut m = e;
+        for (t, (term, x)) in terms.iter().zip(&self.x).enumerate() {
+            m += term[row];
+            by[1 + 2 * t] = term[row];
+            by[2 + 2 * t] = -x[row] * term[row];
+        }
+        (m, by)
+    }
+
     /// Prediction of one row with its derivatives by the full parameters.
     fn row(&self, full: &[f64; FULL], x: [f64; 3], unique: Option<f64>) -> (f64, [f64; FULL]) {
         let mut by = [0.0; FULL];
@@ -425,6 +454,13 @@ impl PowerSum {
 /// Pairs of up to seven columns.
 const PAIRS: usize = 28;
 
+/// `exp(scale - exponent x)`.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+fn powers(scale: f64, exponent: f64, x: &[f64]) -> Vec<f64> {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    x.iter().map(|x| simd::exp::<FMA>(simd::mul_add::<FMA>(-exponent, *x, scale))).collect()
+}
+
 /// Row numbers such that rows of equal (a, b) follow one another.
 fn side_by_side(a: &[f64], b: &[f64]) -> Vec<usize> {
     // Tables mostly have them so already: only the runs are sorted.
@@ -439,12 +475,26 @@ fn side_by_side(a: &[f64], b: &[f64]) -> Vec<usize> {
     runs.into_iter().flat_map(|(begin, end)| begin..end).collect()
 }
 
-/// The distinct values in increasing order, and which of them each value is.
+/// The distinct values, and which of them each value is.
 fn numbered(values: &[f64]) -> (Vec<f64>, Vec<usize>) {
-    let mut distinct = values.to_vec();
-    distinct.sort_unstable_by(f64::total_cmp);
-    distinct.dedup();
-    let places = values.iter().map(|v| distinct.partition_point(|other| other < v)).collect();
+    let mut distinct: Vec<f64> = Vec::new();
+    let mut known: HashMap<u64, usize> = HashMap::new();
+    let mut next = 0;
+    let places = values
+        .iter()
+        .map(|&v| {
+            // Every checkpoint mostly has the same k in the same order.
+            if distinct.get(next) != Some(&v) {
+                next = *known.entry(v.to_bits()).or_insert_with(|| {
+                    distinct.push(v);
+                    distinct.len() - 1
+                });
+            }
+            let place = next;
+            next = (next + 1) % distinct.len();
+            place
+        })
+        .collect();
     (distinct, places)
 }
 
@@ -1115,10 +1165,15 @@ impl Problem for PowerSum {
         let (under, over, width) = self.settings.penalty.shape(level);
         let full = self.full(x);
         let log = self.settings.scale == Scale::Log;
+        let terms = if self.unique.is_none() { self.terms(&full) } else { Vec::new() };
+        let e = self.settings.e.unwrap_or_else(|| full[0].exp());
         let scores = (0..self.y.len())
             .map(|row| {
-                let (m, by) = self.row(&full, self.x_of(row), self.unique.as_ref().map(|u| u[row]));
-                let (r, inverse) = if log { ((m / self.y[row]).ln(), 1.0 / m) } else { (m - self.y[row], 1.0) };
+                let (m, by) = match &self.unique {
+                    Some(unique) => self.row(&full, self.x_of(row), Some(unique[row])),
+                    None => self.summed(e, row, &terms),
+                };
+                let (r, inverse) = if log { (m.ln() - self.target[row], 1.0 / m) } else { (m - self.y[row], 1.0) };
                 let slope = self.weights[row] * r.clamp(-width, width) * if r < 0.0 { under } else { over };
                 let mut score = [0.0; MAX];
                 for (by, free) in by.iter().zip(self.free) {
