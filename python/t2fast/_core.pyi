@@ -24,6 +24,7 @@ __all__ = [
     "grid_search",
     "isoflop",
     "majority",
+    "number_rows",
     "pareto",
     "plan_budget",
     "samples_needed",
