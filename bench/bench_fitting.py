@@ -23,7 +23,7 @@ import scipy
 from scipy.optimize import least_squares, minimize
 from scipy.special import betaln, digamma
 
-from t2fast import fitting
+from t2fast import _core, fitting
 from t2fast.data import read_table
 
 DATA = Path(os.environ.get("T2FAST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "laws"
@@ -110,6 +110,39 @@ def public_grid(n: np.ndarray, d: np.ndarray, y: np.ndarray, starts: int) -> tup
             found = minimize(lambda x: huber_log(x, ln, ld, ly, 1e-3)[0], start, method="BFGS")
         best = min(best, float(found.fun)) if np.isfinite(found.fun) else best
     return best, (time.perf_counter() - begin) * len(grid) / starts
+
+
+def chinchilla_package(n: np.ndarray, d: np.ndarray, y: np.ndarray, points: int) -> tuple[float, float]:
+    """The package ``chinchilla``: BFGS with numerical gradients from a grid of ``points``^5 starts, in all processes.
+
+    Returns the objective at its coefficients and the seconds of its ``fit``, which draws a figure as well.
+    """
+    import contextlib
+    import functools
+    import io
+    import tempfile
+
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from chinchilla import Chinchilla
+    from chinchilla._metrics import log_huber
+
+    grid = {"e": (0, 1), "a": (5, 8), "b": (5, 9), "alpha": (0.2, 0.6), "beta": (0.2, 0.6)}
+    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+        peer = Chinchilla(
+            folder,
+            {name: np.linspace(*ends, points) for name, ends in grid.items()},
+            loss_fn=functools.partial(log_huber, delta=1e-3),
+            log_level=50,
+        )
+        for row in zip(n, d, y, strict=True):
+            peer.database.append(N=row[0], D=row[1], loss=row[2])
+        begin = time.perf_counter()
+        peer.fit(parallel=True)
+        seconds = time.perf_counter() - begin
+    x = np.array([np.log(peer.A), np.log(peer.B), np.log(peer.E), peer.alpha, peer.beta])
+    return huber_log(x, np.log(n), np.log(d), np.log(y), 1e-3)[0], seconds
 
 
 def likelihood(x: np.ndarray, ln: np.ndarray, ld: np.ndarray, ly: np.ndarray) -> tuple[float, np.ndarray]:
@@ -283,7 +316,7 @@ def section_chinchilla(quick: bool) -> None:
     n, d, y = chinchilla_points()
     ours = median_time(lambda: fitting.fit_chinchilla(n, d, y), 50)
     core = median_time(
-        lambda: fitting._power(
+        lambda: fitting.solve.power(
             n, d, y, None, None, None, "huber_log", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
         ).fit(None),
         200,
@@ -300,6 +333,12 @@ def section_chinchilla(quick: bool) -> None:
     report("the same, whole Python call with standard errors", ours, theirs)
     best, seconds = public_grid(n, d, y, 15 if quick else 90)
     report("the same, against 4,500 starts (extrapolated)", ours, seconds, f"best of the sample {best:.10e}")
+    try:
+        objective, seconds = chinchilla_package(n, d, y, 2)
+    except ImportError as error:
+        print(f"the package chinchilla is left out: {error}")
+    else:
+        report("the same, against the package chinchilla, 32 starts", ours, seconds, f"its objective {objective:.10e}")
 
 
 def section_bootstrap(quick: bool) -> None:
@@ -335,7 +374,7 @@ def section_t2_loss(quick: bool) -> None:
     first = data[0]
     core = median_time(lambda: fitting.fit_t2_loss(*first), 30)
     report("Approach 1, 106 x 20: whole call", core, median_time(lambda: numpy_t2_loss(*first), 10))
-    problem = fitting._power(
+    problem = fitting.solve.power(
         first[0], first[1], first[3], first[2], None, None, "squared", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
     )
     report("the same, core", median_time(lambda: problem.fit(None), 30), median_time(lambda: numpy_t2_loss(*first), 10))
@@ -386,7 +425,7 @@ def section_counts(quick: bool) -> None:
     n, d, loss, samples, correct = synthetic_counts(0)
     law = ChinchillaLaw(*BASE)
     ours = median_time(lambda: fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct, loss_law=law), 5)
-    core = fitting._core.FitProblem.latent(n, d, samples, correct, None).with_losses(list(BASE))
+    core = _core.FitProblem.latent(n, d, samples, correct, None).with_losses(list(BASE))
     starts = 5 if quick else 50
     begin = time.perf_counter()
     best, _ = scipy_counts(loss, samples, correct, starts, 0)

@@ -7,10 +7,12 @@ t2fast.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -179,6 +181,37 @@ class Law:
         """
         return self._handle.loss(n_params, n_tokens, unique_tokens)
 
+    def with_coefficients(self, values: Mapping[str, float]) -> Law:
+        """The law with other coefficients; ``r_star_tokens`` and ``r_star_params`` may be among them."""
+        names = (*self.coefficient_names, "r_star_tokens", "r_star_params")
+        changed: dict[str, Any] = {name: values[name] for name in names if name in values}
+        return replace(self, uncertainty={}, **changed)
+
+    def resampled(self) -> Iterator[Law]:
+        """The laws of the bootstrap behind this one, if its ``uncertainty`` carries its draws.
+
+        Draws whose coefficients the law does not allow (a scale may have vanished) are left out.
+
+        Raises
+        ------
+        LawError
+            When there are no draws, or they are no columns of numbers of one length.
+        """
+        draws = self.uncertainty.get("draws")
+        if draws is None:
+            raise LawError(
+                f"law {self.name or self.kind} carries no bootstrap draws: fit it with t2fast fit --bootstrap 1000"
+            )
+        allowed = (*self.coefficient_names, "r_star_tokens", "r_star_params")
+        if not isinstance(draws, Mapping) or not draws or not set(draws) <= set(allowed):
+            raise LawError(f"uncertainty.draws: must be an object of lists, named as {', '.join(allowed)}")
+        columns = {name: [_number(v, f"uncertainty.draws.{name}") for v in column] for name, column in draws.items()}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise LawError("uncertainty.draws: every coefficient needs as many draws as the others")
+        for row in zip(*columns.values(), strict=True):
+            with contextlib.suppress(T2Error):
+                yield self.with_coefficients(dict(zip(columns, row, strict=True)))
+
     def to_dict(self) -> dict[str, Any]:
         """The law as JSON data; :meth:`from_dict` reads it back."""
         data: dict[str, Any] = {"schema": SCHEMA, "kind": self.kind, "coefficients": self.coefficients}
@@ -193,7 +226,10 @@ class Law:
 
     def save(self, path: str | Path) -> None:
         """Write the law as a JSON file that :func:`load_law` reads."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(self.to_dict(), indent=2)
+        # A line for each list of numbers, not for each number.
+        text = re.sub(r"\[[-+\d.eE,\s]*\]", lambda found: " ".join(found[0].split()), text)
+        Path(path).write_text(text + "\n", encoding="utf-8")
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], origin: str = "law") -> Law:

@@ -41,6 +41,15 @@ def test_fit_writes_a_law_that_plan_reads(capsys, monkeypatch, table, tmp_path):
     assert (tmp_path / "f.png").stat().st_size > 5_000
     code, out, err = run(capsys, monkeypatch, "plan", "--law", law, "--train-flops", "1e20")
     assert code == 0, err
+    assert "90% intervals over 30 resampled laws" in out
+    code, out, err = run(capsys, monkeypatch, "plan", "--law", law, "--train-flops", "1e20", "--json")
+    plan = json.loads(out)
+    low, high = plan["uncertainty"]["intervals"]["n_params"]
+    assert low < plan["n_params"] < high
+    # Without draws the same command plans as before.
+    code, out, err = run(capsys, monkeypatch, "plan", "--law", "hoffmann", "--train-flops", "1e20")
+    assert code == 0
+    assert "resampled" not in out
 
 
 def test_json(capsys, monkeypatch, table):

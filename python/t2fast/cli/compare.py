@@ -8,6 +8,7 @@ import typer
 
 from t2fast import planning
 from t2fast.cli import options as o
+from t2fast.costs import Workload
 from t2fast.errors import T2Error
 from t2fast.laws import load_law
 from t2fast.quantity import parse_quantity
@@ -22,21 +23,15 @@ def _design(text: str) -> tuple[float, float, float]:
     return n, d, k
 
 
+@o.shared(use=o.workload)
 def compare(
     designs: Annotated[list[str], typer.Argument(help="Designs N:D:k=K, for example 70B:1.4T:k=1 30B:3T:k=10.")],
+    use: Workload,
     law: o.LawName = "pythia-gsm8k",
-    queries: o.Queries = "1",
-    prompt_tokens: o.PromptTokens = "0",
-    answer_tokens: o.AnswerTokens = "1",
-    prompt_per_sample: o.PromptPerSample = False,
-    attention: o.CountAttention = False,
-    aspect_ratio: o.AspectRatio = "128",
-    train_context: o.TrainContext = "2048",
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
 ) -> None:
     """Compare designs: prediction, costs of training and inference, and when each costs less than the first."""
-    use = o.workload(queries, prompt_tokens, answer_tokens, prompt_per_sample, attention, aspect_ratio, train_context)
     result = planning.compare(load_law(law), [_design(text) for text in designs], use)
     o.show(result, as_json)
     o.write_csv(csv, [design.to_dict() for design in result.designs])

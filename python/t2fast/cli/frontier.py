@@ -8,6 +8,7 @@ import typer
 
 from t2fast import planning
 from t2fast.cli import options as o
+from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.laws import load_law
 from t2fast.quantity import parse_axis
@@ -15,7 +16,9 @@ from t2fast.quantity import parse_axis
 _SWEEP = "A list, or LOW:HIGH:COUNT evenly spaced in the logarithm."
 
 
+@o.shared(base=o.limits)
 def frontier(
+    base: Budget,
     train_flops: Annotated[
         str | None, typer.Option(help=f"FLOP of training. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
     ] = None,
@@ -26,25 +29,12 @@ def frontier(
         str | None, typer.Option(help=f"FLOP of both together. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
     ] = None,
     law: o.LawName = "pythia-gsm8k",
-    max_params: o.MaxParams = None,
-    max_tokens: o.MaxTokens = None,
-    max_k: o.MaxK = None,
-    unique_tokens: o.UniqueTokens = None,
-    queries: o.Queries = "1",
-    prompt_tokens: o.PromptTokens = "0",
-    answer_tokens: o.AnswerTokens = "1",
-    prompt_per_sample: o.PromptPerSample = False,
-    attention: o.CountAttention = False,
-    aspect_ratio: o.AspectRatio = "128",
-    train_context: o.TrainContext = "2048",
     threads: o.Threads = None,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
     plot: o.PlotFile = None,
 ) -> None:
     """Follow the best N, D and k along a sweep of budgets, and mark those that no other dominates."""
-    use = o.workload(queries, prompt_tokens, answer_tokens, prompt_per_sample, attention, aspect_ratio, train_context)
-    base = o.budget(use, max_params=max_params, max_tokens=max_tokens, max_k=max_k, unique_tokens=unique_tokens)
     given = {"inference_flops": inference_flops, "train_flops": train_flops, "total_flops": total_flops}
     sweeps = {name: parse_axis(text, "--" + name.replace("_", "-")) for name, text in given.items() if text}
     if not sweeps:

@@ -8,6 +8,7 @@ import typer
 
 from t2fast import planning
 from t2fast.cli import options as o
+from t2fast.costs import Budget
 from t2fast.laws import load_law
 from t2fast.quantity import parse_axis
 
@@ -16,45 +17,22 @@ def _axis(flag: str, text: str) -> str:
     return f"{text} As a list, or as a range LOW:HIGH:COUNT evenly spaced in the logarithm: {flag}"
 
 
+@o.shared(budget=o.budget)
 def grid(
+    budget: Budget,
     n_params: Annotated[str, typer.Option(help=_axis("10M:10B:400", "Model sizes."), metavar="AXIS")] = "1M:100B:400",
     n_tokens: Annotated[str, typer.Option(help=_axis("1B:10T:400", "Tokens."), metavar="AXIS")] = "100M:100T:400",
     k: Annotated[
         str, typer.Option(help=_axis("1,10,100", "Samples.") + "; ranges are rounded to whole k.", metavar="AXIS")
     ] = "1:10k:200",
-    train_flops: o.TrainFlops = None,
-    inference_flops: o.InferenceFlops = None,
-    total_flops: o.TotalFlops = None,
     law: o.LawName = "pythia-gsm8k",
     top: Annotated[int, typer.Option(help="How many of the best designs to show.")] = 5,
-    max_params: o.MaxParams = None,
-    max_tokens: o.MaxTokens = None,
-    max_k: o.MaxK = None,
-    unique_tokens: o.UniqueTokens = None,
-    queries: o.Queries = "1",
-    prompt_tokens: o.PromptTokens = "0",
-    answer_tokens: o.AnswerTokens = "1",
-    prompt_per_sample: o.PromptPerSample = False,
-    attention: o.CountAttention = False,
-    aspect_ratio: o.AspectRatio = "128",
-    train_context: o.TrainContext = "2048",
     threads: o.Threads = None,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
     plot: o.PlotFile = None,
 ) -> None:
     """Search every combination of given N, D and k for the best that a budget admits."""
-    use = o.workload(queries, prompt_tokens, answer_tokens, prompt_per_sample, attention, aspect_ratio, train_context)
-    budget = o.budget(
-        use,
-        train_flops=train_flops,
-        inference_flops=inference_flops,
-        total_flops=total_flops,
-        max_params=max_params,
-        max_tokens=max_tokens,
-        max_k=max_k,
-        unique_tokens=unique_tokens,
-    )
     samples = parse_axis(k, "--k")
     if ":" in k:
         # Samples come whole; neighbours that round to the same number are one.

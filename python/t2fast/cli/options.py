@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import functools
+import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,6 +22,8 @@ from t2fast.costs import Attention, Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.planning import Progress
 from t2fast.quantity import parse_quantity
+
+T = TypeVar("T")
 
 _BUDGET, _USE, _OUTPUT = "Budget", "Use of the model", "Output"
 
@@ -68,14 +73,38 @@ def number(flag: str, text: str | None) -> float | None:
     return None if text is None else parse_quantity(text, flag)
 
 
+def shared(**parts: Callable[..., object]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command, for each argument named here, the options of the function that makes it."""
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        options = {name: inspect.signature(part, eval_str=True).parameters for name, part in parts.items()}
+        parameters: list[inspect.Parameter] = []
+        for name, own in inspect.signature(command, eval_str=True).parameters.items():
+            parameters += options[name].values() if name in options else (own,)
+
+        @functools.wraps(command)
+        def call(**given: object) -> T:
+            for name, part in parts.items():
+                given[name] = part(**{option: given.pop(option) for option in options[name]})
+            return command(**given)
+
+        # Keywords alone, since options with and without defaults come in any order.
+        keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+        call.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+        call.__annotations__ = {one.name: one.annotation for one in keywords}
+        return call
+
+    return decorate
+
+
 def workload(
-    queries: str,
-    prompt_tokens: str,
-    answer_tokens: str,
-    prompt_per_sample: bool,
-    attention: bool,
-    aspect_ratio: str,
-    train_context: str,
+    queries: Queries = "1",
+    prompt_tokens: PromptTokens = "0",
+    answer_tokens: AnswerTokens = "1",
+    prompt_per_sample: PromptPerSample = False,
+    attention: CountAttention = False,
+    aspect_ratio: AspectRatio = "128",
+    train_context: TrainContext = "2048",
 ) -> Workload:
     """The workload that the options of that panel describe."""
     terms = Attention(parse_quantity(aspect_ratio, "--aspect-ratio"), parse_quantity(train_context, "--train-context"))
@@ -88,16 +117,45 @@ def workload(
     )
 
 
-def budget(use: Workload, **limits: str | None) -> Budget:
-    """The budget that the options describe; ``limits`` are named as the fields of :class:`t2fast.Budget`."""
-    numbers = {name: number("--" + name.replace("_", "-"), text) for name, text in limits.items()}
-    fields: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
-    return Budget(workload=use, **fields)
+@shared(use=workload)
+def limits(
+    max_params: MaxParams = None,
+    max_tokens: MaxTokens = None,
+    max_k: MaxK = None,
+    unique_tokens: UniqueTokens = None,
+    *,
+    use: Workload,
+) -> Budget:
+    """A budget without FLOP: how large N, D and k may be, and what inference costs are counted over."""
+    given = {"max_params": max_params, "max_tokens": max_tokens, "max_k": max_k, "unique_tokens": unique_tokens}
+    return replace(Budget(workload=use), **_numbers(given))
 
 
-def show(result: Any, as_json: bool) -> None:
-    """Print a result to stdout."""
-    sys.stdout.write((json.dumps(result.to_dict(), indent=2) if as_json else result.summary()) + "\n")
+@shared(within=limits)
+def budget(
+    train_flops: TrainFlops = None,
+    inference_flops: InferenceFlops = None,
+    total_flops: TotalFlops = None,
+    *,
+    within: Budget,
+) -> Budget:
+    """The budget that all options together describe."""
+    given = {"train_flops": train_flops, "inference_flops": inference_flops, "total_flops": total_flops}
+    return replace(within, **_numbers(given))
+
+
+def _numbers(given: Mapping[str, str | None]) -> dict[str, Any]:
+    numbers = {name: number("--" + name.replace("_", "-"), text) for name, text in given.items()}
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
+def show(result: Any, as_json: bool, **more: Any) -> None:
+    """Print a result to stdout; ``more`` results follow it, in JSON under their names."""
+    if as_json:
+        text = json.dumps(result.to_dict() | {name: one.to_dict() for name, one in more.items()}, indent=2)
+    else:
+        text = "\n\n".join(one.summary() for one in (result, *more.values()))
+    sys.stdout.write(text + "\n")
 
 
 def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -14,7 +14,9 @@ from t2fast.quantity import format_quantity
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from t2fast.fitting import Backtest, Bootstrap, FitResult, UncertainPlan
+    from t2fast.fitting.results import Bootstrap, FitResult, Observed
+    from t2fast.fitting.tables import Backtest
+    from t2fast.uncertain import UncertainPlan
 
 __all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_optima"]
 
@@ -132,22 +134,37 @@ def plot_bootstrap(bootstrap: Bootstrap, path: str | Path | None = None) -> Figu
 
 
 def plot_backtest(backtest: Backtest, path: str | Path | None = None) -> Figure:
-    """Prediction against observation for every law: rows fitted, and rows held out."""
-    figure, axes = _figure(len(backtest.fits))
-    for axis, (name, fit) in zip(axes, backtest.fits.items(), strict=True):
+    """For every law, rows fitted and rows held out: prediction against measurement, and its error by overtraining."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * len(backtest.fits), 6.4), layout="constrained")
+    axes = figure.subplots(2, len(backtest.fits), squeeze=False, height_ratios=(3, 2))
+    for (axis, below), (name, fit) in zip(axes.T, backtest.fits.items(), strict=True):
         seen, held = fit.observed, backtest.observed[name]
         inside = np.asarray(fit.law.value(seen.n_params, seen.n_tokens, seen.k))
         outside = backtest.predicted[name]
-        axis.plot(seen.value, inside, ".", ms=4, color="0.6", label="fitted")
-        axis.plot(held.value, outside, "o", ms=4, mfc="none", color="C3", label="held out")
+        marks: tuple[tuple[Observed, NDArray[np.float64], dict[str, Any]], ...] = (
+            (seen, inside, {"marker": ".", "ms": 4, "color": "0.6", "label": "fitted"}),
+            (held, outside, {"marker": "o", "ms": 4, "mfc": "none", "color": "C3", "label": "held out"}),
+        )
+        for rows, predicted, mark in marks:
+            axis.plot(rows.value, predicted, ls="", **mark)
+            solved = rows.value > 0
+            overtrained = (rows.n_tokens / rows.n_params)[solved]
+            below.plot(overtrained, predicted[solved] / rows.value[solved] - 1, ls="", **mark)
         ends = np.concatenate([seen.value, held.value, inside, outside])
         low, high = float(np.min(ends[ends > 0])), float(np.max(ends))
         axis.plot([low, high], [low, high], "-", lw=0.8, color="0.3")
         pair = backtest.errors[name]
-        shown = "" if pair is None else f": {pair[0]:.1%} error"
-        axis.set(xscale="log", yscale="log", xlabel=f"observed {held.quantity}", ylabel="predicted")
+        shown = "" if pair is None else f": {pair[0]:.1%} error on what was held out"
+        axis.set(xscale="log", yscale="log", xlabel=f"measured {held.quantity}", ylabel=f"predicted {held.quantity}")
         axis.set_title(f"{name}{shown}", fontsize=9)
         axis.legend(fontsize=8, frameon=False)
+        below.axhline(0, color="0.3", lw=0.8)
+        below.set(xscale="log", xlabel="tokens per parameter D / N", ylabel="predicted / measured - 1")
+        # Small success rates are off by factors: those errors must not flatten all others.
+        if held.quantity == "pass@k":
+            below.set_yscale("symlog", linthresh=1)
     figure.suptitle(f"held out: {backtest.holdout}", fontsize=10)
     return _saved(figure, path)
 

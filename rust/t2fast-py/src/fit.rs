@@ -60,6 +60,14 @@ fn indices(column: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
     column.as_slice()?.iter().map(convert).collect()
 }
 
+/// Numbers distinct rows in the order in which they first appear.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+pub fn number_rows<'py>(py: Python<'py>, columns: Vec<Column<'py>>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let columns = columns.iter().map(|c| Ok(c.as_slice()?)).collect::<PyResult<Vec<_>>>()?;
+    Ok(PyArray1::from_vec(py, fit::number_rows(&columns).map_err(Error::from)?))
+}
+
 #[pymethods]
 impl FitProblem {
     /// A sum of powers: Chinchilla's law, or with `k` Approach 1, or with `unique_tokens` the law of repeated tokens.

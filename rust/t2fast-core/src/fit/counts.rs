@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::dense::{MAX, Matrix, Vector};
 use super::multistart::{Fit, polish_all};
 use super::newton::{Minimum, Objective, ROUNDING, minimise};
-use super::varpro::Projection;
+use super::varpro::{Projection, padded};
 use super::{Problem, check_lengths, check_positive, check_weights};
 use crate::error::{Error, Result};
 use crate::law::{AnyLaw, ChinchillaLaw, T2PassLaw};
@@ -507,21 +507,19 @@ impl Prepared<'_> {
     }
 
     fn latent_starts(&self, alone: &[(usize, f64, f64)], etas: &[f64], theta2: f64, starts: &mut Vec<Vector>) {
-        let terms: Vec<Vec<f64>> =
-            (0..2).map(|t| alone.iter().map(|(i, _, _)| self.counts.x[t][*i]).collect()).collect();
-        let weights = vec![1.0; alone.len()];
         let projection = Projection {
-            terms: terms.iter().map(Vec::as_slice).collect(),
-            y: etas,
-            weights: &weights,
+            terms: (0..2).map(|t| padded(alone.iter().map(|(i, _, _)| self.counts.x[t][*i]))).collect(),
+            y: padded(etas.iter().copied()),
+            weights: padded(alone.iter().map(|_| 1.0)),
             constant: true,
             signed: true,
             tied: false,
+            range: EXPONENTS,
         };
         for candidate in projection.candidates(2) {
             let scales = [1, 2].map(|t| candidate.coefficients[t].max(1e-3));
             let losses: Vec<f64> = (0..alone.len())
-                .map(|i| (0..2).map(|t| scales[t] * (-candidate.exponents[t] * terms[t][i]).exp()).sum())
+                .map(|i| (0..2).map(|t| scales[t] * (-candidate.exponents[t] * projection.terms[t][i]).exp()).sum())
                 .collect();
             let concentration: Vec<f64> = alone.iter().map(|(_, _, nu)| *nu).collect();
             let (theta3, theta4) = line(&losses, &concentration);

@@ -2,7 +2,7 @@
 //!
 //! Every fit is a [`Problem`]: rows of a table, and a smooth objective of a handful of parameters. Problems that are
 //! linear but for their exponents find their starts by variable projection ([`varpro`]): the linear coefficients have
-//! closed forms on a grid of exponents, which costs one matrix product. All problems then polish many starts in parallel
+//! closed forms, and a search over the exponents alone takes a few steps. All problems then polish their starts in parallel
 //! with Newton's method ([`newton`]) and exact derivatives, and say how many starts agree ([`multistart`]). Resampling
 //! ([`bootstrap`]) refits from the point estimate; [`curvature`] holds sandwich covariances and profile intervals.
 //!
@@ -23,6 +23,8 @@ pub mod power;
 mod varpro;
 
 pub use loss::{Penalty, Scale};
+
+use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::law::AnyLaw;
@@ -66,6 +68,39 @@ pub trait Problem: Sync {
 
     /// The range that coefficient `index` is allowed to take.
     fn range(&self, index: usize) -> (f64, f64);
+}
+
+/// Numbers distinct rows of a table in the order in which they first appear.
+///
+/// # Errors
+/// [`Error::Array`] when columns differ in length, or are none or more than four.
+pub fn number_rows(columns: &[&[f64]]) -> Result<Vec<i64>> {
+    const KEY: usize = 4;
+    let (Some(first), true) = (columns.first(), columns.len() <= KEY) else {
+        return Err(Error::Array(format!("{} columns: rows are numbered by one to {KEY}", columns.len())));
+    };
+    check_lengths(&columns.iter().map(|column| ("a column", column.len())).collect::<Vec<_>>())?;
+    // -0 and 0 are one value with two patterns of bits.
+    let key = |row: usize| {
+        let mut key = [0; KEY];
+        key.iter_mut().zip(columns).for_each(|(key, column)| *key = (column[row] + 0.0).to_bits());
+        key
+    };
+    let mut known: HashMap<[u64; KEY], i64> = HashMap::with_capacity(first.len().min(1024));
+    let mut numbers: Vec<i64> = Vec::with_capacity(first.len());
+    for row in 0..first.len() {
+        // Rows of one checkpoint mostly follow one another.
+        let number = match row.checked_sub(1) {
+            Some(before) if columns.iter().all(|column| column[row] == column[before]) => numbers[before],
+            _ => {
+                let next = known.len();
+                #[allow(clippy::cast_possible_wrap)]
+                *known.entry(key(row)).or_insert(next as i64)
+            }
+        };
+        numbers.push(number);
+    }
+    Ok(numbers)
 }
 
 /// Refuses a table whose columns differ in length.

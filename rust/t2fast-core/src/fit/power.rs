@@ -4,15 +4,16 @@
 //! exponents are nearly uncorrelated. Newton's method works on ln E, ln C_t and e_t.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
 use super::dense::{MAX, Matrix, Vector, cholesky, solve};
 use super::loss::check_observations;
-use super::multistart::{Fit, polish_all};
+use super::multistart::{Fit, Start, polish_all};
 use super::newton::{Minimum, Objective, ROUNDING, minimise};
-use super::varpro::Projection;
+use super::varpro::{BLOCK, Candidate, LANES, Projection, add_dot, padded};
 use super::{Penalty, Problem, Scale, check_lengths, check_positive, check_weights};
 use crate::error::{Error, Result, non_negative};
 use crate::law::{AnyLaw, ChinchillaLaw, DEFAULT_R_STAR, Repetition, T2LossLaw, effective};
@@ -21,6 +22,8 @@ use crate::simd;
 
 /// Rows of a long table that starts are sought with.
 const SAMPLE: usize = 256;
+/// Residuals have heavy tails when the largest exceeds the mean this many times.
+const HEAVY: f64 = 12.0;
 /// Exponents are sought between these.
 const EXPONENTS: (f64, f64) = (1e-3, 6.0);
 /// R* are sought between these.
@@ -90,7 +93,13 @@ pub struct PowerSum {
     centre: [f64; 3],
     unique: Option<Vec<f64>>,
     y: Vec<f64>,
+    /// Observations on the scale of residuals.
+    target: Vec<f64>,
     weights: Vec<f64>,
+    /// The rows in the order in which they are worked on: with k, those of one checkpoint side by side.
+    order: Vec<usize>,
+    /// The distinct logarithms of k, and which of them each row has.
+    samples: (Vec<f64>, Vec<usize>),
     /// For each full parameter the free one that it is, if any.
     free: [Option<usize>; FULL],
     dim: usize,
@@ -137,10 +146,20 @@ impl PowerSum {
                 ));
             }
         }
-        let mut x = Vec::new();
+        let mut x: Vec<Vec<f64>> = Vec::new();
         let mut centre = [0.0; 3];
         for (t, column) in [Some(table.n_params), Some(table.n_tokens), table.k].into_iter().flatten().enumerate() {
-            let logs: Vec<f64> = column.iter().map(|v| v.ln()).collect();
+            // Rows of one checkpoint follow one another: most logarithms are that of the row before.
+            let (mut last, mut log) = (1.0, 0.0);
+            let logs: Vec<f64> = column
+                .iter()
+                .map(|&v| {
+                    if v != last {
+                        (last, log) = (v, v.ln());
+                    }
+                    log
+                })
+                .collect();
             #[allow(clippy::cast_precision_loss)]
             let mean = logs.iter().sum::<f64>() / rows.max(1) as f64;
             // At k = 1 stands the coefficient itself; for N and D the middle of the data.
@@ -171,12 +190,23 @@ impl PowerSum {
         if settings.tied {
             free[4] = free[2];
         }
+        let (order, samples) = if x.len() == 3 {
+            (side_by_side(&x[0], &x[1]), numbered(&x[2]))
+        } else {
+            ((0..rows).collect(), (Vec::new(), Vec::new()))
+        };
         let problem = Self {
             settings,
             x,
+            order,
+            samples,
             centre,
             unique: table.unique_tokens.map(<[f64]>::to_vec),
             y: table.loss.to_vec(),
+            target: match settings.scale {
+                Scale::Log => table.loss.iter().map(|y| y.ln()).collect(),
+                Scale::Raw => table.loss.to_vec(),
+            },
             weights: table.weights.map_or_else(|| vec![1.0; rows], <[f64]>::to_vec),
             free,
             dim,
@@ -255,26 +285,30 @@ impl PowerSum {
     }
 
     fn prepare(&self, extra: Option<&[f64]>) -> Prepared<'_> {
-        let weight = |row: usize| self.weights[row] * extra.map_or(1.0, |w| w[row]);
-        let mut kept: Vec<(usize, f64)> =
-            (0..self.y.len()).map(|row| (row, weight(row))).filter(|(_, w)| *w > 0.0).collect();
-        if self.x.len() == 3 {
-            let key = |row: usize| (self.x[0][row], self.x[1][row]);
-            kept.sort_by(|a, b| key(a.0).partial_cmp(&key(b.0)).unwrap_or(Ordering::Equal));
+        let mut rows = Vec::with_capacity(self.y.len() + LANES);
+        let mut weights = Vec::with_capacity(self.y.len() + LANES);
+        for &row in &self.order {
+            let weight = self.weights[row] * extra.map_or(1.0, |w| w[row]);
+            if weight > 0.0 {
+                rows.push(row);
+                weights.push(weight);
+            }
         }
+        let kept = rows.len();
         // Whole registers: the rows that fill up the last one weigh nothing.
-        let padding = kept.len().next_multiple_of(LANES) - kept.len();
-        let gather = |of: &dyn Fn(usize) -> f64, fill: f64| -> Vec<f64> {
-            kept.iter().map(|(row, _)| of(*row)).chain(std::iter::repeat_n(fill, padding)).collect()
+        let length = kept.next_multiple_of(LANES);
+        weights.resize(length, 0.0);
+        let gather = |column: &[f64], fill: f64| {
+            let mut out = Vec::with_capacity(length);
+            out.extend(rows.iter().map(|&row| column[row]));
+            out.resize(length, fill);
+            out
         };
-        let log = self.settings.scale == Scale::Log;
-        let raw = gather(&|row| self.y[row], 1.0);
-        let y = if log { raw.iter().map(|y| y.ln()).collect() } else { raw.clone() };
-        let weights: Vec<f64> = kept.iter().map(|(_, w)| *w).chain(std::iter::repeat_n(0.0, padding)).collect();
+        let raw = gather(&self.y, 1.0);
         let mut lower = [f64::NEG_INFINITY; FULL];
         let mut upper = [f64::INFINITY; FULL];
-        let least = raw[..kept.len()].iter().copied().fold(f64::INFINITY, f64::min);
-        let most = raw[..kept.len()].iter().copied().fold(0.0, f64::max);
+        let least = raw[..kept].iter().copied().fold(f64::INFINITY, f64::min);
+        let most = raw[..kept].iter().copied().fold(0.0, f64::max);
         (lower[0], upper[0]) = ((self.settings.e_share.0 * least).ln(), (self.settings.e_share.1 * least).ln());
         for t in 0..self.x.len() {
             // At an exponent's bound the scale where logarithms are not centred may be astronomic.
@@ -286,18 +320,40 @@ impl PowerSum {
         for slot in [R_TOKENS, R_PARAMS] {
             (lower[slot], upper[slot]) = (R_STARS.0.ln(), R_STARS.1.ln());
         }
-        let x: Vec<Vec<f64>> = self.x.iter().map(|x| gather(&|row| x[row], 0.0)).collect();
+        let x: Vec<Vec<f64>> = self.x.iter().map(|x| gather(x, 0.0)).collect();
         Prepared {
-            grouped: (x.len() == 3).then(|| Grouped::new(&x)),
+            grouped: (x.len() == 3).then(|| {
+                let mut place: Vec<usize> = rows.iter().map(|&row| self.samples.1[row]).collect();
+                place.resize(length, 0);
+                Grouped::new(&x, self.samples.0.clone(), place)
+            }),
             x,
-            unique: self.unique.as_ref().map(|u| gather(&|row| u[row], f64::MAX)),
+            unique: self.unique.as_ref().map(|u| gather(u, f64::MAX)),
             raw,
-            y,
+            y: gather(&self.target, 0.0),
             weights,
             lower: self.reduced(&lower),
             upper: self.reduced(&upper),
             problem: self,
         }
+    }
+
+    /// Every term of every row, without repeated tokens.
+    fn terms(&self, full: &[f64; FULL]) -> Vec<Vec<f64>> {
+        self.x.iter().enumerate().map(|(t, x)| powers(full[1 + 2 * t], full[2 + 2 * t], x)).collect()
+    }
+
+    /// As [`PowerSum::row`], from terms at hand.
+    fn summed(&self, e: f64, row: usize, terms: &[Vec<f64>]) -> (f64, [f64; FULL]) {
+        let mut by = [0.0; FULL];
+        by[0] = if self.settings.e.is_some() { 0.0 } else { e };
+        let mut m = e;
+        for (t, (term, x)) in terms.iter().zip(&self.x).enumerate() {
+            m += term[row];
+            by[1 + 2 * t] = term[row];
+            by[2 + 2 * t] = -x[row] * term[row];
+        }
+        (m, by)
     }
 
     /// Prediction of one row with its derivatives by the full parameters.
@@ -317,8 +373,10 @@ impl PowerSum {
             m += term;
             by[scale] += term;
             by[exponent] -= log[t] * term;
-            for (by, log_by) in by.iter_mut().zip(log_by[t]) {
-                *by -= full[exponent] * term * log_by;
+            if unique.is_some() {
+                for (by, log_by) in by.iter_mut().zip(log_by[t]) {
+                    *by -= full[exponent] * term * log_by;
+                }
             }
         }
         if self.settings.e.is_some() {
@@ -393,10 +451,52 @@ impl PowerSum {
     }
 }
 
-const LANES: usize = 8;
-const BLOCK: usize = 64;
 /// Pairs of up to seven columns.
 const PAIRS: usize = 28;
+
+/// `exp(scale - exponent x)`.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+fn powers(scale: f64, exponent: f64, x: &[f64]) -> Vec<f64> {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    x.iter().map(|x| simd::exp::<FMA>(simd::mul_add::<FMA>(-exponent, *x, scale))).collect()
+}
+
+/// Row numbers such that rows of equal (a, b) follow one another.
+fn side_by_side(a: &[f64], b: &[f64]) -> Vec<usize> {
+    // Tables mostly have them so already: only the runs are sorted.
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for row in 0..a.len() {
+        match runs.last_mut() {
+            Some((begin, end)) if a[*begin] == a[row] && b[*begin] == b[row] => *end = row + 1,
+            _ => runs.push((row, row + 1)),
+        }
+    }
+    runs.sort_by(|(i, _), (j, _)| a[*i].total_cmp(&a[*j]).then(b[*i].total_cmp(&b[*j])));
+    runs.into_iter().flat_map(|(begin, end)| begin..end).collect()
+}
+
+/// The distinct values, and which of them each value is.
+fn numbered(values: &[f64]) -> (Vec<f64>, Vec<usize>) {
+    let mut distinct: Vec<f64> = Vec::new();
+    let mut known: HashMap<u64, usize> = HashMap::new();
+    let mut next = 0;
+    let places = values
+        .iter()
+        .map(|&v| {
+            // Every checkpoint mostly has the same k in the same order.
+            if distinct.get(next) != Some(&v) {
+                next = *known.entry(v.to_bits()).or_insert_with(|| {
+                    distinct.push(v);
+                    distinct.len() - 1
+                });
+            }
+            let place = next;
+            next = (next + 1) % distinct.len();
+            place
+        })
+        .collect();
+    (distinct, places)
+}
 
 /// Rows of one checkpoint side by side: its terms of N and D are computed once for all its k, and those of k once for
 /// all checkpoints.
@@ -411,10 +511,10 @@ struct Grouped {
 }
 
 impl Grouped {
-    /// Groups rows that are in order of N and D already.
-    fn new(x: &[Vec<f64>]) -> Self {
+    /// Groups rows of one checkpoint, which are side by side already.
+    fn new(x: &[Vec<f64>], k: Vec<f64>, place: Vec<usize>) -> Self {
         let rows = x[0].len();
-        let mut grouped = Self { x: [Vec::new(), Vec::new()], begin: Vec::new(), k: x[2].clone(), place: Vec::new() };
+        let mut grouped = Self { x: [Vec::new(), Vec::new()], begin: Vec::new(), k, place };
         for row in 0..rows {
             if row == 0 || x[0][row] != x[0][row - 1] || x[1][row] != x[1][row - 1] {
                 grouped.begin.push(row);
@@ -422,9 +522,6 @@ impl Grouped {
             }
         }
         grouped.begin.push(rows);
-        grouped.k.sort_by(f64::total_cmp);
-        grouped.k.dedup();
-        grouped.place = x[2].iter().map(|k| grouped.k.partition_point(|other| other < k)).collect();
         grouped
     }
 }
@@ -550,6 +647,33 @@ fn accumulate(
     values.iter().sum()
 }
 
+/// Weighted sum of the sizes of residuals, and the largest size.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+fn residual_sizes(rows: &Prepared<'_>, full: &[f64; FULL], e: f64) -> (f64, f64) {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    let log = rows.problem.settings.scale == Scale::Log;
+    let mut sums = [0.0; LANES];
+    let mut largest = [0.0; LANES];
+    let mut i = 0;
+    while i < rows.y.len() {
+        let mut m = [e; LANES];
+        for (t, x) in rows.x.iter().enumerate() {
+            for (m, x) in m.iter_mut().zip(&x[i..i + LANES]) {
+                *m += simd::exp::<FMA>(simd::mul_add::<FMA>(-full[2 + 2 * t], *x, full[1 + 2 * t]));
+            }
+        }
+        for lane in 0..LANES {
+            let size = (if log { simd::ln::<FMA>(m[lane]) } else { m[lane] } - rows.y[i + lane]).abs();
+            let w = rows.weights[i + lane];
+            sums[lane] = simd::mul_add::<FMA>(w, size, sums[lane]);
+            let counted = if w > 0.0 { size } else { 0.0 };
+            largest[lane] = if counted > largest[lane] { counted } else { largest[lane] };
+        }
+        i += LANES;
+    }
+    (sums.iter().sum(), largest.iter().copied().fold(0.0, f64::max))
+}
+
 /// [`accumulate`] for rows grouped by checkpoint.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn accumulate_grouped(
@@ -669,15 +793,6 @@ fn accumulate_grouped(
     value
 }
 
-#[inline(always)]
-fn add_dot<const FMA: bool>(a: &[f64], b: &[f64], sums: &mut [f64; LANES]) {
-    for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
-        for i in 0..LANES {
-            sums[i] = simd::mul_add::<FMA>(a[i], b[i], sums[i]);
-        }
-    }
-}
-
 impl Prepared<'_> {
     /// As [`accumulate`], with repeated tokens. Second derivatives of the prediction are left out (Gauss-Newton).
     fn accumulate_repeated(
@@ -722,51 +837,50 @@ impl Prepared<'_> {
         (0..SAMPLE).map(|_| rows[rng.below(rows.len() as u64) as usize]).collect()
     }
 
-    /// Starts for the polish: candidates of the exponent grid under weighted least squares.
-    fn starts(&self, count: usize) -> Vec<Vector> {
+    /// The best points of the exponent grid, and the minima of weighted least squares to which they lead.
+    fn starts(&self, count: usize) -> (Vec<Start>, Vec<Start>) {
         let settings = &self.problem.settings;
         let known = settings.e.unwrap_or(0.0);
         let rows = self.sample();
-        let pick = |of: &dyn Fn(usize) -> f64| -> Vec<f64> { rows.iter().map(|&row| of(row)).collect() };
-        let y = pick(&|row| self.raw[row] - known);
+        let pick = |of: &dyn Fn(usize) -> f64| padded(rows.iter().map(|&row| of(row)));
         // Squares of logarithmic residuals are, to first order, squares of relative ones.
         let weights = match settings.scale {
             Scale::Log => pick(&|row| self.weights[row] / (self.raw[row] * self.raw[row])),
             Scale::Raw => pick(&|row| self.weights[row]),
         };
-        let mut x: Vec<Vec<f64>> = self.x.iter().map(|x| pick(&|row| x[row])).collect();
+        let mut terms: Vec<Vec<f64>> = self.x.iter().map(|x| pick(&|row| x[row])).collect();
         if let Some(unique) = &self.unique {
-            for (x, &row) in x[1].iter_mut().zip(&rows) {
-                let centre = self.problem.centre[1];
+            let centre = self.problem.centre[1];
+            for (x, &row) in terms[1].iter_mut().zip(&rows) {
                 *x = effective((*x + centre).exp(), unique[row], DEFAULT_R_STAR).ln() - centre;
             }
         }
+        let total: f64 = weights.iter().sum();
+        let mean = rows.iter().zip(&weights).map(|(&row, w)| w * self.raw[row]).sum::<f64>() / total;
         let projection = Projection {
-            terms: x.iter().map(Vec::as_slice).collect(),
-            y: &y,
-            weights: &weights,
+            terms,
+            y: pick(&|row| self.raw[row] - known),
+            weights,
             constant: settings.e.is_none(),
             signed: false,
             tied: settings.tied,
+            range: EXPONENTS,
         };
-        let total: f64 = weights.iter().sum();
-        let mean = weights.iter().zip(&y).map(|(w, y)| w * (y + known)).sum::<f64>() / total;
+        let start = |(minimum, met): &(Candidate, usize)| {
+            let mut full = [0.0; FULL];
+            let scale = |c: f64| c.max(1e-4 * mean).ln();
+            full[0] = scale(minimum.coefficients[0]);
+            for t in 0..self.x.len() {
+                full[1 + 2 * t] = scale(minimum.coefficients[1 + t]);
+                full[2 + 2 * t] = minimum.exponents[t];
+            }
+            full[R_TOKENS] = DEFAULT_R_STAR.ln();
+            full[R_PARAMS] = DEFAULT_R_STAR.ln();
+            Start { x: self.problem.reduced(&full), met: *met }
+        };
         let candidates = projection.candidates(count);
-        candidates
-            .iter()
-            .map(|candidate| {
-                let mut full = [0.0; FULL];
-                let scale = |c: f64| c.max(1e-4 * mean).ln();
-                full[0] = scale(candidate.coefficients[0]);
-                for t in 0..x.len() {
-                    full[1 + 2 * t] = scale(candidate.coefficients[1 + t]);
-                    full[2 + 2 * t] = candidate.exponents[t];
-                }
-                full[R_TOKENS] = DEFAULT_R_STAR.ln();
-                full[R_PARAMS] = DEFAULT_R_STAR.ln();
-                self.problem.reduced(&full)
-            })
-            .collect()
+        let minima = projection.minima(&candidates);
+        (candidates.iter().map(|one| start(&(*one, 1))).collect(), minima.iter().map(start).collect())
     }
 
     /// Newton's method at narrowing widths; the value returned is the exact objective.
@@ -774,7 +888,7 @@ impl Prepared<'_> {
         let penalty = self.problem.settings.penalty;
         let mut found = Minimum { x: *start, value: f64::NAN, gradient: f64::NAN, iterations: 0, converged: false };
         let levels =
-            if matches!(penalty, Penalty::Squared) { vec![f64::INFINITY] } else { penalty.levels(self.size(start)) };
+            if matches!(penalty, Penalty::Squared) { vec![f64::INFINITY] } else { penalty.levels(self.sizes(start).0) };
         let absolute = matches!(penalty, Penalty::Absolute { .. });
         let mut iterations = 0;
         for (i, &level) in levels.iter().enumerate() {
@@ -888,11 +1002,16 @@ impl Prepared<'_> {
         balanced.then_some(x)
     }
 
-    /// Typical size of a residual.
-    fn size(&self, x: &Vector) -> f64 {
-        let total: f64 = self.weights.iter().sum();
-        let sum: f64 = self.residuals(x).zip(&self.weights).map(|(r, w)| w * r.abs()).sum();
-        (sum / total).max(1e-12)
+    /// The mean size of residuals, and the largest.
+    fn sizes(&self, x: &Vector) -> (f64, f64) {
+        let full = self.problem.full(x);
+        let (sum, largest) = if self.unique.is_some() {
+            let kept = self.residuals(x).zip(&self.weights).filter(|(_, w)| **w > 0.0);
+            kept.fold((0.0, 0.0_f64), |(sum, largest), (r, w)| (sum + w * r.abs(), largest.max(r.abs())))
+        } else {
+            residual_sizes(self, &full, self.problem.settings.e.unwrap_or_else(|| full[0].exp()))
+        };
+        ((sum / self.weights.iter().sum::<f64>()).max(1e-12), largest)
     }
 
     fn residuals<'b>(&'b self, x: &Vector) -> impl Iterator<Item = f64> + 'b {
@@ -1012,8 +1131,21 @@ impl Problem for PowerSum {
             self.check_count(&own)?;
         }
         let prepared = self.prepare(weights);
-        let starts = start.map_or_else(|| prepared.starts(self.settings.starts.max(1)), |start| vec![*start]);
-        let fit = polish_all(&starts, |start| prepared.polish(start));
+        let polish = |start: &Vector| prepared.polish(start);
+        let fit = if let Some(start) = start {
+            polish_all(&[*start], polish)
+        } else {
+            let (candidates, minima) = prepared.starts(self.settings.starts.max(1));
+            // Where a few residuals dominate, least squares say little of where else minima may be.
+            polish_all(&minima, polish).and_then(|fit| {
+                let absolute = matches!(self.settings.penalty, Penalty::Absolute { .. });
+                let (mean, largest) = prepared.sizes(&fit.x);
+                if !absolute && largest < HEAVY * mean {
+                    return Some(fit);
+                }
+                polish_all(&[candidates, minima].concat(), polish)
+            })
+        };
         let mut fit = fit.ok_or_else(|| Error::Array("no start led to a finite objective: check the table".into()))?;
         fit.at_bound = prepared.at_bound(&fit.x);
         Ok(fit)
@@ -1027,16 +1159,21 @@ impl Problem for PowerSum {
         let level = match self.settings.penalty {
             Penalty::Squared => f64::INFINITY,
             Penalty::Huber { delta } => delta,
-            Penalty::Absolute { .. } => prepared.size(x),
+            Penalty::Absolute { .. } => prepared.sizes(x).0,
         };
         prepared.derivatives(x, level, &mut gradient, &mut hessian);
         let (under, over, width) = self.settings.penalty.shape(level);
         let full = self.full(x);
         let log = self.settings.scale == Scale::Log;
+        let terms = if self.unique.is_none() { self.terms(&full) } else { Vec::new() };
+        let e = self.settings.e.unwrap_or_else(|| full[0].exp());
         let scores = (0..self.y.len())
             .map(|row| {
-                let (m, by) = self.row(&full, self.x_of(row), self.unique.as_ref().map(|u| u[row]));
-                let (r, inverse) = if log { ((m / self.y[row]).ln(), 1.0 / m) } else { (m - self.y[row], 1.0) };
+                let (m, by) = match &self.unique {
+                    Some(unique) => self.row(&full, self.x_of(row), Some(unique[row])),
+                    None => self.summed(e, row, &terms),
+                };
+                let (r, inverse) = if log { (m.ln() - self.target[row], 1.0 / m) } else { (m - self.y[row], 1.0) };
                 let slope = self.weights[row] * r.clamp(-width, width) * if r < 0.0 { under } else { over };
                 let mut score = [0.0; MAX];
                 for (by, free) in by.iter().zip(self.free) {
@@ -1166,7 +1303,7 @@ mod tests {
             let e = fixed.then_some(0.8);
             let problem = problem(&columns, k, None, Settings { scale, penalty, tied, e, ..Settings::default() });
             let mut rng = Philox::new(seed, 0);
-            let mut x = problem.prepare(None).starts(1)[0];
+            let mut x = problem.prepare(None).starts(1).1[0].x;
             for x in &mut x {
                 *x += 0.2 * (rng.uniform() - 0.5);
             }
@@ -1181,7 +1318,7 @@ mod tests {
         for discount_params in [false, true] {
             let settings = Settings { penalty: Penalty::Squared, discount_params, ..Settings::default() };
             let problem = problem(&columns, false, Some(&unique), settings);
-            let mut x = problem.prepare(None).starts(1)[0];
+            let mut x = problem.prepare(None).starts(1).1[0].x;
             x[problem.dim - 1] -= 1.0;
             check(&problem, &x, f64::INFINITY, false);
         }
@@ -1192,7 +1329,7 @@ mod tests {
         let columns = columns(200);
         let problem = problem(&columns, true, None, Settings::default());
         let mut prepared = problem.prepare(None);
-        let x = prepared.starts(1)[0];
+        let x = prepared.starts(1).1[0].x;
         let (mut g, mut h) = ([0.0; MAX], [[0.0; MAX]; MAX]);
         let grouped = prepared.derivatives(&x, 0.01, &mut g, &mut h);
         prepared.grouped = None;
@@ -1213,7 +1350,7 @@ mod tests {
         let columns = columns(64);
         for (k, tied) in [(false, false), (false, true), (true, false)] {
             let problem = problem(&columns, k, None, Settings { tied, ..Settings::default() });
-            let x = problem.prepare(None).starts(1)[0];
+            let x = problem.prepare(None).starts(1).1[0].x;
             let jacobian = problem.jacobian(&x);
             for j in 0..problem.dim {
                 let (mut up, mut down) = (x, x);
