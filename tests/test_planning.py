@@ -732,7 +732,13 @@ def test_an_optimum_at_the_corner_of_tokens_and_budget_is_found():
 
 
 def test_k_beyond_the_resolution_of_floating_point_is_still_planned():
-    theta = {"theta0": 1.6, "theta1": 3.585744276718213, "theta2": 0.73, "theta3": 3.12, "theta4": 1.9953712510083004e-15}
+    theta = {
+        "theta0": 1.6,
+        "theta1": 3.585744276718213,
+        "theta2": 0.73,
+        "theta3": 3.12,
+        "theta4": 1.9953712510083004e-15,
+    }
     law = t2.T2PassLaw(0.7, 1014.8490144804948, 93753.010435791, 0.25, 0.20424222196829217, **theta)
     use = t2.Workload(queries=17.770019293322505, prompt_tokens=20.163809688767937, answer_tokens=10.0**0.25)
     for flops in np.geomspace(1e23, 2e23, 50):
