@@ -6,14 +6,14 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from t2fast.errors import DataError, T2Error
 
-__all__ = ["FinishReason", "Prompt", "Sample", "SamplingParams", "read_prompts"]
+__all__ = ["FinishReason", "Prompt", "Sample", "SamplingParams", "digest", "read_prompts"]
 
 #: Why a sample ended: a stop token or string, ``max_new_tokens``, or the model's context.
 FinishReason = Literal["stop", "length", "context"]
@@ -71,7 +71,8 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     #: Whether each sample carries the log-probabilities of its tokens.
     logprobs: bool = False
-    #: Whether a prompt ends with its first sample, in the order of their numbers, that the verifier accepts.
+    #: Whether a prompt ends with its first sample, in the order of their numbers, that the verifier accepts: those before
+    #: it are drawn to their end, those after it don't count.
     stop_on_success: bool = False
 
     def __post_init__(self) -> None:
@@ -151,6 +152,9 @@ class Prompt:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
             raise T2Error(f"id = {self.id!r}: must be a text, not empty")
+        if not self.id.isprintable():
+            # It becomes part of messages and tables.
+            raise T2Error(f"id = {self.id!r}: must be printable")
         given = [name for name in ("text", "messages", "token_ids") if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
@@ -218,6 +222,11 @@ class Sample:
     score: float | None = None
     #: Why the verifier gave no verdict, if it failed.
     verifier_error: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the verifier said yes, or gave a score of 1: what ``t2fast passk`` counts as correct."""
+        return self.correct is True or (self.score is not None and self.score >= 1 - 1e-6)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the sample as a line of samples.jsonl holds it: ``t2fast passk`` reads such lines."""
@@ -301,16 +310,19 @@ def _prompt(line: Any) -> Prompt:
     return Prompt(name, fields.pop("text", None), answer=answer, overrides=overrides, metadata=fields, **lists)
 
 
-def read_prompts(path: str | Path) -> tuple[list[Prompt], str]:
+def digest(prompts: Sequence[Prompt]) -> str:
+    """Give the SHA-256 of what prompts say, whatever file they came from and however it was written."""
+    total = hashlib.sha256()
+    for prompt in prompts:
+        total.update(json.dumps(prompt.to_dict(), sort_keys=True).encode() + b"\n")
+    return total.hexdigest()
+
+
+def read_prompts(path: str | Path) -> list[Prompt]:
     """Read a file of prompts, one JSON object per line.
 
-    Each has an ``id`` and one of ``prompt`` (or ``text``), ``messages``, ``token_ids``; it may have ``answer``, ``choices``
-    and ``params``, settings of its own. Everything else is kept as metadata. Empty lines are passed over.
-
-    Returns
-    -------
-    prompts, digest
-        The prompts in order, and the SHA-256 of the file.
+    Each has an ``id`` and one of ``prompt`` (or ``text``), ``messages``, ``token_ids``; it may have ``answer``,
+    ``choices`` and ``params``, settings of its own. Everything else is kept as metadata. Empty lines are passed over.
 
     Raises
     ------
@@ -329,7 +341,9 @@ def read_prompts(path: str | Path) -> tuple[list[Prompt], str]:
         try:
             prompt = _prompt(json.loads(raw))
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            reason = f"not JSON: {error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            reason = (
+                f"not JSON: {error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            )
             raise DataError(f"{path}, line {number}: {reason}") from None
         except T2Error as error:
             raise DataError(f"{path}, line {number}: {error}") from None
@@ -339,4 +353,4 @@ def read_prompts(path: str | Path) -> tuple[list[Prompt], str]:
         prompts.append(prompt)
     if not prompts:
         raise DataError(f"{path}: holds no prompt")
-    return prompts, hashlib.sha256(content).hexdigest()
+    return prompts
