@@ -71,8 +71,8 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     #: Whether each sample carries the log-probabilities of its tokens.
     logprobs: bool = False
-    #: Whether a prompt ends with its first sample, in the order of their numbers, that the verifier accepts: those before
-    #: it are drawn to their end, those after it don't count.
+    #: Whether a prompt ends with its first sample, in the order of their numbers, that the verifier accepts: those
+    #: before it are drawn to their end, those after it don't count.
     stop_on_success: bool = False
 
     def __post_init__(self) -> None:
@@ -231,6 +231,8 @@ class Sample:
     def to_dict(self) -> dict[str, Any]:
         """Give the sample as a line of samples.jsonl holds it: ``t2fast passk`` reads such lines."""
         line: dict[str, Any] = {"problem": self.prompt_id, "sample": self.sample}
+        if self.verifier_error is not None:
+            line["correct"] = None  # for readers: a verdict is missing, not unasked for
         for name in ("correct", "score", "verifier_error"):
             if getattr(self, name) is not None:
                 line[name] = getattr(self, name)

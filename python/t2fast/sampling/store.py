@@ -2,8 +2,8 @@
 
 A line is written at once and whole, and survives the death of this process from then on; the disk is asked to have it
 every few seconds, which is what a power failure can cost. What a kill can leave is a line without its end: the next run
-cuts it off and draws that sample again. Because sample j of a prompt is the same whenever it is drawn, nothing tells the
-difference.
+cuts it off and draws that sample again. Because sample j of a prompt is the same whenever it is drawn, nothing shows
+that there was a kill.
 """
 
 from __future__ import annotations
@@ -360,7 +360,7 @@ def write_parquet(samples: str | Path, out: str | Path) -> int:
     }
     present: set[str] = set()
     for _, record in _records(samples):
-        present.update(record)
+        present.update(name for name, value in record.items() if value is not None)
     with contextlib.suppress(OSError):
         described = manifest_path(samples).read_bytes()
     schema = arrow.schema(

@@ -129,17 +129,18 @@ class Normalised:
 
 
 _NUMBER = re.compile(
-    r"(?:(?<![\w.)])-\s?\$?|\$)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|(?<!\w)-?\.\d+"
+    r"(?:(?<![\w.)])-\$?|\$)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|(?<!\w)-?\.\d+"
 )
 
 
-def _last_number(text: str) -> Decimal | None:
+def _final_number(text: str) -> Decimal | None:
     plain = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
-    found = _NUMBER.findall(plain.rpartition("####")[2])
+    _, marked, after = plain.partition("####")
+    found = _NUMBER.findall(after if marked else plain)
     if not found:
         return None
     try:
-        return Decimal(re.sub(r"[,$]", "", found[-1]))
+        return Decimal(re.sub(r"[,$]", "", found[0 if marked else -1]))
     except InvalidOperation:  # an exponent of twenty digits
         return None
 
@@ -148,21 +149,22 @@ def _last_number(text: str) -> Decimal | None:
 class Numeric:
     """The last number of the text equals the last number of the answer, as GSM8K is judged.
 
-    After ``####`` if the text has that. Thousands may be separated by commas; 72, 72.0 and $72 are equal.
+    Where ``####`` marks the answer, the first number after it counts instead. Thousands may be separated by commas;
+    72, 72.0 and $72 are equal.
     """
 
     def __call__(self, prompt: Prompt, text: str) -> bool:
         """Compare."""
-        wanted = _last_number(_reference(prompt))
+        wanted = _final_number(_reference(prompt))
         if wanted is None:
             raise T2Error(f"prompt {prompt.id!r}: its answer {prompt.answer!r} holds no number")
-        return _last_number(text) == wanted
+        return _final_number(text) == wanted
 
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #: From the surest sign of a choice to the least sure.
 _CHOSEN = (
-    re.compile(r"(?i:answer)(?i:\s+is)?\s*:?\s*\**\(?([A-Z])\b(?!')"),
+    re.compile(r"(?i:answer)[\s:*]*(?i:is)?[\s:*]*\(?([A-Z])\b(?!')"),
     re.compile(r"\\boxed\{\s*(?:\\text\{)?\(?([A-Z])\b"),
     re.compile(r"^\s*\(?([A-Z])(?:[).:]|\s*$)", re.MULTILINE),
     re.compile(r"\(([A-Z])\)"),
@@ -473,4 +475,4 @@ def usual(prompts: Sequence[Prompt]) -> str | None:
         return "choice"
     answers = [prompt.answer or "" for prompt in prompts]
     numbers = all("####" in text or _NUMBER.fullmatch(text.strip()) for text in answers)
-    return "numeric" if numbers and all(_last_number(text) is not None for text in answers) else "normalised"
+    return "numeric" if numbers and all(_final_number(text) is not None for text in answers) else "normalised"

@@ -1,8 +1,7 @@
 """Many samplers at once: Ray actors draw, on as many GPUs and machines as there are, and one process stores.
 
-A worker gives its samples as it finishes them. When one dies, those it gave are kept, another takes its place, and draws
-what is missing; since sample j of a prompt is the same wherever it is drawn, the result is the same as without the
-accident.
+A worker gives its samples as it finishes them. When one dies, those it gave are kept, and another takes its place and
+draws what is missing. Since sample j of a prompt is the same wherever it is drawn, so is the result.
 """
 
 from __future__ import annotations
