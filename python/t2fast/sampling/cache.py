@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
 from t2fast_kernels.plan import DecodeBuffers
 from torch import Tensor, nn
@@ -269,16 +270,17 @@ class Decode:
         The pages, and int32 ``[tables, pages]``: which of them belong to a slot or node.
     table, index
         int32 ``[rows]``: each row's own table, and where in it the token goes; rows below 0 are idle.
+    lens
+        ``index + 1``.
     buffers
         The plan: which prefixes the rows read.
     """
 
-    def __init__(self, pool: Pool, tables: Tensor, table: Tensor, index: Tensor, buffers: DecodeBuffers) -> None:
-        self.pool, self.tables, self.table, self.index, self.buffers = pool, tables, table, index, buffers
-        self.lens = index + 1
-        at = index.clamp(min=0).long()
-        pages = tables[table.clamp(min=0).long(), at // pool.page_size]
-        self.places = pages * pool.page_size + at % pool.page_size
+    def __init__(
+        self, pool: Pool, tables: Tensor, table: Tensor, index: Tensor, lens: Tensor, buffers: DecodeBuffers
+    ) -> None:
+        self.pool, self.tables, self.buffers = pool, tables, buffers
+        self.table, self.index, self.lens = table, index, lens
 
     def __call__(
         self,
@@ -294,8 +296,7 @@ class Decode:
     ) -> Tensor:
         """Store, then read prefixes and own tokens."""
         keys, values = self.pool.keys[layer], self.pool.values[layer]
-        keys.flatten(0, 1).index_copy_(0, self.places, k)
-        values.flatten(0, 1).index_copy_(0, self.places, v)
+        append_kv(k, v, keys, values, self.tables, self.table, self.index)
         sinks = None if sinks is None else sinks.float()
         out = prefix_decode(
             q.contiguous(), keys, values, self.tables, self.lens, self.buffers,

@@ -32,6 +32,11 @@ class Pages:
         """Pages nobody holds."""
         return len(self._free)
 
+    @property
+    def taken(self) -> int:
+        """Pages in use."""
+        return self.total - len(self._free)
+
     def take(self, count: int) -> list[int]:
         """Hand out ``count`` pages; the caller has made sure that they are there."""
         assert count <= len(self._free)
@@ -147,6 +152,10 @@ class Job:
             self.next += 1
         return self.next if self.next < self.end else None
 
+    def wanted(self) -> int:
+        """Samples to draw in all."""
+        return sum(1 for sample in range(self.end) if sample not in self.skip)
+
     def chain(self) -> list[Node]:
         """The nodes of its prefix, in order."""
         return [] if self.leaf is None else self.leaf.chain()
@@ -193,6 +202,8 @@ class Schedule:
         self.running: dict[int, Row] = {}  # by slot
         self.paused: list[Row] = []
         self.preemptions = 0
+        #: Counts rows that came or went.
+        self.moves = 0
         self._idle: dict[Node, None] = {}  # in memory though no row reads them now, longest idle first
         self._free_slots = list(range(slots - 1, -1, -1))
         self._free_tables = list(range(slots + node_tables - 1, slots - 1, -1))
@@ -211,6 +222,8 @@ class Schedule:
         widest = max((self.pages_for(n) for job in self._jobs for n in self._lengths(job)), default=1)
         self.tables = np.zeros((slots + node_tables, widest), np.int32)
         self.changed: set[int] = set()
+        #: By slot: who is in it, by order of admission, or -1.
+        self.serial = np.full(slots, -1, np.int64)
         #: By slot: whether a row is in it, its steps so far (so also where among its own tokens the next one is
         #: written), pages it holds, most tokens it may get.
         self.occupied = np.zeros(slots, bool)
@@ -289,6 +302,8 @@ class Schedule:
             self._write(slot, 0, row.pages)
             self.running[slot] = row
             self.occupied[slot] = True
+            self.serial[slot] = row.serial
+            self.moves += 1
             self.count[slot], self.held[slot], self.limit[slot] = done, own, row.job.limit
             self._widen(done)
             self.tokens[slot, :done], self.logprobs[slot, :done] = row.tokens, row.logprobs
@@ -321,6 +336,8 @@ class Schedule:
         """Take a row out of its slot."""
         del self.running[row.slot]
         self.occupied[row.slot] = False
+        self.serial[row.slot] = -1
+        self.moves += 1
         self._free_slots.append(row.slot)
         self.pages.give_back(row.pages)
         row.pages, row.slot = [], -1
