@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.configs import prefix_launch, suffix_launch
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.plan import DecodeBuffers
 from t2fast_kernels.reference import attention as reference
 
 __all__ = ["prefix_decode"]
 
+#: Programs of launch A over all KV heads. More work items than that are read in turns; fewer leave programs idle, at
+#: about a nanosecond each.
+PROGRAMS = 1024
 _CACHE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
@@ -152,13 +156,102 @@ def _op(
 ) -> None:
     planned = (counts, items, row_map, segments, row_levels, rows)
     if runs_triton(q):
-        raise NotImplementedError
+        _launch(
+            q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, out, lse,
+            scale, out_scale, window, soft_cap, block_m, max_items, max_partials,
+        )  # fmt: skip
+        return
     result, sums = reference.prefix_decode(
         q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, scale, out_scale, window, soft_cap
     )
     out.copy_(result)
     if lse is not None:
         lse.copy_(sums)
+
+
+def _launch(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    tables: Tensor,
+    lens: Tensor,
+    counts: Tensor,
+    items: Tensor,
+    row_map: Tensor,
+    segments: Tensor,
+    row_levels: Tensor,
+    rows: Tensor,
+    k_scale: Tensor | None,
+    v_scale: Tensor | None,
+    sinks: Tensor | None,
+    out: Tensor,
+    lse: Tensor | None,
+    scale: float,
+    out_scale: float,
+    window: int,
+    soft_cap: float,
+    block_m: int,
+    max_items: int,
+    max_partials: int,
+) -> None:
+    """The two kernels. Their grids depend on capacities alone, so that a captured graph holds for every plan."""
+    from t2fast_kernels.triton import attention as kernels
+
+    n_rows, n_q_heads, head_dim = q.shape
+    _, page_size, n_kv_heads, _ = k_cache.shape
+    group, block_d = n_q_heads // n_kv_heads, max(16, 1 << (head_dim - 1).bit_length())
+    if n_rows == 0:
+        return
+    log2_e = 1.4426950408889634
+    partial_o = q.new_empty((max_partials, n_q_heads, head_dim), dtype=torch.float32)
+    partial_lse = q.new_empty((max_partials, n_q_heads), dtype=torch.float32)
+    shared = {
+        "tables_stride": tables.stride(0),
+        "page_size": page_size,
+        "k_stride_page": k_cache.stride(0),
+        "k_stride_slot": k_cache.stride(1),
+        "k_stride_head": k_cache.stride(2),
+        "v_stride_page": v_cache.stride(0),
+        "v_stride_slot": v_cache.stride(1),
+        "v_stride_head": v_cache.stride(2),
+        "k_scale": k_scale,
+        "k_scale_stride": 0 if k_scale is None else k_scale.stride(0),
+        "q_stride_row": q.stride(0),
+        "q_stride_head": q.stride(1),
+        "window": window,
+        "scale": scale / soft_cap if soft_cap else scale * log2_e,
+        "cap": soft_cap * log2_e,
+        "N_Q_HEADS": n_q_heads,
+        "GROUP": group,
+        "HEAD_DIM": head_dim,
+        "BLOCK_D": block_d,
+        "PAGE": page_size if page_size & (page_size - 1) == 0 and page_size <= 1024 else 0,
+        "WINDOW": window > 0,
+        "SOFT_CAP": soft_cap > 0,
+        "K_SCALE": k_scale is not None,
+        # The interpreter's products of bfloat16 are wrong.
+        "UPCAST": q.dtype == torch.bfloat16 and not q.is_cuda,
+    }
+    if max_items:
+        launch = prefix_launch(block_m, block_d, q.element_size())
+        programs = min(max_items, max(1, PROGRAMS // n_kv_heads))
+        kernels.prefix_kernel[(n_kv_heads, programs)](
+            q, k_cache, v_cache, tables, lens, counts, items, row_map, rows,
+            partial_o=partial_o, partial_lse=partial_lse, n_rows=n_rows,
+            BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, num_warps=launch.num_warps, num_stages=launch.num_stages,
+            **shared,
+        )  # fmt: skip
+    launch = suffix_launch(group, block_d, q.element_size())
+    kernels.suffix_kernel[(n_kv_heads, n_rows)](
+        q, k_cache, v_cache, tables, lens, segments, row_levels, rows,
+        v_scale=v_scale, sinks=sinks, partial_o=partial_o, partial_lse=partial_lse, out=out, lse=lse,
+        out_stride_row=out.stride(0), out_stride_head=out.stride(1),
+        v_scale_stride=0 if v_scale is None else v_scale.stride(0), out_scale=out_scale,
+        BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, num_warps=launch.num_warps, num_stages=launch.num_stages,
+        LEVELS=row_levels.shape[1], V_SCALE=v_scale is not None,
+        SINKS=sinks is not None, LSE=lse is not None,
+        **shared,
+    )  # fmt: skip
 
 
 @_op.register_fake

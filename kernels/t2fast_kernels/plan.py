@@ -300,8 +300,7 @@ def plan(
     rows[:n_rows, 0], rows[:n_rows, 1], rows[:n_rows, 2] = table, begin, position
     rows[n_rows:, 0] = -1
     levels = view["row_levels"]
-    levels[n_rows:, :, 3] = -1
-    levels[:n_rows, :, 2:] = 0, -1
+    levels[:, :, 2:] = 0, -1
     if len(pairs):
         first_row = np.cumsum(n_sharing) - n_sharing
         first_partial = np.cumsum(n_sharing * splits) - n_sharing * splits
