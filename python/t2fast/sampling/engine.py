@@ -218,20 +218,23 @@ class Sampler:
             When a prompt cannot be drawn from (no tokens, too long, no chat template), ids are repeated, memory does not
             hold a single sample, or the model computes NaN.
         """
-        run = _Call(self, prompts, params or SamplingParams(), seed, verifier, on_tokens, skip or (lambda _: ()))
-        return self._iterate(run, on_sample, progress)
+        skip = skip or (lambda _: ())
+        run = _Call(self, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
+        return self._iterate(run, on_sample)
 
-    def _iterate(
-        self, run: _Call, on_sample: Callable[[Sample], None] | None, progress: Callable[[Stats], None] | None
-    ) -> Iterator[Sample]:
-        with closing(run), reading_pages(self.model):
-            for samples in run.steps():
+    def _iterate(self, run: _Call, on_sample: Callable[[Sample], None] | None) -> Iterator[Sample]:
+        with closing(run):
+            steps = run.steps()
+            while True:
+                # Whoever takes the samples finds the model as it was.
+                with reading_pages(self.model):
+                    samples = next(steps, None)
+                if samples is None:
+                    return
                 for sample in samples:
                     if on_sample is not None:
                         on_sample(sample)
                     yield sample
-                if progress is not None:
-                    progress(self.stats)
 
     def score(self, prompts: Sequence[Prompt]) -> Iterator[Score]:
         """Give the negative log-likelihood of reference answers; see :func:`t2fast.sampling.score.score`."""
@@ -274,10 +277,11 @@ class _Call:
         params: SamplingParams,
         seed: int,
         verifier: Verifier | None,
-        on_tokens: Callable[[Prompt, int, Sequence[int]], None] | None,
         skip: Callable[[str], Collection[int]],
+        on_tokens: Callable[[Prompt, int, Sequence[int]], None] | None,
+        progress: Callable[[Stats], None] | None,
     ) -> None:
-        self.sampler, self.prompts, self.on_tokens = sampler, list(prompts), on_tokens
+        self.sampler, self.prompts, self.on_tokens, self.progress = sampler, list(prompts), on_tokens, progress
         if len({prompt.id for prompt in self.prompts}) < len(self.prompts):
             seen: set[str] = set()
             twice = next(p.id for p in self.prompts if p.id in seen or seen.add(p.id))  # type: ignore[func-returns-value]
@@ -352,7 +356,7 @@ class _Call:
     # ------------------------------------------------------------------------------------------------ the loop
 
     def steps(self) -> Iterator[list[Sample]]:
-        """Run to the end; after each step, the samples that are finished and judged."""
+        """Run to the end; whenever samples are finished and judged, give them."""
         schedule, runner, stats = self.schedule, self.runner, self.stats
         uploaded = -1
         while True:
@@ -379,9 +383,11 @@ class _Call:
                 break
             while len(self.pending) > (self.lag if schedule.running else 0):
                 self._look(self.pending.popleft())
-            yield self._judged()
+            if found := self._judged():
+                yield found
         while self.verdicts.outstanding:
-            yield self._judged(wait=True)
+            if found := self._judged(wait=True):
+                yield found
         if any(self.waiting.values()):
             raise AssertionError("samples wait for others that were never drawn")
 
@@ -452,6 +458,8 @@ class _Call:
             else:
                 found.append(sample)
         self.stats.samples += len(found)
+        if self.progress is not None:
+            self.progress(self.stats)
         return found
 
     def _in_turn(self, index: int, sample: Sample) -> Iterator[Sample]:
