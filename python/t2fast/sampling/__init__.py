@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from t2fast.errors import MissingExtraError
 from t2fast.sampling.request import Prompt, Sample, SamplingParams, read_prompts
 from t2fast.sampling.run import Progress, Run, draw
 from t2fast.sampling.store import Store, StoreError, read_samples, write_parquet
 from t2fast.sampling.verify import Verdict, Verifier, judge, load_verifier
 from t2fast.sampling.workers import RayWorkers
+
+if TYPE_CHECKING:
+    from t2fast.sampling.engine import Sampler, Stats
+    from t2fast.sampling.score import Score
 
 __all__ = [
     "Progress",
@@ -14,7 +22,10 @@ __all__ = [
     "RayWorkers",
     "Run",
     "Sample",
+    "Sampler",
     "SamplingParams",
+    "Score",
+    "Stats",
     "Store",
     "StoreError",
     "Verdict",
@@ -26,3 +37,18 @@ __all__ = [
     "read_samples",
     "write_parquet",
 ]
+
+#: Names whose modules need torch: loaded on first use.
+_LAZY = {"Sampler": "engine", "Score": "score", "Stats": "engine"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("torch", "transformers", "safetensors", "t2fast_kernels", "tokenizers"):
+            raise
+        raise MissingExtraError(f"sampling needs {missing}: pip install 't2fast[sample]'") from None
