@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -53,12 +54,17 @@ RemoteCode = Annotated[
 
 def load(model: str, **options: Any) -> Any:
     """Load a sampler, leaving to it what was not given."""
+    make = sampling.Sampler.from_pretrained
+    if not sys.stderr.isatty():
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
     given = {name: value for name, value in options.items() if value is not None}
-    return sampling.Sampler.from_pretrained(model, **given)
+    return make(model, **given)
 
 
 def whole(flag: str, text: str | None) -> int | None:
-    """A number of bytes or rows given to a flag."""
+    """A number of bytes given to a flag."""
     return None if text is None else int(parse_quantity(text, flag))
 
 
@@ -76,8 +82,11 @@ def _workers(how: str, make: Callable[[], Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[sampling.Progress], None]]:
-    """Samples, tokens per second, memory and time left, on stderr; silent when that is no terminal."""
+def _bar(out: Path) -> Iterator[Callable[[sampling.Progress], None]]:
+    """Samples, tokens per second, memory and time left, on stderr; silent when that is no terminal.
+
+    After Ctrl-C it says what the file holds.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("Sampling"),
@@ -89,16 +98,23 @@ def _bar() -> Iterator[Callable[[sampling.Progress], None]]:
     )
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task: Any = None
+        last: sampling.Progress | None = None
 
         def show(now: sampling.Progress) -> None:
-            nonlocal task
+            nonlocal task, last
+            last = now
             if task is None:
                 # What was stored before does not count for the time that is left.
                 task = bar.add_task("", total=now.total, completed=now.samples - now.drawn, rate="-", memory=0.0)
             rate = format_quantity(now.tokens / now.seconds) if now.seconds > 0 else "-"
             bar.update(task, completed=now.samples, total=now.total, rate=rate, memory=now.memory / 1e9)
 
-        yield show
+        try:
+            yield show
+        except KeyboardInterrupt:
+            kept = f"{last.samples} of {last.total} samples" if last else "what it held"
+            console.print(f"{out} keeps {kept}; --resume goes on", soft_wrap=True, highlight=False, markup=False)
+            raise
 
 
 def sample(
@@ -165,7 +181,7 @@ def sample(
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     judge = usual(asked) if verifier == "auto" else None if verifier == "none" else verifier
-    with _workers(workers, make) as sampler, _bar() as progress:
+    with _workers(workers, make) as sampler, _bar(out) as progress:
         run = sampling.draw(
             sampler,
             asked,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from t2fast.sampling.request import Prompt, Sample, SamplingParams, digest
 from t2fast.sampling.store import SCHEMA, Store
 from t2fast.sampling.verify import Verifier, load_verifier, suit
 
-__all__ = ["Draws", "Progress", "Run", "draw"]
+__all__ = ["Draws", "Progress", "Run", "draw", "sized"]
 
 #: Distributions whose versions a manifest names.
 _VERSIONS = ("t2fast", "t2fast-kernels", "torch", "transformers")
@@ -161,6 +162,26 @@ def _described(verifier: Verifier) -> str:
     return f"{function.__module__}:{getattr(function, '__qualname__', None) or repr(function)}"
 
 
+def sized(
+    identity: Mapping[str, Any], name: str | None, n_params: float | None, n_tokens: float | None
+) -> dict[str, Any]:
+    """Add to a model's identity what tables of several models tell them apart by.
+
+    Raises
+    ------
+    T2Error
+        When a size is not positive.
+    """
+    for label, value in (("n_params", n_params), ("n_tokens", n_tokens)):
+        if value is not None and not 0 < value < math.inf:
+            raise T2Error(f"{label} = {value:g}: must be positive and finite")
+    own = str(identity.get("name", ""))
+    # A folder's place is not the model's name.
+    own = Path(own).resolve().name if Path(own).is_dir() else own
+    sizes = {"n_params": n_params or identity.get("n_params"), "n_tokens": n_tokens}
+    return {**identity, "name": name or own, **sizes}
+
+
 def draw(
     sampler: Draws,
     prompts: Sequence[Prompt],
@@ -223,12 +244,7 @@ def draw(
     manifest = {
         "schema": SCHEMA,
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": identity
-        | {
-            "name": name or identity.get("name", ""),
-            "n_params": n_params or identity.get("n_params"),
-            "n_tokens": n_tokens,
-        },
+        "model": sized(identity, name, n_params, n_tokens),
         "benchmark": benchmark,
         "prompts": {"count": len(prompts), "sha256": digest(prompts)},
         "params": params.to_dict(),
