@@ -60,7 +60,7 @@ class Progress:
     total: int
     #: Samples of this run.
     drawn: int
-    #: Tokens of this run's samples.
+    #: Tokens of this run's samples, where possible with those of samples that are not finished.
     tokens: int
     #: Seconds since it began.
     seconds: float
@@ -271,7 +271,7 @@ def _draw(
     begun = time.monotonic()
     before = store.samples
     reasons: Counter[str] = Counter()
-    tokens = accepted = failed = 0
+    tokens = live = accepted = failed = 0
     failure = ""
 
     def ended(prompt_id: str) -> bool:
@@ -282,12 +282,12 @@ def _draw(
 
     total = sum(len(store.stored(one)) if ended(one) else set_.k for one, set_ in settings.items())
 
-    def report(drawn: Any) -> None:
-        nonlocal tokens
-        tokens = drawn.tokens
+    def report(drawn: Any = None) -> None:
+        nonlocal live
+        live = max(live, tokens, 0 if drawn is None else drawn.tokens)
         if progress is not None:
             seconds = time.monotonic() - begun
-            progress(Progress(store.samples, total, store.samples - before, tokens, seconds, _memory()))
+            progress(Progress(store.samples, total, store.samples - before, live, seconds, _memory()))
 
     for sample in sampler.sample(prompts, params, seed=seed, verifier=judge, skip=unneeded, progress=report):
         if settings[sample.prompt_id].stop_on_success:
@@ -298,6 +298,7 @@ def _draw(
                 total -= settings[sample.prompt_id].k - 1 - sample.sample
         else:
             store.append(sample)
+        tokens += len(sample.token_ids)
         reasons[sample.finish_reason] += 1
         accepted += sample.accepted
         if sample.verifier_error is not None:
@@ -305,6 +306,7 @@ def _draw(
             failure = failure or f"sample {sample.sample} of {sample.prompt_id!r}: {sample.verifier_error}"
         if on_sample is not None:
             on_sample(sample)
+        report()
     if store.samples != total:
         short = next(one for one, set_ in settings.items() if not ended(one) and len(store.stored(one)) < set_.k)
         raise T2Error(f"the sampler ended with {store.samples} of {total} samples; prompt {short!r} lacks some")
