@@ -100,7 +100,7 @@ def test_workers_killed_at_random_moments(tmp_path):
 def test_prompts_that_kill_every_worker(tmp_path):
     path = tmp_path / "s.jsonl"
     with (
-        RayWorkers(partial(StandIn, dies_after=3, died=str(tmp_path / "no" / "never")), workers=1) as workers,
+        RayWorkers(partial(StandIn, dies_after=3), workers=1) as workers,
         pytest.raises(T2Error, match="3 workers died over the prompts from 'q0' to 'q19'; what arrived is kept"),
     ):
         draw(workers, PROMPTS, PARAMS, path)

@@ -96,6 +96,8 @@ class RayWorkers:
         except ImportError:
             raise MissingExtraError("ray workers need ray: pip install 't2fast[ray]'") from None
         self._ray = ray
+        #: Tokens that arrived in the latest call.
+        self.tokens = 0
         self._load = load
         self._ours = not ray.is_initialized()
         if self._ours:
@@ -146,6 +148,7 @@ class RayWorkers:
         seed: int = 0,
         verifier: Verifier | None = None,
         skip: Callable[[str], Collection[int]] | None = None,
+        progress: Callable[[RayWorkers], None] | None = None,
     ) -> Iterator[Sample]:
         """Draw samples with all workers and give each as soon as it arrives.
 
@@ -155,6 +158,7 @@ class RayWorkers:
             What a worker's sampler raises, or when workers die again and again over the same prompts.
         """
         ray = self._ray
+        self.tokens = 0
         left = deque(prompts)
         again: deque[_Task] = deque()
         idle = deque(self._workers)
@@ -194,7 +198,10 @@ class RayWorkers:
                 continue
             for sample in samples:
                 given.setdefault(sample.prompt_id, set()).add(sample.sample)
+                self.tokens += len(sample.token_ids)
                 yield sample
+            if progress is not None:
+                progress(self)
 
     def _replace(self, task: _Task) -> None:
         if task.deaths + 1 >= _MOST_DEATHS:
