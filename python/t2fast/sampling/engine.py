@@ -219,6 +219,8 @@ class Sampler:
             When a prompt cannot be drawn from (no tokens, too long, no chat template), ids are repeated, memory does not
             hold a single sample, or the model computes NaN.
         """
+        if not prompts:
+            return iter(())
         skip = skip or (lambda _: ())
         run = _Call(self, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
         return self._iterate(run, on_sample)
@@ -352,7 +354,7 @@ class _Call:
         nodes = {id(n): n for job in self.jobs for n in job.chain()}
         every = sum(pages_for(n.end - n.begin) for n in nodes.values())
         running = slots * max(map(sum, chains), default=0)
-        return min(every, running) + slots * (max(pages_for(job.limit + 1) for job in self.jobs) + 1) if self.jobs else 1
+        return min(every, running) + slots * (max(pages_for(job.limit + 1) for job in self.jobs) + 1)
 
     # ------------------------------------------------------------------------------------------------ the loop
 

@@ -102,7 +102,7 @@ def build_tree(prompts: Sequence[Tokens], least: int, levels: int) -> list[Node 
         common[i] = differ[0] if len(differ) else n
     leaves: list[Node | None] = [None] * len(prompts)
     # Stretches of the order that share ``start`` tokens, which end with ``parent``.
-    stack: list[tuple[int, int, int, Node | None, int]] = [(0, len(order), 0, None, 1)]
+    stack: list[tuple[int, int, int, Node | None, int]] = [(0, len(order), 0, None, 1)] if order else []
     while stack:
         low, high, start, parent, level = stack.pop()
         inner = common[low + 1 : high]
