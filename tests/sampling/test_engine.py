@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from sampling.tiny import model, tokenizer, torch, transformers
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, Sampler, SamplingParams
 from t2fast.sampling.schedule import Job, Schedule, build_tree
-from tests.sampling.tiny import model, tokenizer, torch, transformers
 
 HEADER = "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. "
 PROMPTS = [
@@ -153,7 +153,9 @@ def test_settings_of_a_prompt_hold_for_it_alone():
 def test_top_k_of_one_is_greedy():
     one = sampler()
     params = SamplingParams(max_new_tokens=12, top_k=1)
-    assert tokens(drawn(one, params=params)) == tokens(drawn(one, params=SamplingParams(max_new_tokens=12, temperature=0.0)))
+    assert tokens(drawn(one, params=params)) == tokens(
+        drawn(one, params=SamplingParams(max_new_tokens=12, temperature=0.0))
+    )
 
 
 @pytest.mark.parametrize("pages", [None, 20])
@@ -247,7 +249,9 @@ def test_text_continues_the_prompt():
     one.pre_tokenizer, one.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     words = transformers.PreTrainedTokenizerFast(tokenizer_object=one, eos_token="<eos>")
     assert words.decode([1, 2]) == "a b"
-    sampled = Sampler(model(vocab_size=4), words).sample([Prompt("x", token_ids=(1,))], SamplingParams(k=20, max_new_tokens=4))
+    sampled = Sampler(model(vocab_size=4), words).sample(
+        [Prompt("x", token_ids=(1,))], SamplingParams(k=20, max_new_tokens=4)
+    )
     pieces = {0: "", 1: " a", 2: " b", 3: "c"}
     for sample in sampled:
         assert sample.text == "".join(pieces[t] for t in sample.token_ids)
@@ -256,7 +260,7 @@ def test_text_continues_the_prompt():
 # ------------------------------------------------------------------------------------------------ verifiers
 
 
-def lucky(prompt, text):
+def lucky(_prompt, text):
     """Accepts about a third."""
     return sum(map(ord, text)) % 3 == 0
 
