@@ -13,6 +13,9 @@ __all__ = ["append_kv"]
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+#: Heads per program, and its warps.
+BLOCK_HEADS = 8
+WARPS = 4
 
 
 def append_kv(
@@ -164,6 +167,46 @@ def _op(
         reference.append_kv(*arguments)
         return
     _launch(*arguments)
+
+
+def _launch(
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    tables: Tensor,
+    row_table: Tensor,
+    index: Tensor,
+    positions: Tensor | None,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    k_scale: Tensor | None,
+    v_scale: Tensor | None,
+    q: Tensor | None,
+    q_out: Tensor | None,
+) -> None:
+    import triton
+
+    from t2fast_kernels.triton.append_kv import append_kernel
+
+    n_tokens, kv_heads, dim = k.shape
+    q_heads = 0 if q is None else q.shape[1]
+    if n_tokens == 0:
+        return
+    half = 0 if cos is None else cos.shape[1]
+    largest = torch.finfo(k_cache.dtype).max if k_cache.dtype in _FP8 else 0.0
+    grid = (n_tokens, triton.cdiv(kv_heads, BLOCK_HEADS) + triton.cdiv(q_heads, BLOCK_HEADS))
+    append_kernel[grid](
+        k, k.stride(0), k.stride(1), v, v.stride(0), v.stride(1),
+        k_cache, *k_cache.stride()[:3], v_cache, *v_cache.stride()[:3], k_cache.shape[1],
+        tables, tables.stride(0), row_table, index, positions, cos, sin, k_scale, v_scale,
+        q, 0 if q is None else q.stride(0), 0 if q is None else q.stride(1), q_out,
+        KV_HEADS=kv_heads, Q_HEADS=q_heads,
+        PER_HEAD_K=k_scale is not None and k_scale.numel() > 1,
+        PER_HEAD_V=v_scale is not None and v_scale.numel() > 1,
+        LARGEST=largest, DIM=dim, HALF=half, BLOCK_HEADS=BLOCK_HEADS,
+        BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), num_warps=WARPS,
+    )  # fmt: skip
 
 
 @_op.register_fake

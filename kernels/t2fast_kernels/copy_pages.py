@@ -11,6 +11,10 @@ from t2fast_kernels.reference import copy_pages as reference
 
 __all__ = ["copy_pages"]
 
+#: Elements per program, and its warps.
+BLOCK = 4096
+WARPS = 8
+
 
 def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
     """Copy page ``source[i]`` of both caches to page ``destination[i]``, for every i at once.
@@ -54,6 +58,22 @@ def _op(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -
         reference.copy_pages(k_cache, v_cache, source, destination)
         return
     _launch(k_cache, v_cache, source, destination)
+
+
+def _launch(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
+    import triton
+
+    from t2fast_kernels.triton.copy_pages import copy_kernel
+
+    _, page_size, heads, dim = k_cache.shape
+    if len(source) == 0:
+        return
+    # Bytes are copied as they are, whatever they mean.
+    k, v = (cache.view(torch.uint8) if cache.element_size() == 1 else cache for cache in (k_cache, v_cache))
+    copy_kernel[(len(source), triton.cdiv(page_size * heads * dim, BLOCK))](
+        k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size,
+        HEADS=heads, DIM=dim, BLOCK=BLOCK, num_warps=WARPS,
+    )  # fmt: skip
 
 
 @_op.register_fake

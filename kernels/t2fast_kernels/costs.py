@@ -107,11 +107,9 @@ class CostModel:
         chain of blocks that one program reads one after the other.
         """
         token = n_kv_heads * head_dim * 2 * itemsize
-        tiles = -(-n_rows // max(1, block_m // group))
-        total = int(length.sum())
-        longest = int(length.max())
-        tokens_shared = int(length @ tiles)
-        tokens_plain = int(length @ n_rows)
+        tiles = -(-n_rows // (block_m // group))
+        total, longest = int(length.sum()), int(length.max())
+        tokens_shared, tokens_plain = int(length @ tiles), int(length @ n_rows)
         flops = 4 * n_kv_heads * head_dim
         partial = n_kv_heads * group * (head_dim + 1) * 4 * 2
 

@@ -11,6 +11,10 @@ from t2fast_kernels.reference import merge_states as reference
 
 __all__ = ["merge_states"]
 
+#: Heads per program, and its warps.
+BLOCK_HEADS = 8
+WARPS = 4
+
 
 def merge_states(
     v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, *, natural: bool = False
@@ -65,6 +69,22 @@ def _op(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, natural: bool) -> tu
     if not runs_triton(v_a):
         return reference.merge_states(v_a, s_a, v_b, s_b, natural)
     return _launch(v_a, s_a, v_b, s_b, natural)
+
+
+def _launch(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, natural: bool) -> tuple[Tensor, Tensor]:
+    import triton
+
+    from t2fast_kernels.triton.merge_states import merge_kernel
+
+    rows, heads, dim = v_a.shape
+    v, s = v_a.new_empty(v_a.shape), s_a.new_empty(s_a.shape)
+    if v.numel():
+        merge_kernel[(rows, triton.cdiv(heads, BLOCK_HEADS))](
+            v_a, v_a.stride(0), v_a.stride(1), s_a.contiguous(), v_b, v_b.stride(0), v_b.stride(1), s_b.contiguous(), v, s,
+            HEADS=heads, DIM=dim, NATURAL=natural, BLOCK_HEADS=BLOCK_HEADS, BLOCK_DIM=triton.next_power_of_2(dim),
+            num_warps=WARPS,
+        )  # fmt: skip
+    return v, s
 
 
 @_op.register_fake

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from t2fast_kernels.errors import KernelError
+
 Ints = npt.NDArray[np.int32]
 State = tuple[Tensor, Tensor, Tensor]
 
@@ -48,7 +50,9 @@ def prefix_decode(
     n_rows, n_q_heads, head_dim = q.shape
     n_kv_heads = k_cache.shape[2]
     group = n_q_heads // n_kv_heads
-    n_items, _, n_partials, n_splits = counts.tolist()
+    n_items, n_planned, n_partials, n_splits = counts.tolist()
+    if n_planned > n_rows:
+        raise KernelError(f"q: {n_rows} rows, but {n_planned} are planned; give a query for each, or plan again")
     # Heads first: a product per head then reads K and V where they lie, and writes contiguous scores.
     queries = (q.float() * scale).view(n_rows, n_kv_heads, group, head_dim).transpose(0, 1).contiguous()
     if k_scale is not None:
@@ -103,7 +107,7 @@ def prefix_decode(
         low, high = (int(offset[used].min()), int(stop[used].max())) if n_pages == 1 else (0, page)
         column = (begin // page)[:, None] + np.arange(n_pages)
         pages = tables.numpy()[np.maximum(table, 0)[:, None], np.minimum(column, tables.shape[1] - 1)]
-        pages = np.where(column * page < end[:, None], pages, 0)
+        pages = np.where((column * page < end[:, None]) & used[:, None], pages, 0)
         token = np.arange(n_pages * (high - low)) + low - offset[:, None]
         hidden = (token < 0) | (token >= (end - begin)[:, None])
         foreign = hidden
