@@ -13,18 +13,9 @@ from pathlib import Path
 import pytest
 
 from sampling import tiny
-from t2fast import cli
 from t2fast.sampling import read_samples
 
 TEXTS = [f"Question: what is {i} + 4? Answer:" for i in range(6)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "my-model"
-    tiny.model("llama").save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -33,20 +24,6 @@ def place(tmp_path, monkeypatch):
     lines = [{"id": f"q{i}", "prompt": text, "answer": str(i % 3)} for i, text in enumerate(TEXTS)]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["t2fast", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def sample(model, *more):

@@ -60,12 +60,10 @@ class Scores:
             ("questions", str(self.questions), ""),
             ("-ln p", f"{self.nll:.4f}", f"nats per answer, {self.nll_per_token:.4f} per token"),
             ("p", f"{self.probability:.4g}", "mean probability of the right answer"),
-            ("greedy", f"{self.greedy:.2%}", "of the answers are what greedy decoding gives"),
+            ("greedy", f"{self.greedy:.2%}", "of answers are what greedy decoding gives"),
         ]
         if self.likeliest is not None:
-            rows.append(
-                ("likeliest", f"{self.likeliest:.2%}", "of the questions have their right choice as the likeliest")
-            )
+            rows.append(("likeliest", f"{self.likeliest:.2%}", "of questions: the likeliest choice is the right one"))
         return "\n".join(
             [self.path, *("  " + line for line in columns(rows, left=(0, 2))), *warning_lines(self.warnings)]
         )
