@@ -126,6 +126,8 @@ class Sampler:
         self.context = context_length(model)
         self.name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
         self.levels = _LEVELS
+        #: Steps launched before the host has looked at the last: on a GPU one, so that it need not wait for the host.
+        self.ahead = int(on_gpu)
         #: What the latest call did.
         self.stats = Stats()
 
@@ -322,8 +324,6 @@ class _Call:
         )  # fmt: skip
         self.verdicts = Verdicts(verifier)
         self.pending: deque[_Launched] = deque()
-        #: Steps that may be in flight while the host looks at the one before.
-        self.lag = 1 if sampler.device.type == "cuda" else 0
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}
         self.turn = {i: job.upcoming() for i, job in enumerate(self.jobs) if self.settings[i].stop_on_success}
@@ -383,7 +383,7 @@ class _Call:
                 stats.rows += len(slots)
             elif not self.pending:
                 break
-            while len(self.pending) > (self.lag if schedule.running else 0):
+            while len(self.pending) > (self.sampler.ahead if schedule.running else 0):
                 self._look(self.pending.popleft())
             if found := self._judged():
                 yield found
