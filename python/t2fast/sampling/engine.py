@@ -58,6 +58,8 @@ class Stats:
     pages_total: int = 0
     page_bytes: int = 0
     seconds: float = 0.0
+    #: Of these, how long the host waited for the device. On a GPU, next to nothing means that the host is too slow.
+    waited: float = 0.0
 
 
 class Sampler:
@@ -405,7 +407,9 @@ class _Call:
     def _look(self, launched: _Launched) -> None:
         """Take in what a step drew: record it, and end the samples that it ended."""
         schedule = self.schedule
+        begun = time.monotonic()
         tokens, logprobs = launched.wait()
+        self.stats.waited += time.monotonic() - begun
         slots, steps = launched.slots, launched.steps
         # A row may have ended, or been stopped, while this step was in flight.
         alive = schedule.serial[slots] == launched.serials
