@@ -150,13 +150,16 @@ def test_verifiers_travel(tmp_path):
 def test_interrupted(tmp_path):
     path = tmp_path / "s.jsonl"
 
-    def interrupt(progress):
-        if progress.samples == 20:
+    stored = []
+
+    def interrupt(sample):
+        stored.append(sample)
+        if len(stored) == 20:
             raise KeyboardInterrupt
 
     with RayWorkers(partial(StandIn, pause=0.005), workers=2) as workers:
         with pytest.raises(KeyboardInterrupt):
-            draw(workers, PROMPTS, PARAMS, path, progress=interrupt)
+            draw(workers, PROMPTS, PARAMS, path, on_sample=interrupt)
         assert len(list(read_samples(path))) == 20
     with RayWorkers(StandIn, workers=2) as workers:
         assert draw(workers, PROMPTS, PARAMS, path, resume=True).drawn == 220
