@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import oracle
 import torch
-from conftest import DEVICE
+from conftest import DEVICE, INTERPRETED
 from torch import Tensor
 
 from t2fast_kernels import DecodeBuffers, Plan, plan, prefix_decode
@@ -15,6 +15,8 @@ from t2fast_kernels import DecodeBuffers, Plan, plan, prefix_decode
 NO_PAGE = 2**30
 #: Norm of the error over the norm of the result.
 TOLERANCE = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 2e-3}
+if INTERPRETED:
+    TOLERANCE[torch.bfloat16] = 5e-3  # the interpreter truncates where a chip rounds
 
 
 @dataclass

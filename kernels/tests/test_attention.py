@@ -182,7 +182,9 @@ def test_contiguous_tensors_are_long_pages():
 
 @pytest.mark.skipif(not TRITON, reason="matrix products on the CPU vary with their shapes")
 @pytest.mark.parametrize("window", [None, 70])
-def test_a_row_does_not_depend_on_who_shares_its_batch(window):
+def test_a_row_does_not_depend_on_who_shares_its_batch(window, monkeypatch):
+    if INTERPRETED:  # whose matrix products vary with a row's place; tensor cores' don't
+        monkeypatch.setattr(np, "matmul", lambda a, b, **_: np.einsum("ik,kj->ij", a, b))
     rows = [[0, 1], [0], [0, 1], [1], [0, 1], [0], [0, 1]]
     scene = Scene([(0, 200, 0), (5, 88, 200)], rows, [(0, 9 + i) for i in range(7)], n_kv_heads=1)
     buffers = scene.buffers(max_items=100, max_partials=100, block_m=16)

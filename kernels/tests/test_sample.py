@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sample_oracle as oracle
 import torch
+from conftest import DEVICE, TRITON
 from torch import Tensor
 
 from t2fast_kernels.errors import KernelError
@@ -17,8 +18,13 @@ from t2fast_kernels.sample import sample
 operator = importlib.import_module("t2fast_kernels.sample")
 
 
+@pytest.fixture
+def device() -> torch.device:
+    return torch.device(DEVICE)
+
+
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
+def small_chunks(monkeypatch, poison):
     """Many chunks in small vocabularies; the shipped size has tests of its own."""
     monkeypatch.setattr(operator, "QUADS", 32)
 
@@ -60,8 +66,9 @@ def test_philox_known_answers() -> None:
     assert [int(w) for w in digits] == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
 
 
+@pytest.mark.skipif(not TRITON, reason="needs Triton: on a GPU, or with TRITON_INTERPRET=1")
 def test_philox_is_tritons_bit_for_bit(device) -> None:
-    triton = pytest.importorskip("triton")
+    import triton
     from philox_kernel import philox_kernel
 
     n = 256
@@ -115,25 +122,25 @@ FILTERS = [
 
 @pytest.mark.parametrize("order", ["joint", "top_k_first"])
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
-def test_against_fp64(either, filters, order) -> None:
+def test_against_fp64(device, filters, order) -> None:
     rows, vocab = 5, 333
-    logits = logits_of(rows, vocab, either)
+    logits = logits_of(rows, vocab, device)
     key = [torch.full((rows,), 99), *(torch.arange(rows, dtype=torch.int32) // d for d in (4, 1, 3))]
-    tokens, logprobs = sample(logits, *(k.to(either) for k in key), order=order, **filters)
+    tokens, logprobs = sample(logits, *(k.to(device) for k in key), order=order, **filters)
     agrees(tokens, logprobs, logits, key, filters=[filters | {"top_k_first": order == "top_k_first"}])
 
 
 @pytest.mark.parametrize("order", ["joint", "top_k_first"])
-def test_settings_per_row(either, order) -> None:
+def test_settings_per_row(device, order) -> None:
     rows, vocab = 8, 200
-    logits = logits_of(rows, vocab, either, seed=3)
+    logits = logits_of(rows, vocab, device, seed=3)
     heat = [0.0, 0.7, 1.0, 1.6]
     key = [torch.arange(rows) * 2**40 - 5, *(torch.arange(rows, dtype=torch.int32) for _ in range(3))]
-    column = lambda name, off, dtype: torch.tensor([FILTERS[r % 8].get(name, off) for r in range(rows)], dtype=dtype).to(either)  # noqa: E731
+    column = lambda name, off, dtype: torch.tensor([FILTERS[r % 8].get(name, off) for r in range(rows)], dtype=dtype).to(device)  # noqa: E731
     tokens, logprobs = sample(
         logits,
-        *(k.to(either) for k in key),
-        temperature=torch.tensor(heat).repeat(rows // 4).to(either),
+        *(k.to(device) for k in key),
+        temperature=torch.tensor(heat).repeat(rows // 4).to(device),
         top_k=column("top_k", 0, torch.int32),
         top_p=column("top_p", 1.0, torch.float32),
         min_p=column("min_p", 0.0, torch.float32),
@@ -144,10 +151,10 @@ def test_settings_per_row(either, order) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_bias_penalties_and_allowed_tokens(either, packed) -> None:
+def test_bias_penalties_and_allowed_tokens(device, packed) -> None:
     rows, vocab = 6, 150
     generator = torch.Generator().manual_seed(5)
-    logits = logits_of(rows, vocab, either, seed=4)
+    logits = logits_of(rows, vocab, device, seed=4)
     counts = torch.randint(-1, 4, (rows, vocab), dtype=torch.int32, generator=generator)
     bias = torch.randn(rows, vocab, generator=generator)
     allowed = torch.rand(rows, vocab, generator=generator) < 0.4
@@ -158,15 +165,15 @@ def test_bias_penalties_and_allowed_tokens(either, packed) -> None:
     key = [torch.arange(rows) for _ in range(4)]
     tokens, logprobs = sample(
         logits,
-        *(k.to(either) for k in key),
+        *(k.to(device) for k in key),
         temperature=0.8,
         top_p=0.9,
         repetition_penalty=1.3,
         presence_penalty=0.4,
-        frequency_penalty=torch.full((rows,), 0.2).to(either),
-        counts=counts.to(either),
-        logit_bias=bias.to(either),
-        allowed=mask.to(either),
+        frequency_penalty=torch.full((rows,), 0.2).to(device),
+        counts=counts.to(device),
+        logit_bias=bias.to(device),
+        allowed=mask.to(device),
     )
     assert allowed.gather(1, tokens.cpu()[:, None]).all()
     processing = {"repetition": 1.3, "presence": 0.4, "frequency": 0.2}
@@ -176,16 +183,16 @@ def test_bias_penalties_and_allowed_tokens(either, packed) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("vocab", [1, 2, 31, 33, 127, 128, 129])
-def test_narrow_types_and_awkward_sizes(either, dtype, vocab) -> None:
+def test_narrow_types_and_awkward_sizes(device, dtype, vocab) -> None:
     rows = 3
-    logits = logits_of(rows, vocab + 5, either, dtype=dtype)[:, :vocab]  # rows that don't follow one another
+    logits = logits_of(rows, vocab + 5, device, dtype=dtype)[:, :vocab]  # rows that don't follow one another
     key = [torch.full((rows,), k) for k in (1, 2, 3, 4)]
     tokens, logprobs = sample(logits, 1, 2, 3, 4, top_p=0.9)
     agrees(tokens, logprobs, logits, key, filters=[{"top_p": 0.9}])
 
 
-def test_no_rows(either) -> None:
-    tokens, logprobs, top_tokens, _ = sample(torch.empty(0, 9, device=either), 1, 2, 3, 4, n_logprobs=2)
+def test_no_rows(device) -> None:
+    tokens, logprobs, top_tokens, _ = sample(torch.empty(0, 9, device=device), 1, 2, 3, 4, n_logprobs=2)
     assert tokens.shape == logprobs.shape == (0,)
     assert top_tokens.shape == (0, 2)
 
@@ -203,8 +210,8 @@ def test_shipped_chunks(device, monkeypatch) -> None:
 # Borders
 
 
-def test_greedy_takes_the_lowest_index_on_ties(either) -> None:
-    logits = torch.zeros(2, 300, device=either)
+def test_greedy_takes_the_lowest_index_on_ties(device) -> None:
+    logits = torch.zeros(2, 300, device=device)
     logits[0, [7, 200]] = 3.0
     logits[1, [299, 131, 130]] = 1e-3
     tokens, logprobs = sample(logits, 1, 2, 3, 4, temperature=0.0, top_k=2, top_p=0.1)
@@ -212,9 +219,9 @@ def test_greedy_takes_the_lowest_index_on_ties(either) -> None:
     assert float(logprobs[0]) == pytest.approx(3 - np.log(2 * np.exp(3) + 298), abs=1e-5)
 
 
-def test_equal_logits_share_their_fate(either) -> None:
-    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=either).expand(60, 6).contiguous()
-    rows = torch.arange(60, dtype=torch.int32, device=either)
+def test_equal_logits_share_their_fate(device) -> None:
+    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=device).expand(60, 6).contiguous()
+    rows = torch.arange(60, dtype=torch.int32, device=device)
     for filters, support in (
         ({"top_k": 2}, {0, 1, 2}),
         ({"top_k": 4}, {0, 1, 2, 3, 4}),
@@ -225,11 +232,11 @@ def test_equal_logits_share_their_fate(either) -> None:
         assert set(sample(logits, 1, rows, 0, 0, **filters)[0].tolist()) == support
 
 
-def test_share_of_top_k_differs_from_share_of_all(either) -> None:
+def test_share_of_top_k_differs_from_share_of_all(device) -> None:
     # Probabilities 0.4, 0.2, 0.1, ...: of all, 0.5 stops after two tokens; of the two that top-k keeps, after one.
-    p = torch.tensor([0.4, 0.2] + [0.04] * 10, device=either)
+    p = torch.tensor([0.4, 0.2] + [0.04] * 10, device=device)
     logits = p.log().expand(40, 12).contiguous()
-    rows = torch.arange(40, dtype=torch.int32, device=either)
+    rows = torch.arange(40, dtype=torch.int32, device=device)
     joint = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5)[0]
     first = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5, order="top_k_first")[0]
     assert set(joint.tolist()) == {0, 1}
@@ -239,8 +246,8 @@ def test_share_of_top_k_differs_from_share_of_all(either) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's NumPy remarks on NaN
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("filters", [{}, {"top_k": 3}, {"top_p": 0.5, "top_k": 3, "order": "top_k_first"}], ids=str)
-def test_rows_that_cannot_be_drawn_from(either, temperature, filters) -> None:
-    logits = logits_of(4, 300, either)
+def test_rows_that_cannot_be_drawn_from(device, temperature, filters) -> None:
+    logits = logits_of(4, 300, device)
     logits[0, 5] = torch.nan
     logits[1, 299] = torch.inf
     logits[2] = -torch.inf
@@ -257,8 +264,8 @@ def test_rows_that_cannot_be_drawn_from(either, temperature, filters) -> None:
     assert (top_logprobs[2:, 100:] == -torch.inf).all()
 
 
-def test_top_logprobs(either) -> None:
-    logits = logits_of(5, 250, either, seed=6)
+def test_top_logprobs(device) -> None:
+    logits = logits_of(5, 250, device, seed=6)
     logits[0] = logits[0].round()  # many ties
     tokens, logprobs, tops, top_logprobs = sample(logits, 1, 2, 3, 4, temperature=0.9, top_k=5, n_logprobs=30)
     exact = torch.log_softmax(logits.double() / 0.9, 1)
@@ -319,12 +326,12 @@ def test_consecutive_steps_are_independent(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("filters", [{}, {"top_p": 0.8}, {"top_k": 20, "top_p": 0.9, "order": "top_k_first"}], ids=str)
-def test_neither_place_nor_company_matters(either, filters) -> None:
+def test_neither_place_nor_company_matters(device, filters) -> None:
     rows, vocab = 9, 260
-    logits = logits_of(rows, vocab, either, seed=9)
-    key = [torch.arange(rows, device=either) // d for d in (7, 5, 1, 2)]
+    logits = logits_of(rows, vocab, device, seed=9)
+    key = [torch.arange(rows, device=device) // d for d in (7, 5, 1, 2)]
     whole = sample(logits, *key, n_logprobs=3, **filters)
-    picked = torch.randperm(rows, generator=torch.Generator().manual_seed(1))[:4].to(either)
+    picked = torch.randperm(rows, generator=torch.Generator().manual_seed(1))[:4].to(device)
     part = sample(logits[picked], *(k[picked] for k in key), n_logprobs=3, **filters)
     for a, b in zip(whole, part, strict=True):
         assert torch.equal(a[picked], b)
@@ -345,10 +352,10 @@ def test_neither_chunks_nor_passes_matter(device, monkeypatch, quads, passes) ->
         assert torch.equal(sample(logits, 5, rows, 0, 0, **filters)[0], tokens)
 
 
-def test_integers_and_tensors_are_one_key(either) -> None:
-    logits = logits_of(4, 90, either)
+def test_integers_and_tensors_are_one_key(device) -> None:
+    logits = logits_of(4, 90, device)
     tokens = sample(logits, -3, 2**32 - 1, 2, 1)[0]
-    again = sample(logits, torch.tensor(2**64 - 3 - 2**64, device=either), ids(-1, -1, -1, -1, device=either), 2, ids(1, device=either))[0]
+    again = sample(logits, torch.tensor(2**64 - 3 - 2**64, device=device), ids(-1, -1, -1, -1, device=device), 2, ids(1, device=device))[0]
     assert torch.equal(tokens, again)
     assert torch.equal(sample(logits, 2**64 - 3, -1, 2, 1)[0], tokens)
 
@@ -356,7 +363,7 @@ def test_integers_and_tensors_are_one_key(either) -> None:
 # Hugging Face's rules
 
 
-def test_hugging_face_processors(either) -> None:
+def test_hugging_face_processors(device) -> None:
     transformers = pytest.importorskip("transformers")
     rows, vocab = 6, 160
     logits = logits_of(rows, vocab, torch.device("cpu"), seed=13)
@@ -374,15 +381,15 @@ def test_hugging_face_processors(either) -> None:
     counts = torch.zeros(rows, vocab, dtype=torch.int32).scatter_(1, prompt, -1)
     key = [torch.arange(rows) for _ in range(4)]
     ours = sample(
-        logits.to(either),
-        *(k.to(either) for k in key),
+        logits.to(device),
+        *(k.to(device) for k in key),
         temperature=0.7,
         top_k=25,
         top_p=0.85,
         min_p=0.01,
         order="top_k_first",
         repetition_penalty=1.4,
-        counts=counts.to(either),
+        counts=counts.to(device),
     )[0].cpu()
     noise = reference.gumbel(vocab, *key)
     assert torch.equal(ours, (theirs + noise).argmax(1))
@@ -405,21 +412,21 @@ def test_reference_beyond_its_head() -> None:
 # Its place in PyTorch
 
 
-def test_opcheck(either) -> None:
-    logits = logits_of(3, 70, either)
-    keys = [torch.arange(3, device=either) for _ in range(4)]
+def test_opcheck(device) -> None:
+    logits = logits_of(3, 70, device)
+    keys = [torch.arange(3, device=device) for _ in range(4)]
     torch.library.opcheck(
         torch.ops.t2fast.sample.default,
         (logits, *keys, [1.0, 5.0, 0.9, 0.0, 1.0, 0.0, 0.0], [None] * 7, True, None, None, None, 2),
     )
 
 
-def test_compiles_whole(either) -> None:
+def test_compiles_whole(device) -> None:
     def step(logits: Tensor, rows: Tensor, heat: Tensor) -> tuple[Tensor, ...]:
         return sample(logits * 1.5, 9, rows, rows, 3, temperature=heat, top_p=0.9, n_logprobs=2)
 
-    logits, rows = logits_of(4, 80, either), torch.arange(4, device=either)
-    heat = torch.full((4,), 0.8, device=either)
+    logits, rows = logits_of(4, 80, device), torch.arange(4, device=device)
+    heat = torch.full((4,), 0.8, device=device)
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
     for a, b in zip(compiled(logits, rows, heat), step(logits, rows, heat), strict=True):
         assert torch.equal(a, b)

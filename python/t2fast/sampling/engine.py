@@ -21,7 +21,7 @@ from t2fast.sampling.cache import Pool, Shape, probe, reading_pages
 from t2fast.sampling.loading import fingerprint, load
 from t2fast.sampling.request import FinishReason, Prompt, Sample, SamplingParams
 from t2fast.sampling.runner import Graphs, Runner
-from t2fast.sampling.schedule import Floats, Job, Row, Schedule, Tokens, build_tree
+from t2fast.sampling.schedule import Floats, Job, Row, Schedule, Tokens, build_tree, pages_for
 from t2fast.sampling.text import ENDS, Endings, Tokenizer, eos_tokens
 from t2fast.sampling.verdicts import Verdicts
 from t2fast.sampling.verify import Verifier
@@ -69,14 +69,14 @@ class Sampler:
     Parameters
     ----------
     model
-        A decoder-only model of transformers whose attention can be replaced. While samples are drawn it runs in evaluation
-        mode with t2fast's attention; afterwards it is as before, so a model in training can be given. Its weights are read
-        anew in every call.
+        A decoder-only model of transformers whose attention can be replaced. While it draws it is in evaluation mode
+        and has t2fast's attention; whenever it does not it is as before, so a model in training can be given. Its
+        weights are read anew in every call.
     tokenizer
         Its tokenizer.
     kv_memory
-        Bytes for keys and values; by default 85% of what is free on the GPU, or half of what is free on the CPU, but no more
-        than needed.
+        Bytes for keys and values; by default 85% of what is free on the GPU, or half of what is free on the CPU, but no
+        more than needed.
     max_batch
         Most samples drawn together; by default 256 on a GPU and 64 on the CPU.
     page_size
@@ -192,8 +192,8 @@ class Sampler:
     ) -> Iterator[Sample]:
         """Draw samples and give each as soon as it is finished; their order is not fixed.
 
-        Sample j of a prompt depends on the seed, the prompt's id and j, and on nothing else that is drawn, but for what the
-        model's matrix products owe to the number of rows (docs/sample.md has figures).
+        Sample j of a prompt depends on the seed, the prompt's id and j, and on nothing else that is drawn, but for what
+        the model's matrix products owe to the number of rows: see docs/sample-engine.md.
 
         Parameters
         ----------
@@ -202,8 +202,8 @@ class Sampler:
         seed
             Key of the random numbers, 64 bits.
         verifier
-            Asked about every answer, in threads of its own; samples carry its verdict. A prompt with ``stop_on_success``
-            gives its samples in the order of their numbers and ends with the first accepted one.
+            Asked about every answer, in threads of its own; samples carry its verdict. A prompt with
+            ``stop_on_success`` gives its samples in the order of their numbers and ends with the first accepted one.
         on_sample
             Called with every sample before it is given.
         on_tokens
@@ -216,9 +216,11 @@ class Sampler:
         Raises
         ------
         T2Error
-            When a prompt cannot be drawn from (no tokens, too long, no chat template), ids are repeated, memory does not
-            hold a single sample, or the model computes NaN.
+            When a prompt cannot be drawn from (no tokens, too long, no chat template), ids are repeated, memory does
+            not hold a single sample, or the model computes NaN.
         """
+        if not prompts:
+            return iter(())
         skip = skip or (lambda _: ())
         run = _Call(self, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
         return self._iterate(run, on_sample)
@@ -347,12 +349,11 @@ class _Call:
 
     def _pages_needed(self, slots: int) -> int:
         """Pages beyond which more would not help."""
-        pages_for = lambda tokens: -(-tokens // self.sampler.page_size)  # noqa: E731
-        chains = [[pages_for(n.end - n.begin) for n in job.chain()] for job in self.jobs]
-        nodes = {id(n): n for job in self.jobs for n in job.chain()}
-        every = sum(pages_for(n.end - n.begin) for n in nodes.values())
-        running = slots * max(map(sum, chains), default=0)
-        return min(every, running) + slots * (max(pages_for(job.limit + 1) for job in self.jobs) + 1) if self.jobs else 1
+        page = self.sampler.page_size
+        sizes = {node: pages_for(node.end - node.begin, page) for job in self.jobs for node in job.chain()}
+        longest = max(sum(sizes[node] for node in job.chain()) for job in self.jobs)
+        own = max(pages_for(job.limit + 1, page) for job in self.jobs)
+        return min(sum(sizes.values()), slots * longest) + slots * (own + 1)
 
     # ------------------------------------------------------------------------------------------------ the loop
 

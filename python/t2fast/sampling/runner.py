@@ -15,7 +15,7 @@ from torch import Tensor
 
 from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span
 from t2fast.sampling.request import SamplingParams
-from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens
+from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens, pages_for
 
 __all__ = ["Graphs", "Runner", "Text", "forward_texts", "places"]
 
@@ -52,7 +52,7 @@ class Text:
 
 def places(pages: npt.ArrayLike, page_size: int, length: int) -> npt.NDArray[np.int64]:
     """Numbers over all pages of the first tokens that lie on these."""
-    first = np.asarray(pages, np.int64)[: -(-length // page_size), None] * page_size
+    first = np.asarray(pages, np.int64)[: pages_for(length, page_size), None] * page_size
     return (first + np.arange(page_size)).reshape(-1)[:length]
 
 
@@ -64,7 +64,7 @@ def forward_texts(
     Yields
     ------
     parts, logits
-        For each pass that computed wanted ones: which tokens, as text, begin, end; and their logits, one after the other.
+        For each pass that computed wanted ones: which tokens, as text, begin, end; and their logits, in a row.
     """
     device = pool.data.device
     batch: list[tuple[int, int, int]] = []
@@ -107,8 +107,8 @@ def forward_texts(
 class Runner:
     """Runs the model for one call of the sampler.
 
-    The schedule says which sample is in which slot. The rows of a step are the occupied slots; what a row is (its sample,
-    position, settings) is uploaded when rows come or go, and counted up on the device in between.
+    The schedule says which sample is in which slot. The rows of a step are the occupied slots; what a row is (its
+    sample, position, settings) is uploaded when rows come or go, and counted up on the device in between.
 
     Parameters
     ----------
@@ -327,11 +327,18 @@ class Runner:
             use_cache=False,
             t2fast=self._readings[n],
         ).logits[0]
-        given = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
+        given: dict[str, Any] = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
         counts = None if self._counts is None else self._counts[slot]
         tokens, logprobs = draw(
-            logits, self._seed, state[_PROMPT], state[_SAMPLE], state[_INDEX], order="top_k_first", counts=counts, **given
-        )  # type: ignore[arg-type]
+            logits,
+            self._seed,
+            state[_PROMPT],
+            state[_SAMPLE],
+            state[_INDEX],
+            order="top_k_first",
+            counts=counts,
+            **given,
+        )
         self._last[slot] = tokens
         if self._counts is not None:
             at = tokens.clamp(min=0)
