@@ -20,7 +20,7 @@ from t2fast.sampling.request import Prompt, Sample, SamplingParams, digest
 from t2fast.sampling.store import SCHEMA, Store
 from t2fast.sampling.verify import Verifier, load_verifier, suit
 
-__all__ = ["Draws", "Progress", "Run", "draw", "sized"]
+__all__ = ["Draws", "Progress", "Run", "draw", "peak_memory", "sized"]
 
 #: Distributions whose versions a manifest names.
 _VERSIONS = ("t2fast", "t2fast-kernels", "torch", "transformers")
@@ -137,7 +137,8 @@ class Run:
         }
 
 
-def _memory() -> int:
+def peak_memory() -> int:
+    """Give the highest memory use so far in bytes: of the GPU, or of the process where there is none."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
@@ -276,6 +277,8 @@ def _draw(
     tokens = live = accepted = failed = 0
     failure = ""
     reported = -math.inf
+    # Workers elsewhere have memories of their own.
+    memory: Callable[[], int] = getattr(sampler, "memory", peak_memory)
 
     def ended(prompt_id: str) -> bool:
         return settings[prompt_id].stop_on_success and store.accepted(prompt_id) is not None
@@ -291,7 +294,7 @@ def _draw(
         now = time.monotonic()
         if progress is not None and (last or now - reported >= _REPORT):
             reported = now
-            progress(Progress(store.samples, total, store.samples - before, live, now - begun, _memory()))
+            progress(Progress(store.samples, total, store.samples - before, live, now - begun, memory()))
 
     try:
         for sample in sampler.sample(prompts, params, seed=seed, verifier=judge, skip=unneeded, progress=report):
@@ -329,7 +332,7 @@ def _draw(
         store.samples - before,
         tokens,
         time.monotonic() - begun,
-        _memory(),
+        memory(),
         dict(reasons),
         judged_by,
         accepted,
