@@ -81,6 +81,19 @@ def test_samples_do_not_depend_on_the_batch(reference, options):
         assert tokens(drawn(sampler(**options), seed=7)) == tokens(reference)
 
 
+@pytest.mark.parametrize("pages", [None, 24])
+def test_steps_ahead_of_the_host_change_nothing(pages):
+    """As on a GPU: a step is launched before what the last one drew is known."""
+    params = SamplingParams(k=5, max_new_tokens=24, stop=("e", "\n"), repetition_penalty=1.2)
+    expected = drawn(sampler(), PROMPTS[3:], params, seed=7)
+    one = sampler(max_batch=6, page_size=2)
+    one.ahead = 1
+    if pages:
+        one.kv_memory = pages * one.shape.page_bytes(2)
+    assert drawn(one, PROMPTS[3:], params, seed=7) == expected
+    assert (one.stats.preemptions > 0) == bool(pages)
+
+
 def test_samples_do_not_depend_on_order_company_or_resume(reference):
     one = sampler()
     assert tokens(drawn(one, PROMPTS[::-1], seed=7)) == tokens(reference)
@@ -281,10 +294,11 @@ def test_verdicts(reference):
         assert (sample.verifier_error is not None) == ("e" in sample.text)
 
 
-@pytest.mark.parametrize("batch", [1, 3, 64])
-def test_a_prompt_ends_with_its_first_success(reference, batch):
+@pytest.mark.parametrize(("batch", "ahead"), [(1, 0), (3, 0), (64, 0), (3, 1)])
+def test_a_prompt_ends_with_its_first_success(reference, batch, ahead):
     params = SamplingParams(k=5, max_new_tokens=24, logprobs=True, stop_on_success=True)
     one = sampler(max_batch=batch)
+    one.ahead = ahead
     order = {}
     for sample in one.sample(PROMPTS, params, seed=7, verifier=lucky):
         order.setdefault(sample.prompt_id, []).append(sample)
@@ -295,7 +309,7 @@ def test_a_prompt_ends_with_its_first_success(reference, batch):
         assert [s.token_ids for s in order[prompt.id]] == [reference[prompt.id, j].token_ids for j in range(n)]
     assert one.stats.total == one.stats.samples < 30
     if batch == 1:
-        # No time is spent on what nobody needs.
+        # One after the other, no time is spent on what nobody needs.
         assert one.stats.tokens == sum(len(s.token_ids) for some in order.values() for s in some)
 
 

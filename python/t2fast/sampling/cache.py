@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
@@ -22,7 +23,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from t2fast.errors import T2Error
 
-__all__ = ["Decode", "Pool", "Prefill", "Reading", "Shape", "Span", "probe", "reading_pages"]
+__all__ = ["Decode", "Pool", "Prefill", "Reading", "Shape", "Span", "on_device", "probe", "reading_pages"]
 
 _NAME = "t2fast"
 
@@ -160,6 +161,14 @@ def probe(model: Any, device: torch.device) -> Shape:
     if values != shape.head_dim:
         raise T2Error(f"{name} has keys of {shape.head_dim} and values of {values} dimensions: not supported")
     return shape
+
+
+def on_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Bring an array to the device without waiting for what is queued there."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class Pool:

@@ -58,6 +58,8 @@ class Stats:
     pages_total: int = 0
     page_bytes: int = 0
     seconds: float = 0.0
+    #: Of these, how long the host waited for the device. On a GPU, next to nothing means that the host is too slow.
+    waited: float = 0.0
 
 
 class Sampler:
@@ -126,6 +128,8 @@ class Sampler:
         self.context = context_length(model)
         self.name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
         self.levels = _LEVELS
+        #: Steps launched before the host has looked at the last: on a GPU one, so that it need not wait for the host.
+        self.ahead = int(on_gpu)
         #: What the latest call did.
         self.stats = Stats()
 
@@ -322,8 +326,6 @@ class _Call:
         )  # fmt: skip
         self.verdicts = Verdicts(verifier)
         self.pending: deque[_Launched] = deque()
-        #: Steps that may be in flight while the host looks at the one before.
-        self.lag = 1 if sampler.device.type == "cuda" else 0
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}
         self.turn = {i: job.upcoming() for i, job in enumerate(self.jobs) if self.settings[i].stop_on_success}
@@ -383,7 +385,7 @@ class _Call:
                 stats.rows += len(slots)
             elif not self.pending:
                 break
-            while len(self.pending) > (self.lag if schedule.running else 0):
+            while len(self.pending) > (self.sampler.ahead if schedule.running else 0):
                 self._look(self.pending.popleft())
             if found := self._judged():
                 yield found
@@ -405,7 +407,9 @@ class _Call:
     def _look(self, launched: _Launched) -> None:
         """Take in what a step drew: record it, and end the samples that it ended."""
         schedule = self.schedule
+        begun = time.monotonic()
         tokens, logprobs = launched.wait()
+        self.stats.waited += time.monotonic() - begun
         slots, steps = launched.slots, launched.steps
         # A row may have ended, or been stopped, while this step was in flight.
         alive = schedule.serial[slots] == launched.serials

@@ -49,8 +49,8 @@ class Pages:
         return [self._free.pop() for _ in range(count)]
 
     def give_back(self, pages: list[int]) -> None:
-        """Take pages back."""
-        self._free.extend(pages)
+        """Take pages back, so that neighbours are handed out as neighbours again."""
+        self._free.extend(reversed(pages))
 
 
 @dataclass(eq=False, slots=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from t2fast.errors import T2Error
-from t2fast.sampling.cache import Pool, reading_pages
+from t2fast.sampling.cache import Pool, on_device, reading_pages
 from t2fast.sampling.request import Prompt
 from t2fast.sampling.runner import Text, forward_texts, places
 from t2fast.sampling.schedule import Node, Pages, Tokens, build_tree, pages_for
@@ -184,9 +184,8 @@ def _scores(
     greedy = dict.fromkeys(scored, True)
     with torch.no_grad(), reading_pages(sampler.model):
         for parts, logits in forward_texts(sampler.model, pool, texts, chunk):
-            targets = (
-                torch.from_numpy(np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])).to(logits.device).long()
-            )
+            wanted = np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])
+            targets = on_device(wanted, logits.device).long()
             chosen = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
             likeliest = (logits.argmax(-1) == targets).cpu()
             at = 0
