@@ -197,3 +197,18 @@ def test_killed_again_and_again(model, run):
     code, _, err = run(*sample(model, "-k", 60, "--resume"))
     assert (code, err) == (0, "")
     assert _sorted("samples.jsonl") == _sorted("whole.jsonl")
+
+
+def test_ray_workers_write_what_one_sampler_writes(model, place, run):
+    pytest.importorskip("ray", reason="ray is not installed: pip install 't2fast[ray]'")
+    assert run(*sample(model, "--out", "one.jsonl"))[0] == 0
+    process = _start(model, "--workers", "ray:2")
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert "48" in out
+    assert _sorted("samples.jsonl") == _sorted("one.jsonl")
+    process = _start(model, "--workers", "ray:1", "--resume", "--model", "./nowhere")
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("t2fast: ./nowhere: no such folder")
+    assert (place / "samples.jsonl.manifest.json").exists()

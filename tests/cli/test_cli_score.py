@@ -58,7 +58,7 @@ def test_fit_reads_the_tables_of_several_checkpoints(model, place, run):
         for line in (place / f"{i}.jsonl").read_text().splitlines():
             lines.append(json.dumps(json.loads(line) | {"probability": p}))
     (place / "all.jsonl").write_text("\n".join(lines))
-    code, out, err = run("fit", "all.jsonl", "--law", "t2-loss", "--json")
+    code, out, err = run("fit", "all.jsonl", "--law", "t2-loss", "--E", "0", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["fit"]["n_checkpoints"] == 9
 

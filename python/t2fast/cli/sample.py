@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -56,8 +57,7 @@ def load(model: str, **options: Any) -> Any:
     """Load a sampler, leaving to it what was not given."""
     make = sampling.Sampler.from_pretrained
     if not sys.stderr.isatty():
-        from transformers.utils import logging
-
+        logging: Any = importlib.import_module("transformers.utils.logging")
         logging.disable_progress_bar()
     given = {name: value for name, value in options.items() if value is not None}
     return make(model, **given)

@@ -20,10 +20,12 @@ from t2fast.sampling.request import Prompt, Sample, SamplingParams, digest
 from t2fast.sampling.store import SCHEMA, Store
 from t2fast.sampling.verify import Verifier, load_verifier, suit
 
-__all__ = ["Draws", "Progress", "Run", "draw", "sized"]
+__all__ = ["Draws", "Progress", "Run", "draw", "peak_memory", "sized"]
 
 #: Distributions whose versions a manifest names.
 _VERSIONS = ("t2fast", "t2fast-kernels", "torch", "transformers")
+#: Seconds between two reports of progress: asking a GPU for its memory at every step would hold it up.
+_REPORT = 0.1
 
 
 class Draws(Protocol):
@@ -135,7 +137,8 @@ class Run:
         }
 
 
-def _memory() -> int:
+def peak_memory() -> int:
+    """Give the highest memory use so far in bytes: of the GPU, or of the process where there is none."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
@@ -222,7 +225,7 @@ def draw(
     on_sample
         Called with every sample once it is stored.
     progress
-        Called now and then.
+        Called now and then, and when the run ends, however it does.
 
     Raises
     ------
@@ -273,6 +276,9 @@ def _draw(
     reasons: Counter[str] = Counter()
     tokens = live = accepted = failed = 0
     failure = ""
+    reported = -math.inf
+    # Workers elsewhere have memories of their own.
+    memory: Callable[[], int] = getattr(sampler, "memory", peak_memory)
 
     def ended(prompt_id: str) -> bool:
         return settings[prompt_id].stop_on_success and store.accepted(prompt_id) is not None
@@ -282,31 +288,35 @@ def _draw(
 
     total = sum(len(store.stored(one)) if ended(one) else set_.k for one, set_ in settings.items())
 
-    def report(drawn: Any = None) -> None:
-        nonlocal live
+    def report(drawn: Any = None, *, last: bool = False) -> None:
+        nonlocal live, reported
         live = max(live, tokens, 0 if drawn is None else drawn.tokens)
-        if progress is not None:
-            seconds = time.monotonic() - begun
-            progress(Progress(store.samples, total, store.samples - before, live, seconds, _memory()))
+        now = time.monotonic()
+        if progress is not None and (last or now - reported >= _REPORT):
+            reported = now
+            progress(Progress(store.samples, total, store.samples - before, live, now - begun, memory()))
 
-    for sample in sampler.sample(prompts, params, seed=seed, verifier=judge, skip=unneeded, progress=report):
-        if settings[sample.prompt_id].stop_on_success:
-            if ended(sample.prompt_id) or sample.sample != len(store.stored(sample.prompt_id)):
-                raise T2Error(f"the sampler gave sample {sample.sample} of {sample.prompt_id!r} out of turn")
-            store.append(sample, stop_on_success=True)
-            if sample.accepted:
-                total -= settings[sample.prompt_id].k - 1 - sample.sample
-        else:
-            store.append(sample)
-        tokens += len(sample.token_ids)
-        reasons[sample.finish_reason] += 1
-        accepted += sample.accepted
-        if sample.verifier_error is not None:
-            failed += 1
-            failure = failure or f"sample {sample.sample} of {sample.prompt_id!r}: {sample.verifier_error}"
-        if on_sample is not None:
-            on_sample(sample)
-        report()
+    try:
+        for sample in sampler.sample(prompts, params, seed=seed, verifier=judge, skip=unneeded, progress=report):
+            if settings[sample.prompt_id].stop_on_success:
+                if ended(sample.prompt_id) or sample.sample != len(store.stored(sample.prompt_id)):
+                    raise T2Error(f"the sampler gave sample {sample.sample} of {sample.prompt_id!r} out of turn")
+                store.append(sample, stop_on_success=True)
+                if sample.accepted:
+                    total -= settings[sample.prompt_id].k - 1 - sample.sample
+            else:
+                store.append(sample)
+            tokens += len(sample.token_ids)
+            reasons[sample.finish_reason] += 1
+            accepted += sample.accepted
+            if sample.verifier_error is not None:
+                failed += 1
+                failure = failure or f"sample {sample.sample} of {sample.prompt_id!r}: {sample.verifier_error}"
+            if on_sample is not None:
+                on_sample(sample)
+            report()
+    finally:
+        report(last=True)
     if store.samples != total:
         short = next(one for one, set_ in settings.items() if not ended(one) and len(store.stored(one)) < set_.k)
         raise T2Error(f"the sampler ended with {store.samples} of {total} samples; prompt {short!r} lacks some")
@@ -322,7 +332,7 @@ def _draw(
         store.samples - before,
         tokens,
         time.monotonic() - begun,
-        _memory(),
+        memory(),
         dict(reasons),
         judged_by,
         accepted,
