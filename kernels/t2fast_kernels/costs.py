@@ -78,7 +78,9 @@ class CostModel:
         try:
             return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, json.JSONDecodeError, TypeError) as error:
-            raise KernelError(f"path = {str(path)!r}: not a cost model ({error}); write one with CostModel.save") from error
+            raise KernelError(
+                f"path = {str(path)!r}: not a cost model ({error}); write one with CostModel.save"
+            ) from error
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""

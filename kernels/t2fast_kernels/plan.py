@@ -29,8 +29,8 @@ CPU_SPLIT = 1024
 class DecodeBuffers:
     """Device memory of fixed size and address that :func:`plan` fills and ``prefix_decode`` reads.
 
-    Captured CUDA graphs stay valid: a new plan changes what lies in the buffers, never where they lie or how large a launch
-    is. One set serves every layer of a model.
+    Captured CUDA graphs stay valid: a new plan changes what lies in the buffers, never where they lie or how large a
+    launch is. One set serves every layer of a model.
 
     Parameters
     ----------
@@ -47,12 +47,13 @@ class DecodeBuffers:
     itemsize
         Bytes per element of the KV cache, for the cost model.
     block_m
-        Rows times query heads per KV head that one program of launch A works on: 16, 64 or 128. By default 16 if a launch
-        can never hold more, else 64, which memory bandwidth hides even when half empty; 128 pays where prefixes of many
-        thousand tokens are each shared by a hundred rows or more.
+        Rows times query heads per KV head that one program of launch A works on: 16, 64 or, for head dimensions up to
+        128 and two-byte queries, 128. By default 16 if there can never be more, else 64, whose arithmetic a roofline
+        hides behind memory even when the tile is nearly empty; 128 reads less from L2 where prefixes of many thousand
+        tokens are each shared by a hundred rows or more.
     max_items, max_partials
-        Most pieces of prefixes, and most rows times pieces. The defaults hold any plan without splits, and the splits that
-        the cost model chooses; a small ``split_size`` of your own may need more.
+        Most pieces of prefixes, and most rows times pieces. The defaults hold any plan without splits, and the splits
+        that the cost model chooses; a small ``split_size`` of your own may need more.
     costs
         What the choice between the methods rests on; by default :meth:`CostModel.of` the device.
 
@@ -88,17 +89,25 @@ class DecodeBuffers:
         ):
             if value < least:
                 raise KernelError(f"{name} = {value}: must be at least {least}")
+        if max_rows > 65535:
+            raise KernelError(f"max_rows = {max_rows}: a launch takes at most 65535; decode in several batches")
         if n_q_heads % n_kv_heads:
             raise KernelError(f"n_q_heads = {n_q_heads}: must be a multiple of n_kv_heads = {n_kv_heads}")
         if not 1 <= head_dim <= 256:
             raise KernelError(f"head_dim = {head_dim}: the kernels take 1 to 256; use PyTorch's attention beyond")
         group = n_q_heads // n_kv_heads
         if group > 128:
-            raise KernelError(f"n_q_heads / n_kv_heads = {group}: the kernels take at most 128; use PyTorch's attention beyond")
+            raise KernelError(
+                f"n_q_heads / n_kv_heads = {group}: the kernels take at most 128; use PyTorch's attention beyond"
+            )
         if block_m is None:
             block_m = next(m for m in (16, 64, 128) if m >= min(64, max_rows * group) and m >= group)
         if block_m not in (16, 64, 128) or block_m < group:
-            raise KernelError(f"block_m = {block_m}: must be 16, 64 or 128 and at least n_q_heads / n_kv_heads = {group}")
+            raise KernelError(
+                f"block_m = {block_m}: must be 16, 64 or 128 and at least n_q_heads / n_kv_heads = {group}"
+            )
+        if block_m == 128 and head_dim > 128:
+            raise KernelError(f"head_dim = {head_dim}: a tile of block_m = 128 takes at most 128; make it 64")
 
         self.device = torch.device(device)
         self.max_rows, self.max_segments, self.max_levels = max_rows, max_segments, max_levels
@@ -111,7 +120,9 @@ class DecodeBuffers:
         # The cost model never splits into more than about this many items beyond one per tile.
         extra = -(-4 * self.costs.programs // n_kv_heads) if self.on_triton else 64
         pairs = max_rows * max_levels if max_segments else 0
-        self.max_items = max_items if max_items is not None else max_segments + pairs // self.tile_rows + bool(pairs) * extra
+        self.max_items = (
+            max_items if max_items is not None else max_segments + pairs // self.tile_rows + bool(pairs) * extra
+        )
         self.max_partials = (
             max_partials if max_partials is not None else pairs + bool(pairs) * extra * min(self.tile_rows, max_rows)
         )
@@ -128,7 +139,7 @@ class DecodeBuffers:
         pinned = self.device.type == "cuda"
         self._host = torch.zeros(size, dtype=torch.int32, pin_memory=pinned)
         self._device = torch.zeros(size, dtype=torch.int32, device=self.device) if pinned else self._host
-        self._copied = torch.cuda.Event() if pinned else None
+        self._copied = torch.cuda.Event() if pinned else None  # type: ignore[no-untyped-call]
         self._views: dict[str, Ints] = {}
         host, start = self._host.numpy(), 0
         for name, shape in shapes.items():
@@ -156,8 +167,9 @@ class DecodeBuffers:
     def _send(self) -> None:
         """Copy the staged plan to the device."""
         if self._copied is not None:
-            self._device.copy_(self._host, non_blocking=True)
-            self._copied.record()
+            with torch.cuda.device(self.device):
+                self._device.copy_(self._host, non_blocking=True)
+                self._copied.record()
 
     def _open(self) -> dict[str, Ints]:
         """The staging arrays, once the device has taken over what was written to them last."""
@@ -222,7 +234,7 @@ def plan(
 ) -> Plan:
     """Write what the next decode steps read into ``buffers``. A step itself needs no new plan: it reads ``lens``.
 
-    Plan again when a row starts, ends or moves, outside of graph capture.
+    Plan again when a row starts, ends or moves, outside of graph capture and on the stream that decodes.
 
     Parameters
     ----------
@@ -232,13 +244,13 @@ def plan(
     row_segments
         int ``[n_rows, n_levels]``: each row's prefix runs, -1 for none.
     row_table, row_begin, row_position
-        int ``[n_rows]`` or, for the last two, one number for all: where each row's own tokens are: row of the tables (-1:
-        the row is idle), first token within it, absolute position of that token.
+        int ``[n_rows]`` or, for the last two, one number for all. Where each row's own tokens are: row of the tables
+        (-1: the row is idle), first token within it, absolute position of that token.
     method
         "auto" takes what the cost model estimates to be fastest; see :class:`Plan`.
     split_size
-        Tokens per piece for the method "split". With ``method="split"`` and a size given, what a row computes doesn't depend on
-        which other rows are planned.
+        Tokens per piece for the method "split". With ``method="split"`` and a size given, what a row computes doesn't
+        depend on which other rows are planned.
 
     Raises
     ------
@@ -270,7 +282,10 @@ def plan(
     # Where each segment's rows, items and partials end among all of them.
     rows_to, pieces_to, partials_to = n_sharing.cumsum(), pieces.cumsum(), partials.cumsum()
     n_items, n_partials = (int(pieces_to[-1]), int(partials_to[-1])) if n_segments else (0, 0)
-    for name, value, most in (("max_items", n_items, buffers.max_items), ("max_partials", n_partials, buffers.max_partials)):
+    for name, value, most in (
+        ("max_items", n_items, buffers.max_items),
+        ("max_partials", n_partials, buffers.max_partials),
+    ):
         if value > most:
             raise KernelError(
                 f"{name} = {most}: this plan ({choice.method}, {choice.chunk} tokens a piece) needs {value}; "
@@ -339,7 +354,7 @@ def _checked(
     row_begin: npt.ArrayLike | int,
     row_position: npt.ArrayLike | int,
 ) -> tuple[Ints, npt.NDArray[np.int64], Ints, tuple[Ints, Ints, Ints], int]:
-    """Segments, their lengths, each row's segments with -1 up to ``max_levels`` and for idle rows, the rows' own arrays, rows that run."""
+    """Segments, lengths, segments of rows (-1 where none and for idle rows), rows' own arrays, active rows."""
     runs = _ints("segments", segments, 2) if np.size(segments) else np.zeros((0, 4), np.int32)
     table = _ints("row_table", row_table, 1)
     n_rows = len(table)
@@ -354,7 +369,9 @@ def _checked(
         ("row_segments", of_rows.shape[1], buffers.max_levels, "max_levels"),
     ):
         if value > most:
-            raise KernelError(f"{name}: {value} exceed the capacity of {most}; make DecodeBuffers with {remedy}={value}")
+            raise KernelError(
+                f"{name}: {value} exceed the capacity of {most}; make DecodeBuffers with {remedy}={value}"
+            )
     for name, array in (("row_segments", of_rows), ("row_begin", begin), ("row_position", position)):
         if len(array) != n_rows:
             raise KernelError(f"{name} has {len(array)} rows, row_table {n_rows}: give one entry per row")
@@ -366,7 +383,9 @@ def _checked(
     if n_rows == 0:
         return runs, length, np.full((0, buffers.max_levels), -1, np.int32), (table, begin, position), 0
     if of_rows.max() >= len(runs) or of_rows.min() < -1:
-        raise KernelError(f"row_segments: values from {of_rows.min()} to {of_rows.max()}; allowed are -1 and 0 to {len(runs) - 1}")
+        raise KernelError(
+            f"row_segments: values from {of_rows.min()} to {of_rows.max()}; allowed are -1 and 0 to {len(runs) - 1}"
+        )
     if begin.min() < 0 or position.min() < 0:
         raise KernelError("row_begin and row_position must not be negative; idle rows have row_table = -1")
     if of_rows.shape[1] < buffers.max_levels:
@@ -390,7 +409,7 @@ def _choose(
     buffers: DecodeBuffers,
     method: Method,
     split_size: int | None,
-    length: npt.NDArray[np.integer],
+    length: npt.NDArray[np.int64],
     n_sharing: npt.NDArray[np.int64],
     tiles: npt.NDArray[np.int64],
 ) -> _Choice:
@@ -414,7 +433,7 @@ def _choose(
             return _Choice("split", chunk, "on the CPU each prefix is read once, in pieces that stay in the cache")
         return _Choice("shared", whole, "on the CPU each prefix is read once")
     # Splitting is for filling the chip: with two waves of programs there is nothing left to fill.
-    sizes = SPLIT_SIZES if split_size is None else (split_size,)
+    sizes: tuple[int, ...] = SPLIT_SIZES if split_size is None else (split_size,)
     if method == "auto" and int(tiles.sum()) * buffers.n_kv_heads >= 2 * buffers.costs.programs:
         sizes = ()
     estimates = buffers.costs.estimate(

@@ -13,8 +13,8 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 TRITON = INTERPRETED or DEVICE == "cuda"
 
-# The interpreter takes about a second for what the others do at once.
-settings.register_profile("interpreted", max_examples=30, deadline=None)
+# The interpreter takes a second for what the others do at once.
+settings.register_profile("interpreted", max_examples=15, deadline=None)
 settings.register_profile("native", max_examples=100, deadline=None)
 settings.load_profile("interpreted" if INTERPRETED else "native")
 

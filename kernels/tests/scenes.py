@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import oracle
 import torch
-from conftest import DEVICE, INTERPRETED
 from torch import Tensor
 
+import oracle
+from conftest import DEVICE, INTERPRETED
 from t2fast_kernels import DecodeBuffers, Plan, plan, prefix_decode
 
 NO_PAGE = 2**30
@@ -63,19 +63,35 @@ class Scene:
         ]
         segments = [[table, *run] for table, run in enumerate(self.segments)]
         # Lengths of idle rows are nobody's: 10**9 tokens must not be read.
-        lens = [10**9 if given is None else end for given, (_, end) in zip(self.row_segments, self.suffixes, strict=True)]
+        lens = [
+            10**9 if given is None else end for given, (_, end) in zip(self.row_segments, self.suffixes, strict=True)
+        ]
         self.lens = torch.tensor(lens, dtype=torch.int32)
         self.planned = (segments, levels, tables, [begin for begin, _ in self.suffixes], positions)
 
     def buffers(self, **options) -> DecodeBuffers:
-        sizes = {"max_segments": max(1, len(self.segments)), "max_levels": len(self.planned[1][0]) if self.planned[1] else 1}
+        sizes = {
+            "max_segments": max(1, len(self.segments)),
+            "max_levels": len(self.planned[1][0]) if self.planned[1] else 1,
+        }
         return DecodeBuffers(
-            max(1, len(self.q)), self.n_kv_heads * self.group, self.n_kv_heads, self.head_dim, device=DEVICE, **(sizes | options)
+            max(1, len(self.q)),
+            self.n_kv_heads * self.group,
+            self.n_kv_heads,
+            self.head_dim,
+            device=DEVICE,
+            **(sizes | options),
         )
 
     def plan(self, buffers: DecodeBuffers, **options) -> Plan:
         segments, levels, *rows = self.planned
-        return plan(buffers, np.array(segments).reshape(-1, 4), np.array(levels).reshape(len(self.q), -1), *map(np.array, rows), **options)
+        return plan(
+            buffers,
+            np.array(segments).reshape(-1, 4),
+            np.array(levels).reshape(len(self.q), -1),
+            *map(np.array, rows),
+            **options,
+        )
 
     def decode(self, buffers: DecodeBuffers, **options) -> tuple[Tensor, Tensor]:
         tensors = (self.q, self.k_cache, self.v_cache, self.tables, self.lens)

@@ -6,10 +6,10 @@ Another kernel's configurations join by appending to ``CASES``.
 from __future__ import annotations
 
 import pytest
+
 from conftest import INTERPRETED
 from offline import SHARED, Case, build
 from sampling_cases import cases
-
 from t2fast_kernels.configs import Launch, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
 
@@ -49,13 +49,16 @@ for chip in CHIPS:
     hip = chip == "gfx942"
     for dtype, size in SIZES.items():
         for head_dim in (64, 128, 256) if dtype != "fp16" else (128,):
-            for block_m in (16, 64, 128):
-                CASES.append(attention_case("prefix", chip, dtype, head_dim, prefix_launch(hip, block_m, head_dim, size)))
+            blocks = (16, 64, 128) if head_dim * size <= 256 and size == 2 else (16, 64)
+            CASES += [
+                attention_case("prefix", chip, dtype, head_dim, prefix_launch(hip, m, head_dim, size)) for m in blocks
+            ]
             CASES.append(attention_case("suffix", chip, dtype, head_dim, suffix_launch(hip, 4, head_dim, size)))
+    fp8s = ("fp8e5",) if chip == "sm_80" else ("fp8e5", "fp8e4nv")
     for kernel, launch in (("prefix", prefix_launch(hip, 64, 128, 2)), ("suffix", suffix_launch(hip, 4, 128, 2))):
         CASES.append(attention_case(kernel, chip, "bf16", 128, launch, **ALL))
         CASES.append(attention_case(kernel, chip, "bf16", 80, launch))
-        CASES += [attention_case(kernel, chip, "bf16", 128, launch, cache=fp8) for fp8 in ("fp8e5", "fp8e4nv") if (chip, fp8) != ("sm_80", "fp8e4nv")]  # fmt: skip
+        CASES += [attention_case(kernel, chip, "bf16", 128, launch, cache=fp8) for fp8 in fp8s]
     CASES.append(attention_case("suffix", chip, "bf16", 128, suffix_launch(hip, 71, 128, 2), group=71))
     CASES += cases(chip)
 

@@ -7,13 +7,13 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from t2fast_kernels.errors import KernelError
-from t2fast_kernels.reference import sample as reference
-from t2fast_kernels.sample import sample
 from torch import Tensor
 
 import sample_oracle as oracle
 from conftest import DEVICE, TRITON
+from t2fast_kernels.errors import KernelError
+from t2fast_kernels.reference import sample as reference
+from t2fast_kernels.sample import sample
 
 operator = importlib.import_module("t2fast_kernels.sample")
 
