@@ -57,18 +57,15 @@ def built(name, device, dtype):
     return model, PreTrainedTokenizerFast(tokenizer_object=words, unk_token="0")
 
 
-def median(times):
-    return statistics.median(times), max(times) - min(times)
-
-
 def clock(work):
+    """Seconds on the wall, and of the processor, all threads together: the fair ones where others use the machine too."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    begun = time.perf_counter()
+    begun = time.perf_counter(), time.process_time()
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun[0], time.process_time() - begun[1]
 
 
 def machine(device, dtype):
@@ -79,7 +76,7 @@ def machine(device, dtype):
     a = torch.randn(n, n, device=device, dtype=dtype)
     copies = [clock(lambda: y.copy_(x)) for _ in range(10)]
     products = [clock(lambda: a @ a) for _ in range(10)]
-    return 2 * len(x) / min(copies), 2 * n**3 / min(products)
+    return 2 * len(x) / min(copies)[0], 2 * n**3 / min(products)[0]
 
 
 def floor(model, case, bandwidth, rate):
@@ -164,13 +161,15 @@ def throughput(args, device):
         least = floor(model, case, bandwidth, rate)
         print(f"\n{prompts} prompts of {prompt} tokens, {k} samples each, {new} new tokens; floor {least:.2f} s")
         times, peaks, stats = run(model, tokenizer, case, args.rounds, args.generate_batch)
-        ours = statistics.median(times["t2fast"])
+        ours = [statistics.median(one) for one in zip(*times["t2fast"], strict=True)]
         for name, seconds in times.items():
-            middle, spread = median(seconds)
+            middle, busy = (statistics.median(one) for one in zip(*seconds, strict=True))
+            spread = max(seconds)[0] - min(seconds)[0]
             memory = f", peak {peaks[name] / 1e9:.2f} GB" if name in peaks else ""
             print(
                 f"  {name:15} {middle:8.2f} s (spread {spread:.2f}) {prompts * k * new / middle:9.0f} tokens/s"
-                f"  {least / middle:4.0%} of floor, {middle / ours:5.2f} times ours{memory}"
+                f"  {least / middle:4.0%} of floor, {middle / ours[0]:5.2f} times ours; "
+                f"processor {busy:.2f} s, {busy / ours[1]:.2f} times ours{memory}"
             )
         print(
             f"  prefilled {stats.prefilled} tokens, {stats.steps} steps of {stats.rows / stats.steps:.0f} rows, "

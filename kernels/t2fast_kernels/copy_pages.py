@@ -11,9 +11,9 @@ from t2fast_kernels.reference import copy_pages as reference
 
 __all__ = ["copy_pages"]
 
-#: Elements per program, and its warps.
+#: Elements per program, and how they are launched.
 BLOCK = 4096
-WARPS = 8
+OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
 
 
 def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
@@ -41,11 +41,14 @@ def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Te
             )
     if k_cache.shape != v_cache.shape or k_cache.dtype != v_cache.dtype:
         raise KernelError(
-            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
+            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from "
+            f"k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
         )
     for name, ids in (("source", source), ("destination", destination)):
         if ids.dtype != torch.int32 or ids.dim() != 1 or ids.shape != source.shape or (len(ids) and ids.stride(0) != 1):
-            raise KernelError(f"{name}: {ids.dtype} {tuple(ids.shape)}; give contiguous int32 [n_copies], as many of each")
+            raise KernelError(
+                f"{name}: {ids.dtype} {tuple(ids.shape)}; give contiguous int32 [n_copies], as many of each"
+            )
     for name, other in (("v_cache", v_cache), ("source", source), ("destination", destination)):
         if other.device != k_cache.device:
             raise KernelError(f"{name}: on {other.device}, k_cache on {k_cache.device}; move it there")
@@ -72,7 +75,7 @@ def _launch(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tenso
     k, v = (cache.view(torch.uint8) if cache.element_size() == 1 else cache for cache in (k_cache, v_cache))
     copy_kernel[(len(source), triton.cdiv(page_size * heads * dim, BLOCK))](
         k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size,
-        HEADS=heads, DIM=dim, BLOCK=BLOCK, num_warps=WARPS,
+        HEADS=heads, DIM=dim, BLOCK=BLOCK, **OPTIONS,
     )  # fmt: skip
 
 

@@ -22,7 +22,9 @@ def noise(vocab: int, seed: int, prompt: int, sample: int, step: int) -> np.ndar
     return np.array([-math.log(-math.log1p(-x)) for x in u[:vocab]])
 
 
-def processed(logits, temperature=1.0, repetition=1.0, presence=0.0, frequency=0.0, counts=None, bias=None, allowed=None):
+def processed(
+    logits, temperature=1.0, repetition=1.0, presence=0.0, frequency=0.0, counts=None, bias=None, allowed=None
+):
     x = np.array(logits, dtype=np.float64)
     if bias is not None:
         x += bias

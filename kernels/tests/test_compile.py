@@ -9,6 +9,8 @@ import pytest
 
 from conftest import INTERPRETED
 from offline import SHARED, Case, build
+from sampling_cases import cases
+
 from t2fast_kernels.configs import Launch, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
 
@@ -59,6 +61,7 @@ for chip in CHIPS:
         CASES.append(attention_case(kernel, chip, "bf16", 80, launch))
         CASES += [attention_case(kernel, chip, "bf16", 128, launch, cache=fp8) for fp8 in fp8s]
     CASES.append(attention_case("suffix", chip, "bf16", 128, suffix_launch(hip, 71, 128, 2), group=71))
+    CASES += cases(chip)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

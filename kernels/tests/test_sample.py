@@ -6,14 +6,14 @@ import importlib
 
 import numpy as np
 import pytest
-import sample_oracle as oracle
 import torch
-from conftest import DEVICE, TRITON
-from torch import Tensor
-
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.reference import sample as reference
 from t2fast_kernels.sample import sample
+from torch import Tensor
+
+import sample_oracle as oracle
+from conftest import DEVICE, TRITON
 
 operator = importlib.import_module("t2fast_kernels.sample")
 
@@ -24,7 +24,7 @@ def device() -> torch.device:
 
 
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch, poison):
+def small_chunks(monkeypatch, poison):  # noqa: ARG001
     """Many chunks in small vocabularies; the shipped size has tests of its own."""
     monkeypatch.setattr(operator, "QUADS", 32)
 
@@ -69,10 +69,13 @@ def test_philox_known_answers() -> None:
 @pytest.mark.skipif(not TRITON, reason="needs Triton: on a GPU, or with TRITON_INTERPRET=1")
 def test_philox_is_tritons_bit_for_bit(device) -> None:
     import triton
+
     from philox_kernel import philox_kernel
 
     n = 256
-    words = torch.randint(-(2**31), 2**31, (4, n), dtype=torch.int32, generator=torch.Generator().manual_seed(1)).to(device)
+    words = torch.randint(-(2**31), 2**31, (4, n), dtype=torch.int32, generator=torch.Generator().manual_seed(1)).to(
+        device
+    )
     for seed in (0, 7, -1, 2**62 + 12345, -(2**63)):
         out = torch.empty(4, n, dtype=torch.int32, device=device)
         philox_kernel[(triton.cdiv(n, 64),)](torch.tensor([seed], device=device), words, out, n, BLOCK=64)
@@ -123,7 +126,7 @@ FILTERS = [
 @pytest.mark.parametrize("order", ["joint", "top_k_first"])
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
 def test_against_fp64(device, filters, order) -> None:
-    rows, vocab = 5, 333
+    rows, vocab = 4, 270
     logits = logits_of(rows, vocab, device)
     key = [torch.full((rows,), 99), *(torch.arange(rows, dtype=torch.int32) // d for d in (4, 1, 3))]
     tokens, logprobs = sample(logits, *(k.to(device) for k in key), order=order, **filters)
@@ -136,7 +139,10 @@ def test_settings_per_row(device, order) -> None:
     logits = logits_of(rows, vocab, device, seed=3)
     heat = [0.0, 0.7, 1.0, 1.6]
     key = [torch.arange(rows) * 2**40 - 5, *(torch.arange(rows, dtype=torch.int32) for _ in range(3))]
-    column = lambda name, off, dtype: torch.tensor([FILTERS[r % 8].get(name, off) for r in range(rows)], dtype=dtype).to(device)  # noqa: E731
+
+    def column(name: str, off: float, dtype: torch.dtype) -> Tensor:
+        return torch.tensor([FILTERS[r % 8].get(name, off) for r in range(rows)], dtype=dtype, device=device)
+
     tokens, logprobs = sample(
         logits,
         *(k.to(device) for k in key),
@@ -220,8 +226,8 @@ def test_greedy_takes_the_lowest_index_on_ties(device) -> None:
 
 
 def test_equal_logits_share_their_fate(device) -> None:
-    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=device).expand(60, 6).contiguous()
-    rows = torch.arange(60, dtype=torch.int32, device=device)
+    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=device).expand(40, 6).contiguous()
+    rows = torch.arange(40, dtype=torch.int32, device=device)
     for filters, support in (
         ({"top_k": 2}, {0, 1, 2}),
         ({"top_k": 4}, {0, 1, 2, 3, 4}),
@@ -252,7 +258,9 @@ def test_rows_that_cannot_be_drawn_from(device, temperature, filters) -> None:
     logits[1, 299] = torch.inf
     logits[2] = -torch.inf
     logits[3, :200] = -torch.inf
-    tokens, logprobs, tops, top_logprobs = sample(logits, 1, 2, 3, 4, temperature=temperature, n_logprobs=120, **filters)
+    tokens, logprobs, tops, top_logprobs = sample(
+        logits, 1, 2, 3, 4, temperature=temperature, n_logprobs=120, **filters
+    )
     assert tokens[:3].tolist() == [-1, -1, -1]
     assert logprobs[:2].isnan().all()
     assert logprobs[2] == -torch.inf
@@ -304,9 +312,11 @@ def test_distribution(monkeypatch, filters, varied) -> None:
 
 
 def test_distribution_of_the_kernels(device) -> None:
-    rows, vocab = 300, 130
+    rows, vocab = 200, 120
     x = torch.randn(vocab, generator=torch.Generator().manual_seed(2)) * 2
-    tokens, _ = sample(x.expand(rows, vocab).contiguous().to(device), 3, torch.arange(rows, device=device), 1, 0, top_k=6)
+    tokens, _ = sample(
+        x.expand(rows, vocab).contiguous().to(device), 3, torch.arange(rows, device=device), 1, 0, top_k=6
+    )
     p = x.double().exp() * torch.from_numpy(oracle.kept(x.double().numpy(), top_k=6))
     assert chi_square(tokens, p / p.sum()) > P_VALUE
 
@@ -343,8 +353,8 @@ def test_neither_place_nor_company_matters(device, filters) -> None:
 @pytest.mark.parametrize("quads", [8, 128])
 @pytest.mark.parametrize("passes", [1, 3])
 def test_neither_chunks_nor_passes_matter(device, monkeypatch, quads, passes) -> None:
-    logits = logits_of(5, 400, device, seed=10)
-    rows = torch.arange(5, device=device)
+    logits = logits_of(4, 200, device, seed=10)
+    rows = torch.arange(4, device=device)
     expected = [sample(logits, 5, rows, 0, 0, **f)[0] for f in FILTERS[2:5]]
     monkeypatch.setattr(operator, "QUADS", quads)
     monkeypatch.setattr(operator, "PASSES", passes)
@@ -355,7 +365,13 @@ def test_neither_chunks_nor_passes_matter(device, monkeypatch, quads, passes) ->
 def test_integers_and_tensors_are_one_key(device) -> None:
     logits = logits_of(4, 90, device)
     tokens = sample(logits, -3, 2**32 - 1, 2, 1)[0]
-    again = sample(logits, torch.tensor(2**64 - 3 - 2**64, device=device), ids(-1, -1, -1, -1, device=device), 2, ids(1, device=device))[0]
+    again = sample(
+        logits,
+        torch.tensor(2**64 - 3 - 2**64, device=device),
+        ids(-1, -1, -1, -1, device=device),
+        2,
+        ids(1, device=device),
+    )[0]
     assert torch.equal(tokens, again)
     assert torch.equal(sample(logits, 2**64 - 3, -1, 2, 1)[0], tokens)
 

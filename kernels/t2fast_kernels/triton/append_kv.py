@@ -72,7 +72,9 @@ def append_kernel(
     if block < KV_BLOCKS:
         if slot >= 0:
             head = block * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]
-            page = tl.load(tables + tl.load(row_table + token).to(tl.int64) * table_stride + slot // page_size).to(tl.int64)
+            page = tl.load(tables + tl.load(row_table + token).to(tl.int64) * table_stride + slot // page_size).to(
+                tl.int64
+            )
             k_at = page * k_page_stride + (slot % page_size).to(tl.int64) * k_slot_stride + head * k_cache_head_stride
             v_at = page * v_page_stride + (slot % page_size).to(tl.int64) * v_slot_stride + head * v_cache_head_stride
             k_head, v_head = head if PER_HEAD_K else head * 0, head if PER_HEAD_V else head * 0
@@ -90,7 +92,9 @@ def append_kernel(
                 kept = tl.load(source + dim, mask=mask, other=0.0).to(tl.float32)
                 _store(kept, k_scale, k_head, k_cache, k_at + dim, mask, LARGEST)
             mask = (head < KV_HEADS) & (dim < DIM)
-            value = tl.load(v + token * v_token_stride + head * v_head_stride + dim, mask=mask, other=0.0).to(tl.float32)
+            value = tl.load(v + token * v_token_stride + head * v_head_stride + dim, mask=mask, other=0.0).to(
+                tl.float32
+            )
             _store(value, v_scale, v_head, v_cache, v_at + dim, mask, LARGEST)
     elif q is not None:
         head = (block - KV_BLOCKS) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]

@@ -41,8 +41,12 @@ def merge_kernel(
     # A part without weight may hold anything, NaN included: it is not even read.
     dim = tl.arange(0, BLOCK_DIM)[None, :]
     mask = (head < HEADS)[:, None] & (dim < DIM)
-    part_a = tl.load(v_a + row * a_row_stride + head[:, None] * a_head_stride + dim, mask=mask & (a > 0)[:, None], other=0.0)
-    part_b = tl.load(v_b + row * b_row_stride + head[:, None] * b_head_stride + dim, mask=mask & (b > 0)[:, None], other=0.0)
+    part_a = tl.load(
+        v_a + row * a_row_stride + head[:, None] * a_head_stride + dim, mask=mask & (a > 0)[:, None], other=0.0
+    )
+    part_b = tl.load(
+        v_b + row * b_row_stride + head[:, None] * b_head_stride + dim, mask=mask & (b > 0)[:, None], other=0.0
+    )
     merged = part_a.to(tl.float32) * (a / share)[:, None] + part_b.to(tl.float32) * (b / share)[:, None]
     tl.store(v + at[:, None] * DIM + dim, merged.to(v.dtype.element_ty), mask=mask)
     log_total = tl.log(share) if NATURAL else tl.log2(share)

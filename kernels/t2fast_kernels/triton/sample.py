@@ -26,7 +26,7 @@ _NO_TOKEN = tl.constexpr(2147483647)
 def _setting(value, row):
     """A setting is a number, or a pointer to one per row."""
     value = tl.to_tensor(value)
-    if value.dtype.is_ptr():
+    if value.dtype.is_ptr():  # noqa: SIM108  # a choice for the compiler: only one side makes sense
         number = tl.load(value + row).to(tl.float32)
     else:
         number = value.to(tl.float32)
@@ -184,9 +184,9 @@ def _above(
     mass, number, score, winner, level = 0.0, 0.0, float("-inf"), 0, float("-inf")
     if tl.max(live.to(tl.int32), 0) > 0:
         token = quad[:, None] * 4 + tl.arange(0, 4)[None, :]
-        x = tl.load(
-            logits + row * logits_stride + token, mask=live[:, None] & (token < vocab), other=float("-inf")
-        ).to(tl.float32)
+        x = tl.load(logits + row * logits_stride + token, mask=live[:, None] & (token < vocab), other=float("-inf")).to(
+            tl.float32
+        )
         x *= scale
         higher = x > pivot
         weight = tl.where(higher, tl.exp(x - top), 0.0)
@@ -329,7 +329,7 @@ def finish_kernel(
         scale = _scale(_setting(temperature, row))
         while stands == 0:
             mass, number, score, next_token, next_level = 0.0, 0.0, float("-inf"), 0, float("-inf")
-            for chunk in range(0, n_chunks):
+            for chunk in range(n_chunks):
                 part, some, reach, winner, reached = _above(
                     logits, logits_stride, vocab, n_chunks, seed, prompt, sample, step, groups, row, chunk, scale, top,
                     level, QUADS,
@@ -356,13 +356,11 @@ def _ordered(x):
 
 
 @triton.jit
-def _at_least(
-    logits, logits_stride, vocab, n_chunks, groups, row, scale, top, key, QUADS: tl.constexpr
-):
+def _at_least(logits, logits_stride, vocab, n_chunks, groups, row, scale, top, key, QUADS: tl.constexpr):
     """Number and mass of a row's tokens from a level on, the level as an ordered integer."""
     level = tl.where(key < 0, key ^ 2147483647, key).to(tl.float32, bitcast=True)
     number, mass = 0.0, 0.0
-    for chunk in range(0, n_chunks):
+    for chunk in range(n_chunks):
         quad = chunk * QUADS + tl.arange(0, QUADS)
         live = tl.load(groups + row * (n_chunks * (QUADS // 8)) + quad // 8) >= level
         if tl.max(live.to(tl.int32), 0) > 0:
@@ -453,11 +451,14 @@ def top_kernel(
     group = tl.arange(0, GROUPS)
     maxima = tl.load(groups + row * n_groups + group, mask=group < n_groups, other=float("-inf"))
     last, last_token = float("inf"), -1
-    for rank in range(0, n_top):
+    for rank in range(n_top):
         level = tl.max(maxima, 0)
         first = tl.min(tl.where(maxima == level, group, GROUPS - 1), 0)
         token = first * 32 + tl.arange(0, 32)
-        x = tl.load(logits + row * logits_stride + token, mask=token < vocab, other=float("-inf")).to(tl.float32) * scale
+        x = (
+            tl.load(logits + row * logits_stride + token, mask=token < vocab, other=float("-inf")).to(tl.float32)
+            * scale
+        )
         beyond = tl.where(level < last, -1, last_token)
         found_token = tl.min(tl.where((x == level) & (token > beyond), token, _NO_TOKEN), 0)
         after = (x < level) | ((x == level) & (token > found_token))

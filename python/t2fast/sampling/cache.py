@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 import torch
-from t2fast_kernels.append_kv import append_kv
-from t2fast_kernels.attention import prefix_decode
-from t2fast_kernels.plan import DecodeBuffers
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from t2fast.errors import T2Error
+from t2fast_kernels.append_kv import append_kv
+from t2fast_kernels.attention import prefix_decode
+from t2fast_kernels.plan import DecodeBuffers
 
 __all__ = ["Decode", "Pool", "Prefill", "Reading", "Shape", "Span", "on_device", "probe", "reading_pages"]
 

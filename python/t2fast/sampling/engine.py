@@ -114,6 +114,8 @@ class Sampler:
         if len(devices) != 1 or getattr(model, "tp_size", None) not in (None, 1):
             raise T2Error(f"the model lies on {len(devices)} devices: t2fast runs models that fit on one, unsharded")
         self.model, self.device = model, devices.pop()
+        if self.device.type not in _SHARE:
+            raise T2Error(f"the model lies on {self.device}: t2fast runs on cuda and cpu")
         if graphs not in ("auto", "cuda", "compile", "none"):
             raise T2Error(f"graphs = {graphs!r}: must be auto, cuda, compile or none")
         on_gpu = self.device.type == "cuda"
@@ -271,7 +273,11 @@ def context_length(model: Any) -> int:
 def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    known = getattr(os, "sysconf_names", {})
+    for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"):  # macOS tells the second only
+        if name in known:
+            return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+    return 8 << 30
 
 
 class _Call:

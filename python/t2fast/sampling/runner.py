@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from t2fast_kernels.plan import DecodeBuffers, plan
-from t2fast_kernels.sample import sample as draw
 from torch import Tensor
 
 from t2fast.errors import T2Error
 from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span, on_device
 from t2fast.sampling.request import SamplingParams
 from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens, pages_for
+from t2fast_kernels.plan import DecodeBuffers, plan
+from t2fast_kernels.sample import sample as draw
 
 __all__ = ["Graphs", "Runner", "Text", "forward_texts", "places"]
 
