@@ -1,6 +1,8 @@
 """Runs: the same file whatever happens on the way, and one that passk and fit take as it is."""
 
+import dataclasses
 import json
+import math
 import os
 import random
 import signal
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2fast import passk
+from t2fast import fitting, passk
 from t2fast.data import read_counts
 from t2fast.errors import DataError, T2Error
 from t2fast.sampling import Prompt, SamplingParams, StoreError, draw, read_samples, write_parquet
@@ -149,6 +151,39 @@ def test_prompts_that_stop_beside_prompts_that_don_t(tmp_path):
     assert counts.stopped.sum() == 1
     with pytest.raises(DataError, match="stopped at their first success"):
         passk.report(counts, [1])
+
+
+class Checkpoint(StandIn):
+    """Is right as often as a law says, which is more for some prompts than for others."""
+
+    def __init__(self, n_params, n_tokens):
+        super().__init__(name=f"{n_params:g}-{n_tokens:g}")
+        self.rate = math.exp(-(0.2 + 40 * n_params**-0.25 + 90 * n_tokens**-0.25))
+
+    def sample(self, prompts, params, **more):
+        for sample in super().sample(prompts, params, **more):
+            draw = random.Random(f"{self.name} {sample.prompt_id} {sample.sample}").random()
+            easy = 1 + 0.8 * math.sin(int(sample.prompt_id[1:]))
+            yield dataclasses.replace(sample, correct=draw < self.rate * easy)
+
+
+def test_fit_reads_what_passk_makes_of_several_checkpoints(tmp_path):
+    prompts = [Prompt(f"q{i}", "x", answer="1") for i in range(40)]
+    files = []
+    for n_params in (1e8, 4e8, 1.6e9, 6.4e9):
+        for n_tokens in (2e9, 2e10, 2e11):
+            files.append(tmp_path / f"{len(files)}.jsonl")
+            draw(
+                Checkpoint(n_params, n_tokens), prompts, SamplingParams(k=16, max_new_tokens=3), files[-1],
+                verifier="numeric", benchmark="toy", n_params=n_params, n_tokens=n_tokens,
+            )  # fmt: skip
+    read_counts(files).write_csv(tmp_path / "counts.csv")
+    fit = fitting.fit_table(tmp_path / "counts.csv", "t2-pass")
+    assert fit.n_rows == 12 * 40
+    assert fit.n_checkpoints == 12
+    assert fit.success
+    for size in ((1e8, 2e9), (6.4e9, 2e11)):
+        assert fit.law.value(*size) == pytest.approx(Checkpoint(*size).rate, abs=0.07)
 
 
 def test_two_checkpoints_under_one_name(tmp_path):
