@@ -156,7 +156,7 @@ def _op(
 ) -> None:
     planned = (counts, items, row_map, segments, row_levels, rows)
     if runs_triton(q):
-        with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
+        with torch.cuda.device_of(q):
             _launch(
                 q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, out, lse,
                 scale, out_scale, window, soft_cap, block_m, max_items, max_partials,
@@ -240,7 +240,7 @@ def _launch(
         kernels.prefix_kernel[(n_kv_heads, programs)](
             q, k_cache, v_cache, tables, lens, counts, items, row_map, rows,
             partial_o=partial_o, partial_lse=partial_lse, n_rows=n_rows,
-            BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, num_warps=launch.num_warps, num_stages=launch.num_stages,
+            BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, **launch.options,
             **shared,
         )  # fmt: skip
     launch = suffix_launch(hip, group, block_d, q.element_size())
@@ -249,7 +249,7 @@ def _launch(
         v_scale=v_scale, sinks=sinks, partial_o=partial_o, partial_lse=partial_lse, out=out, lse=lse,
         out_stride_row=out.stride(0), out_stride_head=out.stride(1),
         v_scale_stride=0 if v_scale is None else v_scale.stride(0), out_scale=out_scale,
-        BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, num_warps=launch.num_warps, num_stages=launch.num_stages,
+        BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, **launch.options,
         LEVELS=row_levels.shape[1], V_SCALE=v_scale is not None,
         SINKS=sinks is not None, LSE=lse is not None,
         **shared,

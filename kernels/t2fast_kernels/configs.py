@@ -16,6 +16,11 @@ class Launch:
     num_warps: int
     num_stages: int
 
+    @property
+    def options(self) -> dict[str, int | bool]:
+        """What the compiler is told besides the tile. Fused multiply-adds are named: Triton warns where they are not."""
+        return {"num_warps": self.num_warps, "num_stages": self.num_stages, "enable_fp_fusion": True}
+
 
 def prefix_launch(hip: bool, block_m: int, block_d: int, itemsize: int) -> Launch:
     """Launch A.

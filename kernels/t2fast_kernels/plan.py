@@ -139,7 +139,7 @@ class DecodeBuffers:
         pinned = self.device.type == "cuda"
         self._host = torch.zeros(size, dtype=torch.int32, pin_memory=pinned)
         self._device = torch.zeros(size, dtype=torch.int32, device=self.device) if pinned else self._host
-        self._copied = torch.cuda.Event() if pinned else None  # type: ignore[no-untyped-call]
+        self._copied = torch.cuda.Event() if pinned else None
         self._views: dict[str, Ints] = {}
         host, start = self._host.numpy(), 0
         for name, shape in shapes.items():

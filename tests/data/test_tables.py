@@ -35,6 +35,17 @@ def test_json_lines(tmp_path):
     same(read_table(tmp_path / "t.jsonl"))
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_text_may_hold_what_unicode_calls_a_line_end(tmp_path, suffix):
+    path = tmp_path / f"t.{suffix}"
+    odd = "one\u2028two\x85"
+    lines = (
+        [json.dumps({"N": 1e6, "group": odd}, ensure_ascii=False)] if suffix == "jsonl" else ["N,group", f"1e6,{odd}"]
+    )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert read_table(path).columns["group"].tolist() == [odd]
+
+
 def test_mapping_and_dataframes(tmp_path):
     same(read_table(ROWS))
     pandas = pytest.importorskip("pandas")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,7 +185,7 @@ def _read_file(path: Path) -> dict[str, Sequence[Any] | NDArray[Any]]:
 
 
 def _read_csv(text: str, origin: str, delimiter: str) -> dict[str, Sequence[Any] | NDArray[Any]]:
-    rows = csv.reader(text.splitlines(), delimiter=delimiter)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip() for name in next(rows, [])]
     if len(set(header)) < len(header):
         raise DataError(f"{origin}: line 1 names a column twice: {', '.join(header)}")
@@ -201,7 +202,8 @@ def _read_csv(text: str, origin: str, delimiter: str) -> dict[str, Sequence[Any]
 
 def _read_json_lines(text: str, origin: str) -> dict[str, Sequence[Any] | NDArray[Any]]:
     records: list[dict[str, Any]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # JSON Lines end at \n alone: strings may hold what splitlines() takes for an end.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
