@@ -18,7 +18,7 @@ class Launch:
 
     @property
     def options(self) -> dict[str, int | bool]:
-        """What the compiler is told besides the tile. Fused multiply-adds are named: Triton warns where they are not."""
+        """What the compiler is told besides the tile. Fused multiply-adds are named, else Triton warns."""
         return {"num_warps": self.num_warps, "num_stages": self.num_stages, "enable_fp_fusion": True}
 
 
