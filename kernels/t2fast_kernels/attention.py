@@ -156,10 +156,11 @@ def _op(
 ) -> None:
     planned = (counts, items, row_map, segments, row_levels, rows)
     if runs_triton(q):
-        _launch(
-            q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, out, lse,
-            scale, out_scale, window, soft_cap, block_m, max_items, max_partials,
-        )  # fmt: skip
+        with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
+            _launch(
+                q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, out, lse,
+                scale, out_scale, window, soft_cap, block_m, max_items, max_partials,
+            )  # fmt: skip
         return
     result, sums = reference.prefix_decode(
         q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, scale, out_scale, window, soft_cap

@@ -89,6 +89,8 @@ class DecodeBuffers:
         ):
             if value < least:
                 raise KernelError(f"{name} = {value}: must be at least {least}")
+        if max_rows > 65535:
+            raise KernelError(f"max_rows = {max_rows}: a launch takes at most 65535; decode in several batches")
         if n_q_heads % n_kv_heads:
             raise KernelError(f"n_q_heads = {n_q_heads}: must be a multiple of n_kv_heads = {n_kv_heads}")
         if not 1 <= head_dim <= 256:
@@ -165,8 +167,9 @@ class DecodeBuffers:
     def _send(self) -> None:
         """Copy the staged plan to the device."""
         if self._copied is not None:
-            self._device.copy_(self._host, non_blocking=True)
-            self._copied.record()
+            with torch.cuda.device(self.device):
+                self._device.copy_(self._host, non_blocking=True)
+                self._copied.record()
 
     def _open(self) -> dict[str, Ints]:
         """The staging arrays, once the device has taken over what was written to them last."""
@@ -231,7 +234,7 @@ def plan(
 ) -> Plan:
     """Write what the next decode steps read into ``buffers``. A step itself needs no new plan: it reads ``lens``.
 
-    Plan again when a row starts, ends or moves, outside of graph capture.
+    Plan again when a row starts, ends or moves, outside of graph capture and on the stream that decodes.
 
     Parameters
     ----------

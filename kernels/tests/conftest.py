@@ -14,7 +14,7 @@ DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 TRITON = INTERPRETED or DEVICE == "cuda"
 
 # The interpreter takes a second for what the others do at once.
-settings.register_profile("interpreted", max_examples=25, deadline=None)
+settings.register_profile("interpreted", max_examples=15, deadline=None)
 settings.register_profile("native", max_examples=100, deadline=None)
 settings.load_profile("interpreted" if INTERPRETED else "native")
 

@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 import torch
-from t2fast_kernels.triton import append_kv, copy_pages, merge_states, sample
 
 from offline import Case
+from t2fast_kernels.triton import append_kv, copy_pages, merge_states, sample
 
 # The package's functions hide the modules of the same names.
 shipped = {

@@ -10,7 +10,6 @@ import pytest
 from conftest import INTERPRETED
 from offline import SHARED, Case, build
 from sampling_cases import cases
-
 from t2fast_kernels.configs import Launch, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
 

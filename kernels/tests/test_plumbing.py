@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+
+from conftest import DEVICE, INTERPRETED, TRITON
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.copy_pages import copy_pages
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.merge_states import merge_states
-from torch import Tensor
-
-from conftest import DEVICE, INTERPRETED, TRITON
 
 pytestmark = pytest.mark.usefixtures("poison")
 FP8 = [torch.float8_e4m3fn, torch.float8_e5m2]

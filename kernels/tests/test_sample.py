@@ -7,13 +7,13 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from t2fast_kernels.errors import KernelError
-from t2fast_kernels.reference import sample as reference
-from t2fast_kernels.sample import sample
 from torch import Tensor
 
 import sample_oracle as oracle
 from conftest import DEVICE, TRITON
+from t2fast_kernels.errors import KernelError
+from t2fast_kernels.reference import sample as reference
+from t2fast_kernels.sample import sample
 
 operator = importlib.import_module("t2fast_kernels.sample")
 
@@ -123,8 +123,11 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize("order", ["joint", "top_k_first"])
-@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize(
+    ("filters", "order"),
+    [(f, "joint") for f in FILTERS] + [(f, "top_k_first") for f in FILTERS if len(f) > 1],
+    ids=str,
+)
 def test_against_fp64(device, filters, order) -> None:
     rows, vocab = 4, 270
     logits = logits_of(rows, vocab, device)
@@ -226,8 +229,8 @@ def test_greedy_takes_the_lowest_index_on_ties(device) -> None:
 
 
 def test_equal_logits_share_their_fate(device) -> None:
-    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=device).expand(40, 6).contiguous()
-    rows = torch.arange(40, dtype=torch.int32, device=device)
+    logits = torch.tensor([3.0, 3.0, 3.0, 2.0, 2.0, -9.0], device=device).expand(16, 6).contiguous()
+    rows = torch.arange(16, dtype=torch.int32, device=device)
     for filters, support in (
         ({"top_k": 2}, {0, 1, 2}),
         ({"top_k": 4}, {0, 1, 2, 3, 4}),
@@ -235,7 +238,7 @@ def test_equal_logits_share_their_fate(device) -> None:
         ({"top_p": 0.9}, {0, 1, 2, 3, 4}),
         ({"top_k": 3, "top_p": 0.999999, "order": "top_k_first"}, {0, 1, 2}),
     ):
-        assert set(sample(logits, 1, rows, 0, 0, **filters)[0].tolist()) == support
+        assert set(sample(logits, 0, rows, 0, 0, **filters)[0].tolist()) == support
 
 
 def test_share_of_top_k_differs_from_share_of_all(device) -> None:
