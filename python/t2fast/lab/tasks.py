@@ -29,7 +29,7 @@ FAMILIES = ("knowledge", "arithmetic", "commonsense", "spatial")
 PAD = -1
 #: Ends every text and starts every prompt.
 END = "<end>"
-_PLAIN = (END, "where", "lives", "?", "in", "calc", "from", "if", "then", "made", "of", "path", ",", ":")
+_PLAIN = (END, "where", "lives", "lies", "?", "in", "calc", "from", "if", "then", "made", "of", "path", ":")
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 
@@ -50,11 +50,10 @@ class WorldSize:
     things, stuffs, uses, events, effects
         Things have a stuff and a use, which decide what an event does to them.
     places
-        Places that can hold one another.
-    depth
-        Fewest and most places in a chain to be followed, besides the innermost; the text has shorter ones too.
+        Places, from the innermost level of the map to the outermost; each lies in one of the next level.
     zipf
-        How unequally often people, operations and things are spoken of: frequency falls as rank to this power.
+        How unequally often people, operations, things, events and places are spoken of: frequency falls as rank to
+        this power. Questions held out are about all of them alike, so that some are hard.
     """
 
     first_names: int = 24
@@ -66,19 +65,17 @@ class WorldSize:
     things: int = 48
     stuffs: int = 6
     uses: int = 6
-    events: int = 8
+    events: int = 12
     effects: int = 12
-    places: int = 20
-    depth: tuple[int, int] = (2, 3)
-    zipf: float = 0.7
+    places: tuple[int, ...] = (128, 32, 8, 4)
+    zipf: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "depth"):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high <= 9:
-                raise T2Error(f"{name} = {getattr(self, name)}: must be two rising numbers from 1 to 9")
-        if self.places < 2 * self.depth[1] + 1:
-            raise T2Error(f"places = {self.places}: must be at least {2 * self.depth[1] + 1}, twice the depth and one")
+        low, high = self.steps
+        if not 1 <= low <= high <= 9:
+            raise T2Error(f"steps = {self.steps}: must be two rising numbers from 1 to 9")
+        if len(self.places) < 2 or min(self.places) < 1:
+            raise T2Error(f"places = {self.places}: must be at least two levels, none of them empty")
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class World:
         words = _made_up_words(random)
         groups = {
             "first": s.first_names, "last": s.last_names, "town": s.towns, "quarter": s.quarters, "thing": s.things,
-            "stuff": s.stuffs, "event": s.events, "effect": s.effects, "response": s.effects, "place": s.places,
+            "stuff": s.stuffs, "event": s.events, "effect": s.effects, "response": s.effects, "place": sum(s.places),
         }  # fmt: skip
         vocabulary = [*_PLAIN, *"0123456789", *(f"{op}{digit}" for op in "+-*" for digit in range(10))]
         start: dict[str, int] = {"digit": len(_PLAIN), "operation": len(_PLAIN) + 10}
@@ -132,6 +129,8 @@ class World:
         stuff, use = random.integers(s.stuffs, size=s.things), random.integers(s.uses, size=s.things)
         effect = random.integers(s.effects, size=(s.stuffs, s.events))[stuff]
         response = random.integers(s.effects, size=(s.uses, s.events))[use]
+        ends = np.cumsum(s.places)
+        inside = [random.integers(a, b, size=n) for a, b, n in zip(ends[:-1], ends[1:], s.places[:-1], strict=True)]
         state: dict[str, Any] = {
             "vocabulary": tuple(vocabulary),
             "_start": start,
@@ -140,6 +139,9 @@ class World:
             "_stuff": stuff,
             "_outcome": np.stack([effect, response], axis=-1),
             "_often_people": _zipf(random, people, s.zipf),
+            "_inside": np.concatenate([*inside, np.full(s.places[-1], PAD)]),
+            "_often_places": _zipf(random, int(ends[-2]), s.zipf),
+            "_often_events": _zipf(random, s.events, s.zipf),
             "_often_things": _zipf(random, s.things, s.zipf),
             "_often_operations": _zipf(random, 30, s.zipf),
         }
@@ -154,6 +156,9 @@ class World:
     _stuff: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _outcome: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _often_people: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    _inside: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    _often_places: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    _often_events: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _often_things: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _often_operations: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _secret: dict[str, tuple[Tokens, Tokens]] = field(init=False, repr=False, compare=False)
@@ -175,18 +180,29 @@ class World:
 
         Rows hold the prompt, its answer and the end mark; none asks a held-out question.
         """
-        share = -(-n_texts // (len(FAMILIES) + 1))
-        told = [self._tell(random, share), *(self._ask(family, random, share) for family in FAMILIES)]
+        share = -(-2 * n_texts // (2 * len(FAMILIES) + 5))
+        asked = [_left(np.concatenate(self._ask(family, random, share), axis=1)) for family in FAMILIES]
+        told = [*self._tell(random, share), *asked]
         width = max(rows.shape[1] for rows in told) + 1
         rows = np.concatenate([_widen(part, width) for part in told])
         return rows[random.permutation(len(rows))[:n_texts]]
 
-    def _ask(self, family: str, random: np.random.Generator, count: int) -> Tokens:
+    def lessons(self, random: np.random.Generator, count: int) -> tuple[Tokens, Tokens]:
+        """Questions and their answers, all families in equal parts and random order, none of those held out."""
+        parts = [self._ask(family, random, -(-count // len(FAMILIES))) for family in FAMILIES]
+        order = random.permutation(sum(len(prompt) for prompt, _ in parts))[:count]
+        prompts, answers = (
+            np.concatenate([_widen(part[i], max(one[i].shape[1] for one in parts)) for part in parts])[order]
+            for i in range(2)
+        )
+        return prompts, answers
+
+    def _ask(self, family: str, random: np.random.Generator, count: int) -> tuple[Tokens, Tokens]:
         """Questions with their answers, those held out left out."""
         prompt, answer = getattr(self, f"_{family}")(random, count, False)
         known = {row.tobytes() for row in _widen(self._secret[family][0], prompt.shape[1])}
         allowed = np.array([row.tobytes() not in known for row in prompt], dtype=bool)
-        return _join(prompt[allowed], answer[allowed])
+        return prompt[allowed], answer[allowed]
 
     def _choose(self, family: str, random: np.random.Generator) -> tuple[Tokens, Tokens]:
         """Distinct questions to hold out."""
@@ -197,15 +213,17 @@ class World:
             raise T2Error(f"held_out = {self.held_out}: family {family} has fewer distinct questions; use a larger world")
         return prompt[first], answer[first]
 
-    def _tell(self, random: np.random.Generator, count: int) -> Tokens:
-        """Facts in other words than the questions': who lives where, what things are made of."""
+    def _tell(self, random: np.random.Generator, count: int) -> list[Tokens]:
+        """Facts in other words than the questions': who lives where, what things are made of, what lies in what."""
         n, at = self._number, self._start
         who = random.choice(len(self._home), size=count, p=self._often_people)
-        homes = self._home_words(who)
-        lives = _rows(count, self._name_words(who), n["lives"], n["in"], homes)
-        what = random.choice(self.size.things, size=count, p=self._often_things)
-        made = _rows(count, at["thing"] + what, n["made"], n["of"], at["stuff"] + self._stuff[what])
-        return np.where((random.random(count) < 0.75)[:, None], lives, _widen(made, lives.shape[1]))
+        what = random.choice(self.size.things, size=count // 2, p=self._often_things)
+        place = random.choice(len(self._often_places), size=count, p=self._often_places)
+        return [
+            _rows(count, self._name_words(who), n["lives"], n["in"], self._home_words(who)),
+            _rows(count // 2, at["thing"] + what, n["made"], n["of"], at["stuff"] + self._stuff[what]),
+            _rows(count, at["place"] + place, n["lies"], n["in"], at["place"] + self._inside[place]),
+        ]
 
     def _name_words(self, who: NDArray[np.int64]) -> NDArray[np.int64]:
         first, last = np.divmod(who, self.size.last_names)
@@ -218,14 +236,14 @@ class World:
     def _knowledge(self, random: np.random.Generator, count: int, held_out: bool) -> tuple[Tokens, Tokens]:
         """Where somebody lives: ``where lives FIRST LAST ?`` -> ``TOWN QUARTER``."""
         n = self._number
-        who = random.choice(len(self._home), size=count, p=self._often_people)
+        who = random.choice(len(self._home), size=count, p=None if held_out else self._often_people)
         return _rows(count, n["where"], n["lives"], self._name_words(who), n["?"]), _rows(count, self._home_words(who))
 
     def _arithmetic(self, random: np.random.Generator, count: int, held_out: bool) -> tuple[Tokens, Tokens]:
         """Calculations modulo ten with all steps: ``calc +5 -3 *2 from 7`` -> ``2 9 8``."""
         low, high = self.size.steps
         length = random.integers(low if held_out else 1, high + 1, size=count)
-        operation = random.choice(30, size=(count, high), p=self._often_operations)
+        operation = random.choice(30, size=(count, high), p=None if held_out else self._often_operations)
         value = random.integers(10, size=count)
         used = np.arange(high) < length[:, None]
         operations = np.where(used, self._start["operation"] + operation, PAD)
@@ -240,28 +258,23 @@ class World:
     def _commonsense(self, random: np.random.Generator, count: int, held_out: bool) -> tuple[Tokens, Tokens]:
         """What happens to a thing: ``if THING EVENT then`` -> ``EFFECT RESPONSE``, by its stuff and its use."""
         n, at = self._number, self._start
-        what = random.choice(self.size.things, size=count, p=self._often_things)
-        event = random.integers(self.size.events, size=count)
+        what = random.choice(self.size.things, size=count, p=None if held_out else self._often_things)
+        event = random.choice(self.size.events, size=count, p=None if held_out else self._often_events)
         prompt = _rows(count, n["if"], at["thing"] + what, at["event"] + event, n["then"])
         outcome = self._outcome[what, event]
         return prompt, _rows(count, at["effect"] + outcome[:, 0], at["response"] + outcome[:, 1])
 
     def _spatial(self, random: np.random.Generator, count: int, held_out: bool) -> tuple[Tokens, Tokens]:
-        """What contains what: ``b c , a b , d e path a :`` -> ``b c``, from inside out, pairs in any order."""
-        low, high = self.size.depth
-        depth = random.integers(low if held_out else 1, high + 1, size=count)
-        order = np.argsort(random.random((count, self.size.places)), axis=1) + self._start["place"]
-        chain = order[:, : high + 1]
-        used = np.arange(high) < depth[:, None]
-        inner, outer = np.where(used, chain[:, :-1], PAD), np.where(used, chain[:, 1:], PAD)
-        comma = np.where(used, self._number[","], PAD)
-        # Half of the chains are told from inside out, the others in random order: the harder ones.
-        shuffled = random.random((count, 1)) < 0.5
-        place = np.argsort(np.where(shuffled, random.random((count, high)), np.arange(high)), axis=1)
-        pairs = np.stack([inner, outer, comma], axis=-1)
-        pairs = np.take_along_axis(pairs, place[:, :, None], axis=1).reshape(count, -1)
-        prompt = _rows(count, pairs, self._number["path"], chain[:, 0], self._number[":"])
-        return _left(prompt), outer.astype(np.int32)
+        """What contains a place: ``path PLACE :`` -> ``PARENT GRANDPARENT``, from the inside out."""
+        place = random.choice(len(self._often_places), size=count, p=None if held_out else self._often_places)
+        around = np.full((count, len(self.size.places)), PAD, dtype=np.int64)
+        inner = place
+        for level in range(len(self.size.places)):
+            outer = np.where(inner >= 0, self._inside[inner], PAD)
+            around[:, level] = np.where(outer >= 0, self._start["place"] + outer, PAD)
+            inner = outer
+        prompt = _rows(count, self._number["path"], self._start["place"] + place, self._number[":"])
+        return prompt, around[:, :-1].astype(np.int32)
 
 
 def _made_up_words(random: np.random.Generator) -> Any:
@@ -294,6 +307,3 @@ def _widen(rows: Tokens, width: int) -> Tokens:
     wide[:, : rows.shape[1]] = rows
     return wide
 
-
-def _join(prompt: Tokens, answer: Tokens) -> Tokens:
-    return _left(np.concatenate([prompt, answer], axis=1))
