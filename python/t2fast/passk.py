@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t2fast import _core
-from t2fast.errors import T2Error
+from t2fast.errors import DataError, T2Error
 from t2fast.report import columns, warning_lines
 
 if TYPE_CHECKING:
@@ -1314,17 +1314,32 @@ def report(
         Values of k; 1, 10, 100 ... as far as the samples go by default.
     extrapolate_with
         The method for k beyond the samples drawn, as in :func:`extrapolate`; None leaves those undefined.
-    ci, scope, method, batch, seed, threads, progress
+    batch
+        As in :func:`curve`; by default what the files say about it.
+    ci, scope, method, seed, threads, progress
         As in :func:`curve`.
 
     Raises
     ------
     T2Error
         As :func:`curve` and :func:`extrapolate`.
+    DataError
+        When sampling stopped at the first success for some problems of a benchmark and not for others.
     """
     names, curves, bands, beyond = [], [], [], []
+    warnings = list(counts.warnings)
+    given = batch
     for name, rows in counts.groups().items():
         n, c = counts.n[rows], counts.c[rows]
+        batch = given
+        if given is None and counts.stopped is not None and counts.stopped[rows].any():
+            if not counts.stopped[rows].all():
+                raise DataError(
+                    f"{' on '.join(filter(None, name)) or 'these samples'}: some problems stopped at their first "
+                    "success, others not: count them apart"
+                )
+            batch = 1
+            warnings.append("sampling stopped at the first success of each problem, and estimates allow for that")
         fewest = int(n.min())
         wanted = [10**i for i in range(19) if 10**i <= fewest] if k is None else sorted(set(_ks(k)[0].tolist()))
         inside = wanted if extrapolate_with is None else [one for one in wanted if one <= fewest]
@@ -1334,4 +1349,4 @@ def report(
         curves.append(curve(n, c, np.asarray(inside, np.int64), scope=scope, method=method, **options))
         bands.append(curve(n, c, scope=scope, method=method, **options))
         beyond.append(extrapolate(n, c, outside, method=extrapolate_with or "auto", **options) if outside else None)
-    return Report(tuple(names), tuple(curves), tuple(bands), tuple(beyond), counts.warnings)
+    return Report(tuple(names), tuple(curves), tuple(bands), tuple(beyond), tuple(dict.fromkeys(warnings)))

@@ -36,6 +36,7 @@ _ALIASES = {
     "verdict": ("passed", "correct", "is_correct", "verdict", "success", "reward", "score", "exact_match", "acc"),
     "n_params": ("n_params",),
     "n_tokens": ("n_tokens",),
+    "stopped": ("stop_on_success",),
 }
 _TRUE = {"true", "1", "1.0", "c", "pass", "passed", "correct", "yes", "success"}
 _FALSE = {"false", "0", "0.0", "i", "fail", "failed", "incorrect", "no", "failure", "timeout"}
@@ -68,6 +69,8 @@ class Counts:
     n_params: Array | None = None
     #: Training tokens of the model, shape (rows,), or None where the file does not say.
     n_tokens: Array | None = None
+    #: Whether sampling ended at the first success, shape (rows,), or None where it ended nowhere.
+    stopped: npt.NDArray[np.bool_] | None = None
     #: What the files were taken for.
     formats: tuple[str, ...] = ()
     #: Malformed lines left out, with the caller's leave.
@@ -83,7 +86,7 @@ class Counts:
         return {key: np.asarray(value, np.int64) for key, value in rows.items()}
 
     def write_csv(self, path: str | Path) -> None:
-        """Write model, benchmark, problem_id, n, c (n_params, n_tokens): what ``t2fast fit`` reads."""
+        """Write model, benchmark, problem_id, n, c (n_params, n_tokens, ...): what ``t2fast fit`` reads."""
         known: list[tuple[str, Sequence[Any]]] = [
             ("model", self.model),
             ("benchmark", self.benchmark),
@@ -94,6 +97,8 @@ class Counts:
         for name, column in (("n_params", self.n_params), ("n_tokens", self.n_tokens)):
             if column is not None:
                 known.append((name, [f"{x:.17g}" if math.isfinite(x) else "" for x in column]))
+        if self.stopped is not None:
+            known.append(("stop_on_success", self.stopped.astype(np.int64).tolist()))
         try:
             with Path(path).open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
@@ -137,6 +142,7 @@ class _Tally:
     default_benchmark: str | None
     counts: dict[_Key, list[int]] = field(default_factory=dict)
     sizes: dict[_Key, tuple[float, float]] = field(default_factory=dict)
+    stopped: set[_Key] = field(default_factory=set)
     formats: dict[str, None] = field(default_factory=dict)
     skipped: int = 0
     absent: int = 0
@@ -170,6 +176,19 @@ class _Tally:
                 self.counts.setdefault(key, [0, 0])
                 return
         self.add(key, 1, int(bool(verdict)))
+
+    def sized(self, key: _Key, size: tuple[float, float]) -> None:
+        """Note a model's parameters and tokens; NaN where they are unknown."""
+        known = self.sizes.get(key, size)
+        self.sizes[key] = (
+            size[0] if math.isnan(known[0]) else known[0],
+            size[1] if math.isnan(known[1]) else known[1],
+        )
+        if any(old != new for old, new in zip(known, size, strict=True) if not (math.isnan(old) or math.isnan(new))):
+            raise DataError(
+                f"model {key[0]!r} has two sizes for problem {key[2]!r}, {known[0]:g} parameters and {known[1]:g} "
+                f"tokens, and {size[0]:g} and {size[1]:g}: give each checkpoint a name of its own"
+            )
 
     def verdict(self, value: Any) -> bool | None:
         if value is True or value is False:
@@ -267,9 +286,15 @@ def read_counts(
     for path in files:
         tally.model, tally.benchmark = "", ""
         try:
+            described = _manifest(path, tally)
             _read_file(path, tally)
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        if described is not None:
+            here = tally.key(None, None, "")[:2]
+            for key in tally.counts:
+                if key[:2] == here:
+                    tally.sized(key, described)
     if not tally.counts:
         raise DataError(f"{files[0]}: holds no verdicts")
     empty = [key for key, (n, _) in tally.counts.items() if n == 0]
@@ -289,14 +314,31 @@ def read_counts(
         sizes = np.asarray([tally.sizes.get(key, (math.nan, math.nan)) for key in keys])
         n_params = sizes[:, 0] if np.isfinite(sizes[:, 0]).any() else None
         n_tokens = sizes[:, 1] if np.isfinite(sizes[:, 1]).any() else None
+    stopped = None
+    if tally.stopped:
+        stopped = np.asarray([key in tally.stopped for key in keys])
     models, benchmarks, problems = (tuple(column) for column in zip(*keys, strict=True))
     return Counts(
-        models, benchmarks, problems, counts[:, 0], counts[:, 1], n_params, n_tokens,
+        models, benchmarks, problems, counts[:, 0], counts[:, 1], n_params, n_tokens, stopped,
         tuple(tally.formats), tally.skipped, tuple(tally.warnings),
     )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------- dispatch
+
+
+def _manifest(path: Path, tally: _Tally) -> tuple[float, float] | None:
+    """Learn from the manifest beside a file of ``t2fast sample`` what its lines don't repeat; give N and D if known."""
+    try:
+        manifest = json.loads(Path(f"{path}.manifest.json").read_bytes())
+        model = manifest["model"]
+        tally.model, tally.benchmark = str(model.get("name") or ""), str(manifest["benchmark"])
+        size = tuple(math.nan if model.get(name) is None else float(model[name]) for name in ("n_params", "n_tokens"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}.manifest.json: is no manifest of t2fast sample: {error!r}") from None
+    return None if all(map(math.isnan, size)) else (size[0], size[1])
 
 
 def _read_file(path: Path, tally: _Tally) -> None:
@@ -333,7 +375,7 @@ def _plain_lines(path: Path, raw: io.BufferedIOBase, tally: _Tally) -> bool:
     if isinstance(record.get("is_correct"), list):
         return False
     columns = _Columns(tuple(record), f"{path}:1")
-    named = columns.model or columns.benchmark or columns.n_params or columns.n_tokens
+    named = columns.model or columns.benchmark or columns.n_params or columns.n_tokens or columns.stopped
     if columns.counts or named or columns.problem is None or columns.verdict is None:
         return False
     keys = list(record)
@@ -424,6 +466,7 @@ class _Columns:
         self.n, self.c = _find(names, "n"), _find(names, "c")
         self.verdict = _find(names, "verdict")
         self.n_params, self.n_tokens = _find(names, "n_params"), _find(names, "n_tokens")
+        self.stopped = _find(names, "stopped")
         self.counts = self.n is not None and self.c is not None
         if not self.counts and self.verdict is None:
             shown = ", ".join(list(names)[:12])
@@ -449,7 +492,9 @@ class _Columns:
         else:
             tally.trial(key, row[self.verdict or ""])
         if self.n_params is not None or self.n_tokens is not None:
-            tally.sizes[key] = (_float(row, self.n_params), _float(row, self.n_tokens))
+            tally.sized(key, (_float(row, self.n_params), _float(row, self.n_tokens)))
+        if self.stopped is not None and tally.verdict(row[self.stopped]):
+            tally.stopped.add(key)
 
 
 def _whole(name: str, value: Any) -> int:
@@ -524,7 +569,7 @@ def _parquet(path: Path, tally: _Tally) -> None:
     file = parquet.ParquetFile(path)
     columns = _Columns(file.schema_arrow.names, str(path))
     wanted = [
-        columns.model, columns.benchmark, columns.problem, columns.n_params, columns.n_tokens,
+        columns.model, columns.benchmark, columns.problem, columns.n_params, columns.n_tokens, columns.stopped,
         *((columns.n, columns.c) if columns.counts else (columns.verdict,)),
     ]  # fmt: skip
     number = 0

@@ -1,0 +1,171 @@
+"""Writing new keys and values into a paged cache, rotary embedding included."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.errors import KernelError
+from t2fast_kernels.reference import append_kv as reference
+
+__all__ = ["append_kv"]
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+_FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+def append_kv(
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    tables: Tensor,
+    row_table: Tensor,
+    index: Tensor,
+    *,
+    positions: Tensor | None = None,
+    cos: Tensor | None = None,
+    sin: Tensor | None = None,
+    k_scale: float | Tensor | None = None,
+    v_scale: float | Tensor | None = None,
+    q: Tensor | None = None,
+) -> Tensor | None:
+    """Write the keys and values of new tokens into their pages, after rotary embedding if positions are given.
+
+    Token i goes to page ``tables[row_table[i], index[i] // page_size]``, slot ``index[i] % page_size``. Two tokens for
+    one slot leave either of them there.
+
+    Parameters
+    ----------
+    k, v
+        ``[n_tokens, n_kv_heads, head_dim]``, float32, float16 or bfloat16; any strides with the last one 1.
+    k_cache, v_cache
+        ``[n_pages, page_size, n_kv_heads, head_dim]``, any strides with the last one 1; the dtype of ``k``, or
+        float8_e4m3fn or float8_e5m2, to which values saturate.
+    tables
+        int32 ``[n_tables, max_pages]``: page ids.
+    row_table, index
+        int32 ``[n_tokens]``, on the device; ``index < 0`` skips a token.
+    positions
+        int32 or int64 ``[n_tokens]``: rows of ``cos`` and ``sin``; needed with them.
+    cos, sin
+        float32 ``[n_positions, rotary_dim / 2]``: dimension i turns together with i + rotary_dim / 2, as in Llama; the
+        dimensions beyond ``rotary_dim`` stay. Hugging Face repeats each value for both halves: pass the first.
+    k_scale, v_scale
+        What stored keys and values are to be multiplied by when read, as in ``prefix_decode``: a number, or float32 with
+        one value or one per KV head. They are divided by it here.
+    q
+        ``[n_tokens, n_q_heads, head_dim]``: queries to rotate in the same launch.
+
+    Returns
+    -------
+    Tensor or None
+        The rotated queries, if ``q`` was given; those of skipped tokens are turned as at position 0.
+
+    Raises
+    ------
+    KernelError
+        For shapes, types, strides and devices that don't agree; before anything is launched.
+    """
+    for name, tensor, ndim in (("k", k, 3), ("v", v, 3), ("k_cache", k_cache, 4), ("v_cache", v_cache, 4)):
+        if tensor.dim() != ndim or tensor.stride(-1) != 1:
+            raise KernelError(
+                f"{name}: shape {tuple(tensor.shape)}, strides {tensor.stride()}; give {ndim} dimensions, the last contiguous"
+            )
+        if tensor.dtype not in _FLOATS and not (ndim == 4 and tensor.dtype in _FP8):
+            raise KernelError(f"{name}: dtype {tensor.dtype}; give float32, float16 or bfloat16, in caches also float8")
+        if ndim == 4 and tensor.shape[2:] != k.shape[1:]:
+            raise KernelError(f"{name}: heads and dimension {tuple(tensor.shape[2:])}; give k's {tuple(k.shape[1:])}")
+    if k.shape != v.shape or k.dtype != v.dtype:
+        raise KernelError(f"v: {v.dtype} {tuple(v.shape)} differs from k: {k.dtype} {tuple(k.shape)}; give it like k")
+    if k_cache.shape != v_cache.shape or k_cache.dtype != v_cache.dtype:
+        raise KernelError(
+            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
+        )
+    if k_cache.dtype not in _FP8 and k_cache.dtype != k.dtype:
+        raise KernelError(f"k_cache: dtype {k_cache.dtype}; give k's {k.dtype}, float8_e4m3fn or float8_e5m2")
+    n_tokens = k.shape[0]
+    if tables.dtype != torch.int32 or tables.dim() != 2 or tables.stride(1) != 1:
+        raise KernelError(f"tables: {tables.dtype} {tuple(tables.shape)}; give int32 [n_tables, max_pages], rows contiguous")
+    for name, tensor in (("row_table", row_table), ("index", index)):
+        if tensor.dtype != torch.int32 or tensor.shape != (n_tokens,) or tensor.stride(0) != 1:
+            raise KernelError(f"{name}: {tensor.dtype} {tuple(tensor.shape)}; give contiguous int32 [{n_tokens}]")
+    given = [t is not None for t in (positions, cos, sin)]
+    if any(given) and not all(given):
+        raise KernelError("positions, cos and sin: only some are given; rotary embedding needs all three")
+    if positions is not None and cos is not None and sin is not None:
+        if positions.dtype not in (torch.int32, torch.int64) or positions.shape != (n_tokens,) or positions.stride(0) != 1:
+            raise KernelError(
+                f"positions: {positions.dtype} {tuple(positions.shape)}; give contiguous int32 or int64 [{n_tokens}]"
+            )
+        for name, tensor in (("cos", cos), ("sin", sin)):
+            if tensor.dtype != torch.float32 or tensor.dim() != 2 or 2 * tensor.shape[1] > k.shape[2]:
+                raise KernelError(
+                    f"{name}: {tensor.dtype} {tuple(tensor.shape)}; give float32 [n_positions, rotary_dim / 2] "
+                    f"with rotary_dim at most {k.shape[2]}"
+                )
+        if cos.shape != sin.shape or not cos.is_contiguous() or not sin.is_contiguous():
+            raise KernelError(f"sin: shape {tuple(sin.shape)}; give both like cos, {tuple(cos.shape)}, contiguous")
+    if q is not None:
+        if positions is None:
+            raise KernelError("q: nothing to do without positions, cos and sin; give them")
+        if q.dim() != 3 or q.shape[0] != n_tokens or q.shape[2] != k.shape[2] or q.dtype != k.dtype or q.stride(2) != 1:
+            raise KernelError(
+                f"q: {q.dtype} {tuple(q.shape)}; give {k.dtype} [{n_tokens}, n_q_heads, {k.shape[2]}], the last contiguous"
+            )
+    for name, other in (
+        ("v", v), ("k_cache", k_cache), ("v_cache", v_cache), ("tables", tables), ("row_table", row_table),
+        ("index", index), ("positions", positions), ("cos", cos), ("sin", sin), ("q", q),
+    ):  # fmt: skip
+        if other is not None and other.device != k.device:
+            raise KernelError(f"{name}: on {other.device}, k on {k.device}; move it there")
+    q_out = None if q is None else torch.empty_like(q, memory_format=torch.contiguous_format)
+    scales = _scale("k_scale", k_scale, k), _scale("v_scale", v_scale, k)
+    _op(k, v, k_cache, v_cache, tables, row_table, index, positions, cos, sin, *scales, q, q_out)
+    return q_out
+
+
+def _scale(name: str, scale: float | Tensor | None, k: Tensor) -> Tensor | None:
+    """A scale as float32 with one value or one per KV head."""
+    if scale is None:
+        return None
+    if not isinstance(scale, Tensor):
+        if not 0 < scale < float("inf"):
+            raise KernelError(f"{name} = {scale}: must be positive and finite")
+        return torch.full((1,), scale, device=k.device)
+    if scale.dtype != torch.float32 or scale.numel() not in (1, k.shape[1]) or scale.device != k.device:
+        raise KernelError(
+            f"{name}: {scale.dtype} {tuple(scale.shape)} on {scale.device}; "
+            f"give a number, or float32 with 1 or {k.shape[1]} values on {k.device}"
+        )
+    return scale.reshape(-1).contiguous()
+
+
+@torch.library.custom_op("t2fast::append_kv", mutates_args=("k_cache", "v_cache", "q_out"))
+def _op(
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    tables: Tensor,
+    row_table: Tensor,
+    index: Tensor,
+    positions: Tensor | None,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    k_scale: Tensor | None,
+    v_scale: Tensor | None,
+    q: Tensor | None,
+    q_out: Tensor | None,
+) -> None:
+    arguments = (k, v, k_cache, v_cache, tables, row_table, index, positions, cos, sin, k_scale, v_scale, q, q_out)
+    if not runs_triton(k):
+        reference.append_kv(*arguments)
+        return
+    _launch(*arguments)
+
+
+@_op.register_fake
+def _(*_arguments: object) -> None:
+    return None

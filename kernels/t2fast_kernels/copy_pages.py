@@ -1,0 +1,61 @@
+"""Copying pages of a paged cache, as when a partly filled page is forked for several samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.errors import KernelError
+from t2fast_kernels.reference import copy_pages as reference
+
+__all__ = ["copy_pages"]
+
+
+def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
+    """Copy page ``source[i]`` of both caches to page ``destination[i]``, for every i at once.
+
+    No page may be a destination twice, nor source and destination in one call: the copies have no order.
+
+    Parameters
+    ----------
+    k_cache, v_cache
+        ``[n_pages, page_size, n_kv_heads, head_dim]`` of one dtype, any strides with the last one 1.
+    source, destination
+        int32 ``[n_copies]``, on the device: page ids; ``destination < 0`` skips a copy.
+
+    Raises
+    ------
+    KernelError
+        For shapes, types, strides and devices that don't agree; before anything is launched.
+    """
+    for name, cache in (("k_cache", k_cache), ("v_cache", v_cache)):
+        if cache.dim() != 4 or cache.stride(3) != 1:
+            raise KernelError(
+                f"{name}: shape {tuple(cache.shape)}, strides {cache.stride()}; "
+                "give [n_pages, page_size, n_kv_heads, head_dim], the last contiguous"
+            )
+    if k_cache.shape != v_cache.shape or k_cache.dtype != v_cache.dtype:
+        raise KernelError(
+            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
+        )
+    for name, ids in (("source", source), ("destination", destination)):
+        if ids.dtype != torch.int32 or ids.dim() != 1 or ids.shape != source.shape or (len(ids) and ids.stride(0) != 1):
+            raise KernelError(f"{name}: {ids.dtype} {tuple(ids.shape)}; give contiguous int32 [n_copies], as many of each")
+    for name, other in (("v_cache", v_cache), ("source", source), ("destination", destination)):
+        if other.device != k_cache.device:
+            raise KernelError(f"{name}: on {other.device}, k_cache on {k_cache.device}; move it there")
+    _op(k_cache, v_cache, source, destination)
+
+
+@torch.library.custom_op("t2fast::copy_pages", mutates_args=("k_cache", "v_cache"))
+def _op(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
+    if not runs_triton(k_cache):
+        reference.copy_pages(k_cache, v_cache, source, destination)
+        return
+    _launch(k_cache, v_cache, source, destination)
+
+
+@_op.register_fake
+def _(*_arguments: object) -> None:
+    return None

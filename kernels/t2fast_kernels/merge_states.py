@@ -1,0 +1,73 @@
+"""Merging attention over two parts of the keys into attention over both."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.errors import KernelError
+from t2fast_kernels.reference import merge_states as reference
+
+__all__ = ["merge_states"]
+
+
+def merge_states(
+    v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, *, natural: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Attention over the union of two disjoint parts of the keys, from the attention over each.
+
+    ``s = log(2^s_a + 2^s_b)`` and ``v = (2^s_a v_a + 2^s_b v_b) / 2^s``, computed in fp32: FlashInfer's ``merge_state``,
+    arguments and layout included. A part with ``s = -inf`` is empty and its v is not looked at; two empty parts give
+    v = 0 and s = -inf.
+
+    Parameters
+    ----------
+    v_a, v_b
+        ``[n_rows, n_heads, head_dim]``, float32, float16 or bfloat16, the last dimension contiguous.
+    s_a, s_b
+        float32 ``[n_rows, n_heads]``: base-2 logarithm of the sum of the exponentiated scores, as in FlashInfer.
+    natural
+        The logarithms, given and returned, are natural, as ``prefix_decode`` returns them.
+
+    Returns
+    -------
+    v
+        Like ``v_a``.
+    s
+        float32 ``[n_rows, n_heads]``.
+
+    Raises
+    ------
+    KernelError
+        For shapes, types, strides and devices that don't agree; before anything is launched.
+    """
+    if v_a.dim() != 3 or v_a.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise KernelError(
+            f"v_a: {v_a.dtype} {tuple(v_a.shape)}; give float32, float16 or bfloat16 [n_rows, n_heads, head_dim]"
+        )
+    if v_b.shape != v_a.shape or v_b.dtype != v_a.dtype:
+        raise KernelError(f"v_b: {v_b.dtype} {tuple(v_b.shape)}; give v_a's {v_a.dtype} {tuple(v_a.shape)}")
+    for name, s in (("s_a", s_a), ("s_b", s_b)):
+        if s.dtype != torch.float32 or s.shape != v_a.shape[:2]:
+            raise KernelError(f"{name}: {s.dtype} {tuple(s.shape)}; give float32 {tuple(v_a.shape[:2])}")
+    for name, other in (("v_a", v_a), ("s_a", s_a), ("v_b", v_b), ("s_b", s_b)):
+        if other.device != v_a.device:
+            raise KernelError(f"{name}: on {other.device}, v_a on {v_a.device}; move it there")
+        if name.startswith("v") and other.stride(2) != 1:
+            raise KernelError(f"{name}: strides {other.stride()}; make the last dimension contiguous")
+    v, s = _op(v_a, s_a, v_b, s_b, natural)
+    return v, s
+
+
+@torch.library.custom_op("t2fast::merge_states", mutates_args=())
+def _op(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, natural: bool) -> tuple[Tensor, Tensor]:
+    if not runs_triton(v_a):
+        return reference.merge_states(v_a, s_a, v_b, s_b, natural)
+    return _launch(v_a, s_a, v_b, s_b, natural)
+
+
+@_op.register_fake
+def _(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, natural: bool) -> tuple[Tensor, Tensor]:
+    del v_b, s_b, natural
+    return v_a.new_empty(v_a.shape), s_a.new_empty(s_a.shape)

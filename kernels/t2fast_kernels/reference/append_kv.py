@@ -1,0 +1,53 @@
+"""Writing new keys and values into a paged cache, in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["append_kv"]
+
+
+def append_kv(
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    tables: Tensor,
+    row_table: Tensor,
+    index: Tensor,
+    positions: Tensor | None,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    k_scale: Tensor | None,
+    v_scale: Tensor | None,
+    q: Tensor | None,
+    q_out: Tensor | None,
+) -> None:
+    """See :func:`t2fast_kernels.append_kv.append_kv`; writes ``k_cache``, ``v_cache`` and ``q_out``."""
+    if positions is not None and cos is not None and sin is not None:
+        # Tokens that are skipped may carry any position.
+        at = torch.where(index >= 0, positions, 0).long()
+        k = _rotated(k, cos[at], sin[at])
+        if q is not None and q_out is not None:
+            q_out.copy_(_rotated(q, cos[at], sin[at]))
+    page_size = k_cache.shape[1]
+    written = (index >= 0).nonzero()[:, 0]
+    token = index[written].long()
+    page = tables[row_table[written].long(), token // page_size].long()
+    for new, cache, scale in ((k, k_cache, k_scale), (v, v_cache, v_scale)):
+        values = new[written].float()
+        if scale is not None:
+            values = values / scale.reshape(-1, 1)
+        if cache.element_size() == 1:
+            largest = torch.finfo(cache.dtype).max
+            values = values.clamp(-largest, largest)
+        cache[page, token % page_size] = values.to(cache.dtype)
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of the first dimensions, pairing dimension i with i + half (Su et al. 2021, as in Llama)."""
+    half = cos.shape[1]
+    cos, sin = cos[:, None].float(), sin[:, None].float()
+    first, second, rest = x[..., :half].float(), x[..., half : 2 * half].float(), x[..., 2 * half :].float()
+    return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)

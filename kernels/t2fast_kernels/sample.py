@@ -1,0 +1,255 @@
+"""Exact sampling of the next tokens, reproducible per sample whatever else is in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from t2fast_kernels.errors import KernelError
+from t2fast_kernels.reference import sample as reference
+
+__all__ = ["SETTINGS", "sample"]
+
+#: The settings in the order the operator takes them: value when off, lowest and highest value allowed.
+SETTINGS: dict[str, tuple[float, float, float]] = {
+    "temperature": (1.0, 0.0, float("inf")),
+    "top_k": (0.0, 0.0, float("inf")),
+    "top_p": (1.0, 0.0, 1.0),
+    "min_p": (0.0, 0.0, 1.0),
+    "repetition_penalty": (1.0, 0.0, float("inf")),
+    "presence_penalty": (0.0, float("-inf"), float("inf")),
+    "frequency_penalty": (0.0, float("-inf"), float("inf")),
+}
+_OPEN = {"top_p", "repetition_penalty"}  # their lowest value is excluded
+_OFF = [off for off, _, _ in SETTINGS.values()]
+
+
+@torch.library.custom_op(
+    "t2fast::sample",
+    mutates_args=(),
+    schema="(Tensor logits, Tensor seed, Tensor prompt, Tensor sample, Tensor step, float[] settings, "
+    "Tensor?[] per_row, bool top_k_first, Tensor? counts, Tensor? logit_bias, Tensor? allowed, int n_logprobs) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _sample(
+    logits: Tensor,
+    seed: Tensor,
+    prompt: Tensor,
+    sample: Tensor,
+    step: Tensor,
+    settings: Sequence[float],
+    per_row: Sequence[Tensor | None],
+    top_k_first: bool,
+    counts: Tensor | None,
+    logit_bias: Tensor | None,
+    allowed: Tensor | None,
+    n_logprobs: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return reference.sample(
+        logits, seed, prompt, sample, step, settings, per_row, top_k_first, counts, logit_bias, allowed, n_logprobs
+    )
+
+
+@_sample.register_fake
+def _(
+    logits: Tensor,
+    seed: Tensor,
+    prompt: Tensor,
+    sample: Tensor,
+    step: Tensor,
+    settings: Sequence[float],
+    per_row: Sequence[Tensor | None],
+    top_k_first: bool,
+    counts: Tensor | None,
+    logit_bias: Tensor | None,
+    allowed: Tensor | None,
+    n_logprobs: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    del seed, prompt, sample, step, settings, per_row, top_k_first, counts, logit_bias, allowed
+    rows = logits.shape[0]
+    return (
+        logits.new_empty(rows, dtype=torch.int64),
+        logits.new_empty(rows, dtype=torch.float32),
+        logits.new_empty((rows, n_logprobs), dtype=torch.int64),
+        logits.new_empty((rows, n_logprobs), dtype=torch.float32),
+    )
+
+
+def sample(
+    logits: Tensor,
+    seed: int | Tensor,
+    prompt: int | Tensor,
+    sample: int | Tensor,
+    step: int | Tensor,
+    *,
+    temperature: float | Tensor = 1.0,
+    top_k: int | Tensor | None = None,
+    top_p: float | Tensor | None = None,
+    min_p: float | Tensor | None = None,
+    order: str = "joint",
+    repetition_penalty: float | Tensor | None = None,
+    presence_penalty: float | Tensor | None = None,
+    frequency_penalty: float | Tensor | None = None,
+    counts: Tensor | None = None,
+    logit_bias: Tensor | None = None,
+    allowed: Tensor | None = None,
+    n_logprobs: int = 0,
+) -> tuple[Tensor, ...]:
+    """Draw one token per row.
+
+    The noise of token t in a row is word t % 4 of Philox4x32-10 at the counter (t // 4, step, sample, prompt) under the
+    row's seed, so a row's token depends on its own logits, settings and keys alone: not on its place in the batch,
+    nor on what else is in it.
+
+    Logits pass through bias, penalties, allowed tokens, temperature, then top-k, top-p and min-p. Top-k keeps a token
+    with fewer than k strictly more likely ones; top-p one with less than p of the probability on strictly more likely
+    ones; min-p one at least ``min_p`` times as likely as the most likely. Equal logits share their fate. These are
+    Hugging Face's rules, except that there top-p splits tokens of equal logit by their place in a sort.
+
+    Parameters
+    ----------
+    logits : Tensor, [n_rows, vocab]
+        float32, float16 or bfloat16; each row contiguous.
+    seed, prompt, sample, step : int or Tensor, [n_rows] or one element
+        The key of each row, int32 or int64. Of the seed 64 bits count, of the others 32.
+    temperature : float or Tensor [n_rows], >= 0
+        0 takes the most likely token, the lowest index on ties.
+    top_k : int or Tensor [n_rows] (int32 or int64), optional
+        None, 0 or anything from the size of the vocabulary on keep all.
+    top_p : float or Tensor [n_rows], in (0, 1], optional
+    min_p : float or Tensor [n_rows], in [0, 1], optional
+    order : {"joint", "top_k_first"}
+        What top-p takes a share of: "joint" of all tokens (then both filters apply), "top_k_first" of the tokens that
+        top-k keeps, as Hugging Face and vLLM do. They differ only where both are given.
+    repetition_penalty : float or Tensor [n_rows], > 0, optional
+        Divides the positive and multiplies the negative logits of tokens with ``counts != 0``.
+    presence_penalty, frequency_penalty : float or Tensor [n_rows], optional
+        Subtracted once, and once per occurrence, from the logits of tokens with ``counts > 0``.
+    counts : Tensor, int32 [n_rows, vocab], optional
+        How often each token occurred in the output; -1 for tokens that occurred in the prompt alone, which only the
+        repetition penalty is to see. Needed by the penalties.
+    logit_bias : Tensor, float32 [vocab] or [n_rows, vocab], optional
+        Added to the logits.
+    allowed : Tensor, optional
+        Tokens that may be drawn: bool [n_rows, vocab], or int32 [n_rows, ceil(vocab / 32)] with token t in bit t % 32
+        of word t // 32.
+    n_logprobs : int
+        How many of the most likely tokens to return with their log-probabilities, at most 128.
+
+    Returns
+    -------
+    tokens : Tensor, int64 [n_rows]
+    logprobs : Tensor, float32 [n_rows]
+        Natural logarithm of the chosen token's probability under the softmax of the logits after bias, penalties,
+        allowed tokens and temperature (1 where it is 0), over all tokens: the filters don't renormalise it.
+    top_tokens, top_logprobs : Tensor, [n_rows, n_logprobs]
+        Only if ``n_logprobs > 0``: in falling order under the same distribution, equal ones by index; where fewer
+        tokens are possible, -1 and -inf.
+
+    A row whose logits are all -inf gives token -1 and log-probability -inf; a row with NaN or +inf, which
+    can't be refused without waiting for the device, gives token -1 and log-probability NaN.
+
+    Raises
+    ------
+    KernelError
+        For wrong shapes, types, devices and values outside their range. Values in device tensors are not looked at.
+    """
+    if logits.dim() != 2 or logits.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise KernelError(
+            f"logits is {logits.dtype} {list(logits.shape)}; pass float32, float16 or bfloat16 [n_rows, vocab]"
+        )
+    rows, vocab = logits.shape
+    if vocab == 0 or logits.stride(1) != 1:
+        raise KernelError(f"logits has strides {logits.stride()} and vocabulary {vocab}; pass contiguous, non-empty rows")
+    if order not in ("joint", "top_k_first"):
+        raise KernelError(f"order = {order!r} is unknown; pass 'joint' or 'top_k_first'")
+    if not 0 <= n_logprobs <= min(128, vocab):
+        raise KernelError(f"n_logprobs = {n_logprobs} is outside 0 to {min(128, vocab)}; ask for fewer")
+    keys = [
+        _key(name, value, rows, logits.device)
+        for name, value in (("seed", seed), ("prompt", prompt), ("sample", sample), ("step", step))
+    ]
+    given = (temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty)
+    settings, per_row = list(_OFF), [None] * len(_OFF)  # type: list[float], list[Tensor | None]
+    for i, (name, value) in enumerate(zip(SETTINGS, given, strict=True)):
+        if isinstance(value, Tensor):
+            per_row[i] = _setting(name, value, rows, logits.device)
+        elif value is not None:
+            off, low, high = SETTINGS[name]
+            if not low <= value <= high or (value == low and name in _OPEN) or value == float("inf"):
+                raise KernelError(
+                    f"{name} = {value} is outside {'(' if name in _OPEN else '['}{low:g}, {high:g}]; "
+                    f"{off:g} leaves it off"
+                )
+            if name == "top_k" and value != int(value):
+                raise KernelError(f"top_k = {value} is not a whole number; pass an int")
+            settings[i] = float(value)
+    penalised = settings[4:] != _OFF[4:] or any(row is not None for row in per_row[4:])
+    if penalised and counts is None:
+        raise KernelError("counts is missing; penalties need int32 [n_rows, vocab] occurrences")
+    if counts is not None:
+        _table("counts", counts, (torch.int32,), [[rows, vocab]], logits.device)
+    if logit_bias is not None:
+        _table("logit_bias", logit_bias, (torch.float32,), [[vocab], [rows, vocab]], logits.device)
+    if allowed is not None:
+        width = vocab if allowed.dtype == torch.bool else (vocab + 31) // 32
+        _table("allowed", allowed, (torch.bool, torch.int32), [[rows, width]], logits.device)
+    results = _sample(
+        logits,
+        *keys,
+        settings,
+        per_row,
+        order == "top_k_first",
+        counts if penalised else None,
+        logit_bias,
+        allowed,
+        n_logprobs,
+    )
+    return results if n_logprobs else results[:2]
+
+
+def _key(name: str, value: int | Tensor, rows: int, device: torch.device) -> Tensor:
+    """A row key as a tensor with one element or one per row."""
+    if not isinstance(value, Tensor):
+        bits = 64 if name == "seed" else 32
+        if not -(1 << bits - 1) <= value < 1 << bits:
+            raise KernelError(f"{name} = {value} does not fit {bits} bits; pass a smaller one")
+        signed = value - (1 << bits) if value >= 1 << bits - 1 else value
+        return torch.full((1,), signed, dtype=torch.int64, device=device)
+    if value.dtype not in (torch.int32, torch.int64) or value.dim() > 1 or value.numel() not in (1, rows):
+        raise KernelError(
+            f"{name} is {value.dtype} {list(value.shape)}; pass an int, or int32 or int64 with 1 or {rows} elements"
+        )
+    _same_device(name, value, device)
+    return value.reshape(-1)
+
+
+def _setting(name: str, value: Tensor, rows: int, device: torch.device) -> Tensor:
+    """A setting given per row."""
+    wanted = (torch.int32, torch.int64) if name == "top_k" else (torch.float32,)
+    if value.dtype not in wanted or value.dim() > 1 or value.numel() not in (1, rows):
+        types = " or ".join(str(t).removeprefix("torch.") for t in wanted)
+        raise KernelError(f"{name} is {value.dtype} {list(value.shape)}; pass a number or {types} [{rows}]")
+    _same_device(name, value, device)
+    return value.reshape(-1)
+
+
+def _table(
+    name: str, value: Tensor, types: Sequence[torch.dtype], shapes: Sequence[Sequence[int]], device: torch.device
+) -> None:
+    """Check a table over the vocabulary."""
+    if value.dtype not in types or list(value.shape) not in [list(s) for s in shapes] or value.stride(-1) != 1:
+        wanted = " or ".join(str(t).removeprefix("torch.") for t in types)
+        sizes = " or ".join(str(list(s)) for s in shapes)
+        raise KernelError(
+            f"{name} is {value.dtype} {list(value.shape)} with strides {value.stride()}; "
+            f"pass {wanted} {sizes} with contiguous rows"
+        )
+    _same_device(name, value, device)
+
+
+def _same_device(name: str, value: Tensor, device: torch.device) -> None:
+    if value.device != device:
+        raise KernelError(f"{name} is on {value.device}, logits on {device}; move it there")

@@ -1,0 +1,367 @@
+"""The device's side of the sampler: the state of the batch, prefill, and the decode step with its CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from t2fast_kernels.plan import DecodeBuffers, plan
+from t2fast_kernels.sample import sample as draw
+from torch import Tensor
+
+from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span
+from t2fast.sampling.request import SamplingParams
+from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens
+
+__all__ = ["Graphs", "Runner", "Text", "forward_texts"]
+
+#: How a decode step is launched.
+Graphs = Literal["auto", "cuda", "compile", "none"]
+
+#: Rows of the device's int32 state.
+_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K = range(7)
+#: Settings that each row has a float32 of, in the order of their rows; and the value that leaves each off.
+_SETTINGS = {
+    "temperature": None,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+_PENALTIES = tuple(_SETTINGS)[3:]
+#: Where an idle row writes: below 0, and so far that counting up never reaches a place.
+_NOWHERE = -(1 << 30)
+
+
+@dataclass
+class Text:
+    """Tokens whose keys and values are to be computed."""
+
+    tokens: Tokens
+    #: Where they go, as token numbers over all pages; and what they read before them.
+    places: npt.NDArray[np.int64]
+    before: npt.NDArray[np.int64]
+
+
+def forward_texts(
+    model: Callable[..., Any], pool: Pool, texts: Sequence[Text], most: int, keep: int | None = 1
+) -> Iterator[tuple[list[tuple[int, int, int]], Tensor]]:
+    """Compute texts, at most so many tokens at once; a text may read those before it in the list.
+
+    Yields
+    ------
+    parts, logits
+        Which tokens a pass computed: text, begin, end, one after the other; and the logits of the last ``keep`` of them
+        (None: of all).
+    """
+    device = pool.data.device
+    batch: list[tuple[int, int, int]] = []
+    room = most
+    queue = [(i, 0, len(text.tokens)) for i, text in enumerate(texts) if len(text.tokens)][::-1]
+    while queue:
+        i, begin, end = queue.pop()
+        cut = min(end, begin + room)
+        batch.append((i, begin, cut))
+        room -= cut - begin
+        if cut < end:
+            queue.append((i, cut, end))
+        if room and queue:
+            continue
+        ids = np.concatenate([texts[i].tokens[a:b] for i, a, b in batch])
+        own = np.concatenate([texts[i].places[a:b] for i, a, b in batch])
+        position = np.concatenate([len(texts[i].before) + np.arange(a, b) for i, a, b in batch])
+        reads = [np.concatenate([texts[i].before, texts[i].places[:b]]) for i, _, b in batch]
+        packed = torch.from_numpy(np.concatenate([ids, position, own, *reads])).to(device)
+        n, spans, at = len(ids), [], 0
+        for (_, a, b), places in zip(batch, packed[3 * n :].split([len(one) for one in reads]), strict=True):
+            spans.append(Span(at, at + b - a, places))
+            at += b - a
+        logits = model(
+            input_ids=packed[None, :n],
+            position_ids=packed[None, n : 2 * n],
+            use_cache=False,
+            logits_to_keep=keep or 0,
+            t2fast=Prefill(pool, packed[2 * n : 3 * n], spans),
+        ).logits[0]
+        yield batch, logits
+        batch, room = [], most
+
+
+class Runner:
+    """Runs the model for one call of the sampler.
+
+    The schedule says which sample is in which slot. The rows of a step are the occupied slots; what a row is (its sample,
+    position, settings) is uploaded when rows come or go, and counted up on the device in between.
+
+    Parameters
+    ----------
+    model, shape, device
+        The model and its :func:`t2fast.sampling.cache.probe`.
+    schedule, pool
+        Slots, tables and pages.
+    jobs, settings, keys
+        By prompt: what is drawn, how, and the key of its random numbers.
+    seed
+        Of the draws.
+    graphs
+        How steps are launched.
+    chunk
+        Most tokens computed at once in a prefill.
+    levels
+        Longest chain of nodes.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        shape: Shape,
+        device: torch.device,
+        schedule: Schedule,
+        pool: Pool,
+        jobs: Sequence[Job],
+        settings: Sequence[SamplingParams],
+        keys: npt.NDArray[np.int32],
+        *,
+        seed: int,
+        graphs: Graphs,
+        chunk: int,
+        levels: int,
+    ) -> None:
+        self.model, self.schedule, self.pool = model, schedule, pool
+        self.jobs, self.settings, self.keys = jobs, settings, keys
+        self.chunk, self.graphs, self.device = chunk, graphs, device
+        slots, cuda = schedule.slots, device.type == "cuda"
+        node_tables = len(schedule.tables) - slots
+        self.buffers = DecodeBuffers(
+            slots,
+            shape.n_q_heads,
+            shape.n_kv_heads,
+            shape.head_dim,
+            max_segments=node_tables,
+            max_levels=levels,
+            device=device,
+            itemsize=shape.dtype.itemsize,
+        )
+        # On the CPU the device's tables are the schedule's own.
+        self.tables = torch.from_numpy(schedule.tables)
+        if cuda:
+            self.tables = self.tables.to(device)
+        # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k; the other
+        # settings; its nodes. By node: table, first token, end, position.
+        self._ints = np.zeros((4, slots), np.int32)
+        self._floats = np.zeros((len(_SETTINGS), slots), np.float32)
+        self._nodes = np.full((slots, levels), -1, np.int32)
+        self._runs = np.zeros((node_tables, 4), np.int32)
+        # Staged on the host, then copied as one; the copy on the device is what steps read and count up.
+        self._staged = torch.zeros(_TOP_K + 1 + len(_SETTINGS), slots, dtype=torch.int32, pin_memory=cuda)
+        self._state = self._staged.to(device, copy=True)
+        self._copied = torch.cuda.Event() if cuda else None
+        self._lens = torch.zeros(slots, dtype=torch.int32, device=device)
+        #: By slot: the token that the next step is fed. One more for idle rows.
+        self._last = torch.zeros(slots + 1, dtype=torch.int64, device=device)
+        self._seed = torch.tensor([seed], device=device)
+        self._drawn = _Drawn(slots, device)
+        self._given = self._controls()
+        self._counts: Tensor | None = None
+        if self._given.keys() & set(_PENALTIES):
+            self._counts = torch.zeros(slots + 1, shape.vocab, dtype=torch.int32, device=device)
+        self._readings: dict[int, Decode] = {}
+        self._captured: dict[int, torch.cuda.CUDAGraph] = {}
+        self._memory = torch.cuda.graph_pool_handle() if graphs == "cuda" else None
+        if graphs == "compile":
+            self._decoder: Callable[..., Any] = torch.compile(model, dynamic=False)
+        else:
+            self._decoder = model
+        #: Slots of the rows of the next step.
+        self.rows = np.empty(0, np.int64)
+
+    def _controls(self) -> dict[str, float | Tensor]:
+        """The operator's settings: what all prompts leave off is left out; what differs is read from the state."""
+        given: dict[str, float | Tensor] = {}
+        floats = self._state[_TOP_K + 1 :].view(torch.float32)
+        for i, (name, off) in enumerate(_SETTINGS.items()):
+            values = {float(getattr(one, name)) for one in self.settings}
+            if len(values) > 1:
+                given[name] = floats[i]
+            elif (value := values.pop()) != off:
+                given[name] = value
+        top_k = {one.top_k for one in self.settings}
+        if len(top_k) > 1:
+            given["top_k"] = self._state[_TOP_K]
+        elif (k := top_k.pop()) is not None:
+            given["top_k"] = k
+        return given
+
+    # ------------------------------------------------------------------------------------------------ rows come and go
+
+    @torch.no_grad()
+    def begin(self, nodes: Sequence[Node], rows: Sequence[Row]) -> int:
+        """Take in what :meth:`Schedule.admit` gives; returns the number of tokens that were computed for it."""
+        slots = self.schedule.slots
+        texts = []
+        for node in nodes:
+            length = node.end - node.begin
+            self._runs[node.table - slots] = node.table, 0, length, node.begin
+            before = self._places([] if node.parent is None else node.parent.chain())
+            tokens = self.jobs[node.prompt].tokens[node.begin : node.end]
+            texts.append(Text(tokens, self._place(node.table, length), before))
+        for row in rows:
+            job, slot, done = row.job, row.slot, len(row.tokens)
+            chain, settings = job.chain(), self.settings[job.index]
+            self._ints[:, slot] = len(job.tokens) - 1, self.keys[job.index], row.sample, settings.top_k or 0
+            self._floats[:, slot] = [getattr(settings, name) for name in _SETTINGS]
+            self._nodes[slot] = -1
+            self._nodes[slot, : len(chain)] = [node.table - slots for node in chain]
+            if done:
+                own = np.concatenate([job.tokens[-1:], row.tokens[:-1]])
+                texts.append(Text(own, self._place(slot, done), self._places(chain)))
+        for _ in forward_texts(self.model, self.pool, texts, self.chunk):
+            pass
+        if rows:
+            fed = [int(row.tokens[-1] if len(row.tokens) else row.job.tokens[-1]) for row in rows]
+            into = torch.tensor([[row.slot for row in rows], fed], device=self.device)
+            self._last[into[0]] = into[1]
+        if self._counts is not None:
+            self._count(rows, self._counts)
+        return sum(len(text.tokens) for text in texts)
+
+    def _place(self, table: int, length: int) -> npt.NDArray[np.int64]:
+        """Token numbers over all pages of a table's first tokens."""
+        page = self.pool.page_size
+        pages = self.schedule.tables[table, : self.schedule.pages_for(length)].astype(np.int64)
+        return (pages[:, None] * page + np.arange(page)).reshape(-1)[:length]
+
+    def _places(self, chain: Sequence[Node]) -> npt.NDArray[np.int64]:
+        parts = [self._place(node.table, node.end - node.begin) for node in chain]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def _count(self, rows: Sequence[Row], counts: Tensor) -> None:
+        """Write down which tokens a row's prompt has (-1) and how often each was generated."""
+        for row in rows:
+            counts[row.slot] = 0
+            if "repetition_penalty" in self._given:
+                counts[row.slot, torch.from_numpy(row.job.tokens).to(self.device).long()] = -1
+            tokens, times = np.unique(row.tokens, return_counts=True)
+            counts[row.slot, torch.from_numpy(tokens).to(self.device).long()] = torch.from_numpy(
+                times.astype(np.int32)
+            ).to(self.device)
+
+    def upload(self) -> None:
+        """Tell the device which rows the next steps have, and plan what they read."""
+        schedule = self.schedule
+        self.rows = rows = np.flatnonzero(schedule.occupied)
+        n = len(rows)
+        if self._copied is not None:
+            self._copied.synchronize()
+        state = self._staged.numpy()
+        state[_SLOT, :n], state[_SLOT, n:] = rows, schedule.slots
+        state[_TABLE, :n], state[_TABLE, n:] = rows, -1
+        state[_INDEX, :n], state[_INDEX, n:] = schedule.count[rows], _NOWHERE
+        state[_POSITION : _TOP_K + 1, :n] = self._ints[:, rows]
+        state[_POSITION, :n] += schedule.count[rows]
+        state[_POSITION, n:] = 0
+        state[_TOP_K + 1 :].view(np.float32)[:, :n] = self._floats[:, rows]
+        self._state.copy_(self._staged, non_blocking=True)
+        if self._copied is not None:
+            self._copied.record()
+        nodes = self._nodes[rows]
+        used, inverse = np.unique(nodes, return_inverse=True)
+        absent = int(len(used) > 0 and used[0] < 0)
+        of_rows = (inverse.reshape(nodes.shape) - absent).astype(np.int32)
+        plan(self.buffers, self._runs[used[absent:]], of_rows, rows.astype(np.int32), 0, self._ints[0, rows])
+
+    # ------------------------------------------------------------------------------------------------ a step
+
+    def step(self) -> Callable[[], tuple[Tokens, Floats]]:
+        """Launch a step; what it returns waits for the rows' tokens and log-probabilities."""
+        if self.device.type == "cuda" and self.schedule.changed:
+            tables = sorted(self.schedule.changed)
+            at = torch.tensor(tables).pin_memory().to(self.device, non_blocking=True)
+            new = torch.from_numpy(self.schedule.tables[tables]).pin_memory().to(self.device, non_blocking=True)
+            self.tables.index_copy_(0, at, new)
+        self.schedule.changed.clear()
+        n = len(self.rows)
+        padded = n if self.graphs == "none" else min(1 << (n - 1).bit_length(), self.schedule.slots)
+        self._launch(padded)
+        return self._drawn.fetch(n)
+
+    def _launch(self, n: int) -> None:
+        """Run a step of ``n`` rows: eagerly the first time, which also compiles; then captured; then replayed."""
+        if self._memory is None or n not in self._readings:
+            self._decode(n)
+            return
+        if n not in self._captured:
+            graph = torch.cuda.CUDAGraph()
+            torch.cuda.synchronize()
+            with torch.cuda.graph(graph, pool=self._memory):
+                self._decode(n)
+            self._captured[n] = graph
+        self._captured[n].replay()
+
+    @torch.no_grad()
+    def _decode(self, n: int) -> None:
+        state, slot = self._state[:, :n], self._state[_SLOT, :n].long()
+        if n not in self._readings:
+            self._readings[n] = Decode(
+                self.pool, self.tables, state[_TABLE], state[_INDEX], self._lens[:n], self.buffers
+            )
+        torch.add(state[_INDEX], 1, out=self._lens[:n])
+        logits = self._decoder(
+            # -1 stands where nothing could be drawn; the host finds out a step later.
+            input_ids=self._last[slot].clamp_(min=0)[None],
+            position_ids=state[_POSITION].long()[None],
+            use_cache=False,
+            t2fast=self._readings[n],
+        ).logits[0]
+        given = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
+        counts = None if self._counts is None else self._counts[slot]
+        tokens, logprobs = draw(
+            logits, self._seed, state[_PROMPT], state[_SAMPLE], state[_INDEX], order="top_k_first", counts=counts, **given
+        )  # type: ignore[arg-type]
+        self._last[slot] = tokens
+        if self._counts is not None:
+            at = tokens.clamp(min=0)
+            self._counts[slot, at] = self._counts[slot, at].clamp_(min=0) + 1
+        state[_INDEX] += 1
+        state[_POSITION] += 1
+        self._drawn.keep(tokens, logprobs)
+
+
+class _Drawn:
+    """Tokens and log-probabilities of the latest steps, on their way to the host."""
+
+    def __init__(self, slots: int, device: torch.device) -> None:
+        self._device = torch.zeros(2, slots, dtype=torch.int32, device=device)
+        cuda = device.type == "cuda"
+        # One more than are in flight, so that none is overwritten before it was read.
+        self._hosts = [torch.zeros(2, slots, dtype=torch.int32).pin_memory() for _ in range(3)] if cuda else []
+        self._turn = 0
+
+    def keep(self, tokens: Tensor, logprobs: Tensor) -> None:
+        """Keep what a step drew: part of the step, so on the device and captured with it."""
+        n = len(tokens)
+        self._device[0, :n] = tokens
+        self._device[1, :n].view(torch.float32).copy_(logprobs)
+
+    def fetch(self, n: int) -> Callable[[], tuple[Tokens, Floats]]:
+        """Begin to copy what is kept; what it returns waits for that."""
+        if not self._hosts:
+            got = self._device[:, :n].numpy().copy()
+            return lambda: (got[0], got[1].view(np.float32))
+        self._turn = (self._turn + 1) % len(self._hosts)
+        host = self._hosts[self._turn]
+        host.copy_(self._device, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record()
+
+        def wait() -> tuple[Tokens, Floats]:
+            done.synchronize()
+            found = host[:, :n].numpy()
+            return found[0].copy(), found[1].copy().view(np.float32)
+
+        return wait

@@ -1,0 +1,226 @@
+"""Many samplers at once: Ray actors draw, on as many GPUs and machines as there are, and one process stores.
+
+A worker gives its samples as it finishes them. When one dies, those it gave are kept, and another takes its place and
+draws what is missing. Since sample j of a prompt is the same wherever it is drawn, so is the result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from t2fast.errors import MissingExtraError, T2Error
+from t2fast.sampling.request import Prompt, Sample, SamplingParams
+from t2fast.sampling.run import Draws
+from t2fast.sampling.verify import Verifier
+
+__all__ = ["RayWorkers"]
+
+#: Times that workers may die over the same prompts before the prompts are to blame.
+_MOST_DEATHS = 3
+#: Seconds over which a worker gathers finished samples before it sends them.
+_GATHER = 0.05
+
+
+class _Worker:
+    """The actor: one sampler in a process of its own."""
+
+    def __init__(self, load: Callable[[], Draws]) -> None:
+        self._load = load
+        self._sampler: Draws | None = None
+
+    def identity(self) -> dict[str, Any]:
+        # Here rather than in __init__, whose errors Ray turns into the actor's death.
+        if self._sampler is None:
+            self._sampler = self._load()
+        return self._sampler.identity()
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        seed: int,
+        verifier: Verifier | None,
+        skip: Mapping[str, Collection[int]],
+    ) -> Iterator[list[Sample]]:
+        assert self._sampler is not None
+        gathered: list[Sample] = []
+        sent = time.monotonic()
+        for sample in self._sampler.sample(prompts, params, seed=seed, verifier=verifier, skip=skip.__getitem__):
+            gathered.append(sample)
+            if time.monotonic() - sent >= _GATHER:
+                yield gathered
+                gathered, sent = [], time.monotonic()
+        yield gathered
+
+
+@dataclass
+class _Task:
+    """Prompts that a worker has in hand."""
+
+    prompts: Sequence[Prompt]
+    worker: Any = None
+    deaths: int = 0
+
+
+class RayWorkers:
+    """Samplers in Ray actors, which together do what one :class:`t2fast.sampling.Sampler` does.
+
+    Parameters
+    ----------
+    load
+        Makes a sampler; called once in every worker.
+    workers
+        How many; by default one per GPU of the cluster, or one per machine where there is no GPU.
+    address
+        Of the cluster, as in ``ray.init``; by default the environment variable ``RAY_ADDRESS``, or a cluster of its own
+        on this machine.
+
+    Raises
+    ------
+    MissingExtraError
+        When ray is not installed.
+    T2Error
+        When the cluster is too small, or the workers don't load the same model.
+    """
+
+    def __init__(self, load: Callable[[], Draws], *, workers: int | None = None, address: str | None = None) -> None:
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError:
+            raise MissingExtraError("ray workers need ray: pip install 't2fast[ray]'") from None
+        self._ray = ray
+        self._load = load
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        self._workers: list[Any] = []
+        try:
+            there = ray.cluster_resources()
+            gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 0))
+            most = gpus or cpus
+            count = workers if workers is not None else gpus or len(ray.nodes())
+            if not 1 <= count <= most:
+                raise T2Error(
+                    f"workers = {count}: the cluster has {most} {'GPUs' if gpus else 'CPUs'}, one or more each"
+                )
+            share: dict[str, Any] = {"num_cpus": max(1, cpus // count)}
+            if gpus:
+                share = {"num_cpus": 1, "num_gpus": 1}
+            self._actor: Any = ray.remote(**share)(_Worker)
+            self._workers = [self._actor.remote(load) for _ in range(count)]
+            self._identity = self._get([worker.identity.remote() for worker in self._workers])
+            if any(other != self._identity[0] for other in self._identity):
+                raise T2Error("the workers' models differ: is the same model at the same place on every machine?")
+        except BaseException:
+            self.close()
+            raise
+
+    def _get(self, reference: Any) -> Any:
+        """Wait for a result; an error of ours is raised as it was in the worker."""
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, T2Error):
+                raise error.cause from None
+            raise
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def identity(self) -> dict[str, Any]:
+        """Tell what the samples depend on, as each worker's sampler does."""
+        return dict(self._identity[0])
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        *,
+        seed: int = 0,
+        verifier: Verifier | None = None,
+        skip: Callable[[str], Collection[int]] | None = None,
+    ) -> Iterator[Sample]:
+        """Draw samples with all workers and give each as soon as it arrives.
+
+        Raises
+        ------
+        T2Error
+            What a worker's sampler raises, or when workers die again and again over the same prompts.
+        """
+        ray = self._ray
+        left = deque(prompts)
+        again: deque[_Task] = deque()
+        idle = deque(self._workers)
+        running: dict[Any, _Task] = {}
+        given: dict[str, set[int]] = {}
+
+        def begin() -> None:
+            while idle and (again or left):
+                # Large parts first, small ones last, so that all workers end at about the same time.
+                size = max(1, len(left) // (2 * len(self._workers)))
+                task = again.popleft() if again else _Task([left.popleft() for _ in range(size)])
+                task.worker = idle.popleft()
+                stored = {one.id: {*(skip(one.id) if skip else ()), *given.get(one.id, ())} for one in task.prompts}
+                method = task.worker.sample.options(num_returns="streaming")
+                running[method.remote(task.prompts, params, seed, verifier, stored)] = task
+
+        begin()
+        while running:
+            ready, _ = ray.wait(list(running), num_returns=1)
+            stream = ready[0]
+            task = running[stream]
+            try:
+                samples = self._get(next(stream))
+            except StopIteration:
+                del running[stream]
+                idle.append(task.worker)
+                for prompt in task.prompts:
+                    given.pop(prompt.id, None)
+                begin()
+                continue
+            except ray.exceptions.RayActorError:
+                del running[stream]
+                self._replace(task)
+                again.append(_Task(task.prompts, deaths=task.deaths + 1))
+                idle.append(self._workers[-1])
+                begin()
+                continue
+            for sample in samples:
+                given.setdefault(sample.prompt_id, set()).add(sample.sample)
+                yield sample
+
+    def _replace(self, task: _Task) -> None:
+        if task.deaths + 1 >= _MOST_DEATHS:
+            first, last = task.prompts[0].id, task.prompts[-1].id
+            raise T2Error(
+                f"{_MOST_DEATHS} workers died over the prompts from {first!r} to {last!r}; what arrived is kept. "
+                "Out of memory? Lower max_batch or kv_memory"
+            )
+        self._workers.remove(task.worker)
+        worker = self._actor.remote(self._load)
+        self._workers.append(worker)
+        if self._get(worker.identity.remote()) != self._identity[0]:
+            raise T2Error("a worker that took a dead one's place has another model: did its files change?")
+
+    def close(self) -> None:
+        """End the workers, and the cluster if it was begun here."""
+        for worker in self._workers:
+            self._ray.kill(worker)
+        self._workers = []
+        if self._ours:
+            self._ray.shutdown()
+
+    def __enter__(self) -> RayWorkers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
