@@ -7,7 +7,8 @@ from pathlib import Path
 
 from t2fast.data import read_counts
 from t2fast.lab.tasks import END
-from t2fast.sampling import Sampler, SamplingParams, draw, read_prompts, score
+from t2fast.sampling import Sampler, SamplingParams, draw, read_prompts
+from t2fast.sampling.score import score
 
 __all__ = ["measure"]
 

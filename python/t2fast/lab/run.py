@@ -53,7 +53,7 @@ def run(
     say = progress or (lambda done, total, line: None)
     grid = suite.grid_jobs(chosen)
     say(0, 1, f"text of {chosen.corpus_tokens} tokens, and the search for questions in it")
-    suite.prepare(chosen, place)
+    suite.prepare(chosen, place, workers)
     suite.run_jobs(grid, place, device, workers, say)
     lab = suite.table(chosen, place, grid, device)
     say(0, 1, "fitting laws, planning")

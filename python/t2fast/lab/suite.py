@@ -23,7 +23,7 @@ import numpy as np
 
 from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
-from t2fast.lab.corpus import find_leaks, make_tokenizer, open_corpus, write_corpus
+from t2fast.lab.corpus import make_tokenizer, open_corpus, write_corpus
 from t2fast.lab.preset import Preset
 from t2fast.lab.tasks import FAMILIES, World
 from t2fast.lab.train import Recipe, count_params, evaluate, finetune, load, pretrain
@@ -59,6 +59,9 @@ def world_of(preset: Preset) -> World:
 
 
 def _recipe(preset: Preset, vocabulary: int, width: int, n_tokens: float, seed: int) -> Recipe:
+    room = preset.corpus_tokens - (preset.validation_rows + 1) * preset.context
+    if n_tokens > 0.99 * room:
+        raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: a run of {n_tokens:.0f} tokens needs a longer text")
     rows = max(1, round(preset.batch_rows * (n_tokens / 1e6) ** 0.5))
     rate = min(preset.most_rate, preset.learning_rate / width**0.5)
     shape = {"layers": preset.layers, "head_dim": preset.head_dim, "vocabulary": vocabulary, "context": preset.context}
@@ -113,7 +116,7 @@ def _seed(preset: Preset, name: str) -> int:
 # ------------------------------------------------------------------------------------------------------------- the text
 
 
-def prepare(preset: Preset, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
+def prepare(preset: Preset, folder: Path, workers: int = 1) -> None:
     """Make text, tokenizer and questions, and make sure that no question occurs in the text.
 
     Raises
@@ -136,11 +139,9 @@ def prepare(preset: Preset, folder: Path, progress: Callable[[int, int], None] |
     if (folder / "text.json").is_file():
         return
     world = world_of(preset)
-    digest = write_corpus(world, folder / "text.bin", preset.corpus_tokens, progress)
-    numbers = {word: i for i, word in enumerate(world.vocabulary)}
     questions = world.questions()
-    prompts = [np.array([numbers[word] for word in one.prompt.split()]) for one in questions]
-    if leaks := find_leaks(open_corpus(folder / "text.bin"), prompts):
+    digest, leaks = write_corpus(world, folder / "text.bin", preset.corpus_tokens, workers)
+    if leaks:
         raise T2Error(f"{len(leaks)} held-out questions occur in the text, the first: {questions[leaks[0]].prompt!r}")
     make_tokenizer(world).save_pretrained(folder / "tokenizer")
     lines = [{"id": one.id, "prompt": one.prompt, "answer": one.answer, "family": one.family} for one in questions]
@@ -188,9 +189,11 @@ def _manifest(job: Job, folder: Path, device: str) -> dict[str, Any]:
 def _work(job: Job, folder: Path, device: str) -> str:
     """Train and measure one model, in a process of its own; returns one line on it."""
     import torch
+    import transformers
 
     from t2fast.lab.measure import measure
 
+    transformers.utils.logging.disable_progress_bar()
     if device == "cpu":
         # Models this small are faster one per core than one on all of them, and one thread adds up in one order.
         torch.set_num_threads(1)

@@ -171,6 +171,10 @@ class World:
             for i, (prompt, answer) in enumerate(zip(*self._secret[family], strict=True))
         ]
 
+    def prompts(self) -> list[Tokens]:
+        """The prompts of the held-out questions as token numbers, in the order of :meth:`questions`."""
+        return [row[row != PAD] for family in FAMILIES for row in self._secret[family][0]]
+
     def words(self, tokens: Sequence[int] | Tokens) -> str:
         """Token numbers as words, without padding and end marks."""
         return " ".join(self.vocabulary[i] for i in tokens if i not in (PAD, 0))

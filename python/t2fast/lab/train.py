@@ -181,10 +181,8 @@ def pretrain(
     Raises
     ------
     T2Error
-        When the text is shorter than the run, or the loss is no longer a number.
+        When the loss is no longer a number.
     """
-    if recipe.steps * recipe.batch_tokens >= len(corpus):
-        raise T2Error(f"n_tokens = {recipe.n_tokens}: the text has {len(corpus)}; make more of it")
     model = build(recipe).to(device)
     peak, steps = recipe.learning_rate, recipe.steps
     warmup = max(1, min(count_params(recipe) // recipe.batch_tokens, steps // 10))
