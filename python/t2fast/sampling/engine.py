@@ -125,6 +125,7 @@ class Sampler:
         self.eos = eos_tokens(model, tokenizer)
         self.context = context_length(model)
         self.name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+        self.levels = _LEVELS
         #: What the latest call did.
         self.stats = Stats()
 
@@ -293,7 +294,7 @@ class _Call:
             raise T2Error("stop_on_success = True: needs a verifier that says what success is")
         self.endings = Endings(sampler.tokenizer, self.settings, sampler.eos)
         self.jobs = self._jobs(skip)
-        levels = _LEVELS
+        levels = sampler.levels
         leaves = build_tree([job.tokens[:-1] for job in self.jobs], 2 * sampler.page_size, levels)
         for job, leaf in zip(self.jobs, leaves, strict=True):
             job.leaf = leaf

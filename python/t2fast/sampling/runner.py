@@ -17,7 +17,7 @@ from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span
 from t2fast.sampling.request import SamplingParams
 from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens
 
-__all__ = ["Graphs", "Runner", "Text", "forward_texts"]
+__all__ = ["Graphs", "Runner", "Text", "forward_texts", "places"]
 
 #: How a decode step is launched.
 Graphs = Literal["auto", "cuda", "compile", "none"]
@@ -46,18 +46,25 @@ class Text:
     #: Where they go, as token numbers over all pages; and what they read before them.
     places: npt.NDArray[np.int64]
     before: npt.NDArray[np.int64]
+    #: Whether the logits are wanted.
+    wanted: bool = False
+
+
+def places(pages: npt.ArrayLike, page_size: int, length: int) -> npt.NDArray[np.int64]:
+    """Numbers over all pages of the first tokens that lie on these."""
+    first = np.asarray(pages, np.int64)[: -(-length // page_size), None] * page_size
+    return (first + np.arange(page_size)).reshape(-1)[:length]
 
 
 def forward_texts(
-    model: Callable[..., Any], pool: Pool, texts: Sequence[Text], most: int, keep: int | None = 1
+    model: Callable[..., Any], pool: Pool, texts: Sequence[Text], most: int
 ) -> Iterator[tuple[list[tuple[int, int, int]], Tensor]]:
     """Compute texts, at most so many tokens at once; a text may read those before it in the list.
 
     Yields
     ------
     parts, logits
-        Which tokens a pass computed: text, begin, end, one after the other; and the logits of the last ``keep`` of them
-        (None: of all).
+        For each pass that computed wanted ones: which tokens, as text, begin, end; and their logits, one after the other.
     """
     device = pool.data.device
     batch: list[tuple[int, int, int]] = []
@@ -76,19 +83,24 @@ def forward_texts(
         own = np.concatenate([texts[i].places[a:b] for i, a, b in batch])
         position = np.concatenate([len(texts[i].before) + np.arange(a, b) for i, a, b in batch])
         reads = [np.concatenate([texts[i].before, texts[i].places[:b]]) for i, _, b in batch]
-        packed = torch.from_numpy(np.concatenate([ids, position, own, *reads])).to(device)
+        wanted = [part for part in batch if texts[part[0]].wanted]
+        keep = np.flatnonzero(np.concatenate([np.full(b - a, texts[i].wanted) for i, a, b in batch]))
+        packed = torch.from_numpy(np.concatenate([ids, position, own, keep, *reads])).to(device)
         n, spans, at = len(ids), [], 0
-        for (_, a, b), places in zip(batch, packed[3 * n :].split([len(one) for one in reads]), strict=True):
-            spans.append(Span(at, at + b - a, places))
+        of_spans = packed[3 * n + len(keep) :].split([len(one) for one in reads])
+        for (_, a, b), read in zip(batch, of_spans, strict=True):
+            spans.append(Span(at, at + b - a, read))
             at += b - a
         logits = model(
             input_ids=packed[None, :n],
             position_ids=packed[None, n : 2 * n],
             use_cache=False,
-            logits_to_keep=keep or 0,
+            # 1 rather than none, which transformers cannot say.
+            logits_to_keep=packed[3 * n : 3 * n + len(keep)] if wanted else 1,
             t2fast=Prefill(pool, packed[2 * n : 3 * n], spans),
         ).logits[0]
-        yield batch, logits
+        if wanted:
+            yield wanted, logits
         batch, room = [], most
 
 
@@ -231,10 +243,7 @@ class Runner:
         return sum(len(text.tokens) for text in texts)
 
     def _place(self, table: int, length: int) -> npt.NDArray[np.int64]:
-        """Token numbers over all pages of a table's first tokens."""
-        page = self.pool.page_size
-        pages = self.schedule.tables[table, : self.schedule.pages_for(length)].astype(np.int64)
-        return (pages[:, None] * page + np.arange(page)).reshape(-1)[:length]
+        return places(self.schedule.tables[table], self.pool.page_size, length)
 
     def _places(self, chain: Sequence[Node]) -> npt.NDArray[np.int64]:
         parts = [self._place(node.table, node.end - node.begin) for node in chain]

@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from t2fast.errors import T2Error
-from t2fast.sampling.cache import reading_pages
+from t2fast.sampling.cache import Pool, reading_pages
 from t2fast.sampling.request import Prompt
-from t2fast.sampling.runner import Text, forward_texts
-from t2fast.sampling.schedule import Tokens, build_tree
+from t2fast.sampling.runner import Text, forward_texts, places
+from t2fast.sampling.schedule import Node, Pages, Tokens, build_tree
+from t2fast.sampling.verify import Choice
 
 if TYPE_CHECKING:
     from t2fast.sampling.engine import Sampler
@@ -102,10 +103,97 @@ def _right(prompt: Prompt) -> int | None:
     """Place of the right choice; None if the prompt names no answer."""
     if prompt.answer is None:
         return None
-    from t2fast.sampling.verify import Choice
-
+    # What a model continues with often begins with a blank, which the answer need not repeat.
+    choices = [choice.strip() for choice in prompt.choices or ()]
+    if prompt.answer.strip() in choices:
+        return choices.index(prompt.answer.strip())
     return Choice().right(prompt)
 
 
 def _score(sampler: Sampler, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]) -> Iterator[Score]:
-    raise NotImplementedError
+    """Answer after answer in the order of the tree, so that what they share stays in memory just as long as needed.
+
+    As in sampling, a prefix is all of a prompt but its last token. An answer is then the text of that token and all of its
+    own but the last, and the logits of this text are those of the answer's tokens.
+    """
+    leaves = build_tree([tokens[:-1] for tokens in asked], 2 * sampler.page_size, sampler.levels)
+    chains = [leaf.chain() if leaf else [] for leaf in leaves]
+    order = sorted(range(len(answers)), key=lambda a: (*(n.first for n in chains[answers[a].prompt]), a))
+    page_size = sampler.page_size
+    chunk = max(1, min(sampler.prefill_tokens, _LOGITS // sampler.shape.vocab))
+
+    def size(tokens: int) -> int:
+        return -(-tokens // page_size)
+
+    def chain_size(chain: list[Node]) -> int:
+        return sum(size(node.end - node.begin) for node in chain)
+
+    least = max((chain_size(chains[one.prompt]) + size(len(one.tokens)) for one in answers), default=1)
+    # Beside the longest, what a chunk of short texts takes.
+    pool = sampler.pool(least + 2 * chunk)
+    pages = Pages(pool.data.shape[2])
+    if pages.total < least:
+        page = sampler.shape.page_bytes(page_size)
+        raise T2Error(
+            f"kv_memory: {pages.total * page} bytes don't hold the longest prompt with its answer, which need {least * page}; "
+            "give more"
+        )
+    held: dict[Node, npt.NDArray[np.int64]] = {}
+    done = 0
+    while done < len(order):
+        # As many answers as fit a pass, with what they need before them.
+        texts: list[Text] = []
+        scored: dict[int, _Answer] = {}
+        own: list[int] = []
+        while done < len(order) and sum(len(text.tokens) for text in texts) < chunk:
+            one = answers[order[done]]
+            chain = chains[one.prompt]
+            if not texts:
+                for node in [node for node in held if node not in chain]:
+                    _let_go(node, held, pages)
+            missing = [node for node in chain if node not in held]
+            if pages.free < chain_size(missing) + size(len(one.tokens)):
+                break
+            before = np.concatenate([np.empty(0, np.int64), *(held[node] for node in chain if node in held)])
+            for node in missing:
+                node.pages = pages.take(size(node.end - node.begin))
+                held[node] = places(node.pages, page_size, node.end - node.begin)
+                texts.append(Text(asked[node.prompt][node.begin : node.end], held[node], before))
+                before = np.concatenate([before, held[node]])
+            taken = pages.take(size(len(one.tokens)))
+            own += taken
+            scored[len(texts)] = one
+            tokens = np.concatenate([asked[one.prompt][-1:], one.tokens[:-1]])
+            texts.append(Text(tokens, places(taken, page_size, len(tokens)), before, wanted=True))
+            done += 1
+        yield from _scores(sampler, prompts, pool, texts, scored, chunk)
+        pages.give_back(own)
+
+
+def _let_go(node: Node, held: dict[Node, npt.NDArray[np.int64]], pages: Pages) -> None:
+    assert node.pages is not None
+    pages.give_back(node.pages)
+    node.pages = None
+    del held[node]
+
+
+def _scores(
+    sampler: Sampler, prompts: Sequence[Prompt], pool: Pool, texts: list[Text], scored: dict[int, _Answer], chunk: int
+) -> list[Score]:
+    """Compute the texts and judge those that are answers."""
+    nll = dict.fromkeys(scored, 0.0)
+    greedy = dict.fromkeys(scored, True)
+    with torch.no_grad(), reading_pages(sampler.model):
+        for parts, logits in forward_texts(sampler.model, pool, texts, chunk):
+            targets = torch.from_numpy(np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])).to(logits.device).long()
+            chosen = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
+            likeliest = (logits.argmax(-1) == targets).cpu()
+            at = 0
+            for (i, a, b), values in zip(parts, chosen.double().cpu().split([b - a for _, a, b in parts]), strict=True):
+                nll[i] -= float(values.sum())
+                greedy[i] = greedy[i] and bool(likeliest[at : at + b - a].all())
+                at += b - a
+    return [
+        Score(prompts[one.prompt].id, one.choice, one.text, one.correct, nll[i], len(one.tokens), greedy[i])
+        for i, one in scored.items()
+    ]

@@ -70,6 +70,21 @@ class Tokenizer:
             found.append(tokens.astype(np.int32))
         return found
 
+    def continuation(self, prompt: Prompt, asked: Tokens, answer: str) -> Tokens:
+        """Give the tokens of an answer that follows the prompt, whose own tokens are ``asked``.
+
+        After a text they are what the two together have beyond the prompt's tokens. Where the prompt is a chat or tokens, or
+        its last token would become another one with the answer behind it, the answer is tokenized by itself.
+        """
+        if prompt.text is None:
+            ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
+            return np.asarray(ids, np.int32)
+        both = np.asarray(self.tokenizer(prompt.text + answer)["input_ids"], np.int32)
+        if not np.array_equal(both[: len(asked)], asked):
+            ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
+            return np.asarray(ids, np.int32)
+        return both[len(asked) :]
+
     def _chat(self, prompt: Prompt) -> Sequence[int]:
         if not getattr(self.tokenizer, "chat_template", None):
             raise T2Error(f"prompt {prompt.id!r}: has messages, but the tokenizer no chat template; give text instead")
