@@ -76,7 +76,7 @@ def grid_jobs(preset: Preset) -> list[Job]:
     jobs = []
     for flops in preset.train_flops:
         for width in preset.widths:
-            n = count_params(_recipe(preset, vocabulary, width, 1e6, 0))
+            n = count_params(_recipe(preset, vocabulary, width, 1, 0))
             tokens = flops / (6 * n)
             low, high = preset.tokens_per_param
             if not low <= tokens / n <= high:
@@ -93,7 +93,7 @@ def duel_jobs(preset: Preset, planned: Design, rival: Design) -> list[Job]:
     vocabulary = len(world_of(preset).vocabulary)
     jobs = []
     for stage, design in (("planned", planned), ("chinchilla", rival)):
-        sizes = {width: count_params(_recipe(preset, vocabulary, width, 1e6, 0)) for width in _widths(preset)}
+        sizes = {width: count_params(_recipe(preset, vocabulary, width, 1, 0)) for width in _widths(preset)}
         width = min(sizes, key=lambda w: abs(np.log(sizes[w] / design.n_params)))
         tokens = preset.duel.train_flops / (6 * sizes[width])
         for repeat in range(preset.duel.repeats):
