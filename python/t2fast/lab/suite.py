@@ -220,7 +220,8 @@ def _work(job: Job, folder: Path, device: str) -> str:
     loss = None
     if job.base is None:
         loss = round(evaluate(model, corpus, preset.validation_rows, preset.context, device), 6)
-    nll, correct = measure(place, folder / "questions.jsonl", preset.samples, preset.seed, device)
+    # A seed of its own: under one seed, models would share the luck of their draws.
+    nll, correct = measure(place, folder / "questions.jsonl", preset.samples, _seed(preset, f"{job.name}/samples"), device)
     result = {
         "run": job.name,
         "stage": job.stage,
