@@ -1,4 +1,4 @@
-"""The training text of a laboratory: one file of token numbers, its tokenizer, and the proof that nothing leaked into it.
+"""The training text of a laboratory: one file of token numbers, its tokenizer, and the search for leaked questions.
 
 Every run reads the text from its beginning and none reads it twice, so that D counts fresh tokens.
 """
@@ -101,6 +101,6 @@ def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(number, unk_token=END))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, 0)])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, bos_token=END, eos_token=END, clean_up_tokenization_spaces=False
     )

@@ -61,7 +61,8 @@ class Preset:
     seeds
         Models trained at each point of the grid.
     learning_rate
-        Highest rate of a model of width 1; that of width d is smaller by the square root of d, and at most ``most_rate``.
+        Highest rate of a model of width 1; that of width d is smaller by the square root of d, and at most
+        ``most_rate``.
     most_rate
         Largest learning rate.
     batch_rows

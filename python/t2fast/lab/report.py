@@ -69,9 +69,9 @@ def _image(figure: Figure) -> str:
 
 def _row(number: int, one: Verdict) -> str:
     kind, says = {True: ("yes", "holds"), False: ("no", "does not hold"), None: ("open", "open")}[one.holds]
-    number_ = f"{one.value:.3g} {html.escape(one.unit)}<br>({one.low:.3g} to {one.high:.3g})"
+    number_ = f"{one.value:.3f} {html.escape(one.unit)}<br>({one.low:.3f} to {one.high:.3f})"
     return (
-        f'<tr><td>{number}</td><td>{html.escape(one.claim)}<br><small>{html.escape(one.detail)}</small></td>'
+        f"<tr><td>{number}</td><td>{html.escape(one.claim)}<br><small>{html.escape(one.detail)}</small></td>"
         f'<td>{number_}</td><td class="{kind}">{says}</td></tr>'
     )
 

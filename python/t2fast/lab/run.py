@@ -50,7 +50,7 @@ def run(
     chosen, place = load_preset(preset), Path(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     workers = workers or len(os.sched_getaffinity(0))
-    say = progress or (lambda done, total, line: None)
+    say = progress or (lambda *_: None)
     grid = suite.grid_jobs(chosen)
     say(0, 1, f"text of {chosen.corpus_tokens} tokens, and the search for questions in it")
     suite.prepare(chosen, place, workers)

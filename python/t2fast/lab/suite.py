@@ -1,7 +1,7 @@
 """Running a laboratory: text, models side by side, samples, the duel; whatever is done stays done.
 
-Everything lies in one folder. A run that has its ``result.json`` is not repeated, one that has a checkpoint goes on from
-there; a folder made with another preset, seed or version of the text is refused.
+Everything lies in one folder. A run that has its ``result.json`` is not repeated, one that has a checkpoint goes on
+from there; a folder made with another preset is refused.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _write_json(path: Path, data: Any) -> None:
     unfinished.replace(path)
 
 
-# ------------------------------------------------------------------------------------------------------------ the models
+# ----------------------------------------------------------------------------------------------------------- the models
 
 
 def _versions() -> dict[str, str]:
@@ -193,7 +193,7 @@ def _work(job: Job, folder: Path, device: str) -> str:
 
     from t2fast.lab.measure import measure
 
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if device == "cpu":
         # Models this small are faster one per core than one on all of them, and one thread adds up in one order.
         torch.set_num_threads(1)
@@ -221,7 +221,8 @@ def _work(job: Job, folder: Path, device: str) -> str:
     if job.base is None:
         loss = round(evaluate(model, corpus, preset.validation_rows, preset.context, device), 6)
     # A seed of its own: under one seed, models would share the luck of their draws.
-    nll, correct = measure(place, folder / "questions.jsonl", preset.samples, _seed(preset, f"{job.name}/samples"), device)
+    luck = _seed(preset, f"{job.name}/samples")
+    nll, correct = measure(place, folder / "questions.jsonl", preset.samples, luck, device)
     result = {
         "run": job.name,
         "stage": job.stage,
@@ -235,7 +236,7 @@ def _work(job: Job, folder: Path, device: str) -> str:
     }
     _write_json(place / "result.json", result)
     rate = sum(correct) / (preset.samples * len(correct))
-    n, d = format_quantity(result["n_params"]), format_quantity(result["n_tokens"])
+    n, d = format_quantity(count_params(job.recipe)), format_quantity(job.recipe.n_tokens)
     return f"{job.name}: N {n}, D {d}, pass@1 {rate:.3f}" + ("" if loss is None else f", loss {loss:.3f}")
 
 

@@ -1,9 +1,9 @@
 """Four families of questions about a made-up world, after those of Roberts et al. 2026 (arXiv 2604.01411).
 
-Every family has questions with one right answer of a few words, so that samples are judged exactly and the likelihood of
-the right answer is the chance that a sample is right. Difficulty differs by question: facts are told more or less
-often, chains are longer or shorter. Held-out questions are never asked in the training text; the skill is, with
-other questions, and what must be known is told in other words.
+Every question has one right answer of a few words, so that samples are judged exactly and the likelihood of the right
+answer is the chance that a sample is right. Difficulty differs by question: facts are told more or less often, chains
+are longer or shorter. Held-out questions are never asked in the training text; other questions of their kind are, and
+what must be known is told in other words.
 
 Texts are rows of token numbers, padded with :data:`PAD`: a corpus of millions of sentences is made by a few array
 operations.
@@ -214,7 +214,7 @@ class World:
         _, first = np.unique(prompt, axis=0, return_index=True)
         first = np.sort(first)[: self.held_out]
         if len(first) < self.held_out:
-            raise T2Error(f"held_out = {self.held_out}: family {family} has fewer distinct questions; use a larger world")
+            raise T2Error(f"held_out = {self.held_out}: family {family} has fewer questions; use a larger world")
         return prompt[first], answer[first]
 
     def _tell(self, random: np.random.Generator, count: int) -> list[Tokens]:
@@ -310,4 +310,3 @@ def _widen(rows: Tokens, width: int) -> Tokens:
     wide = np.full((len(rows), width), PAD, dtype=np.int32)
     wide[:, : rows.shape[1]] = rows
     return wide
-

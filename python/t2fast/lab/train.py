@@ -26,6 +26,8 @@ from t2fast.lab.corpus import Corpus
 
 __all__ = ["Recipe", "build", "count_params", "evaluate", "finetune", "load", "pretrain"]
 
+#: A LlamaForCausalLM; the types of transformers lose that it is a module.
+Model = Any
 #: Target that costs nothing.
 _IGNORED = -100
 _CHECKPOINT = "checkpoint.pt"
@@ -70,7 +72,7 @@ class Recipe:
         return self.batch_rows * self.context
 
 
-def build(recipe: Recipe) -> LlamaForCausalLM:
+def build(recipe: Recipe) -> Model:
     """Make a model with first weights that follow from the seed."""
     heads = max(1, recipe.width // recipe.head_dim)
     config = LlamaConfig(
@@ -87,8 +89,8 @@ def build(recipe: Recipe) -> LlamaForCausalLM:
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=None,
-        attn_implementation="sdpa",
     )
+    config._attn_implementation = "sdpa"
     torch.manual_seed(recipe.seed)
     return LlamaForCausalLM(config)
 
@@ -99,9 +101,10 @@ def count_params(recipe: Recipe) -> int:
         return sum(weight.numel() for weight in build(recipe).parameters())
 
 
-def load(folder: Path, device: str) -> LlamaForCausalLM:
+def load(folder: Path, device: str) -> Model:
     """Load a trained model."""
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").to(device)
+    model: Model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    return model.to(device)
 
 
 def _rows(corpus: Corpus, first: int, count: int, context: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,13 +119,13 @@ def _autocast(device: str) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else contextlib.nullcontext()
 
 
-def _loss(model: LlamaForCausalLM, inputs: torch.Tensor, targets: torch.Tensor, device: str) -> torch.Tensor:
+def _loss(model: Model, inputs: torch.Tensor, targets: torch.Tensor, device: str) -> torch.Tensor:
     with _autocast(device):
         logits = model(input_ids=inputs, use_cache=False).logits
     return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=_IGNORED)
 
 
-def evaluate(model: LlamaForCausalLM, corpus: Corpus, rows: int, context: int, device: str) -> float:
+def evaluate(model: Model, corpus: Corpus, rows: int, context: int, device: str) -> float:
     """Cross-entropy, nats per token, over the last rows of a corpus."""
     last = (len(corpus) - 1) // context
     total, chunk = 0.0, 128
@@ -133,12 +136,12 @@ def evaluate(model: LlamaForCausalLM, corpus: Corpus, rows: int, context: int, d
     return total / rows
 
 
-def _optimiser(model: LlamaForCausalLM, rate: float) -> torch.optim.AdamW:
+def _optimiser(model: Model, rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=1e-4, fused=True)
 
 
 def _step(
-    model: LlamaForCausalLM, optimiser: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor], device: str
+    model: Model, optimiser: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor], device: str
 ) -> torch.Tensor:
     loss = _loss(model, *batch, device)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -162,7 +165,7 @@ def pretrain(
     device: str = "cpu",
     checkpoint_seconds: float = 20.0,
     beat: Callable[[int], None] | None = None,
-) -> LlamaForCausalLM:
+) -> Model:
     """Train a model, or go on with it, and leave it in ``folder/model`` beside its loss curve ``loss.json``.
 
     Parameters
@@ -222,7 +225,7 @@ def pretrain(
 
 
 def finetune(
-    model: LlamaForCausalLM,
+    model: Model,
     prompts: NDArray[np.int32],
     answers: NDArray[np.int32],
     rate: float,
@@ -264,4 +267,3 @@ def _questions(prompts: NDArray[np.int32], answers: NDArray[np.int32]) -> tuple[
         inputs[row, 1 : 1 + a + b] = [*prompts[row, :a], *answers[row, :b]]
         targets[row, a : a + b + 1] = [*answers[row, :b], 0]
     return torch.from_numpy(inputs), torch.from_numpy(targets)
-

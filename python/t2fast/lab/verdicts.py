@@ -129,7 +129,9 @@ class Findings:
         rows = [["", "value", "90% interval", "", ""]]
         for number, one in enumerate(self.verdicts, 1):
             says = {True: "holds", False: "does not hold", None: "open"}[one.holds]
-            rows.append([f"{number}.", f"{one.value:.3g}", f"{one.low:.3g} to {one.high:.3g}", says, one.unit])
+            rows.append(
+                [f"{number}.", _number(one.value), f"{_number(one.low)} to {_number(one.high)}", says, one.unit]
+            )
         lines += columns(rows, left=(0, 3, 4))
         for number, one in enumerate(self.verdicts, 1):
             lines += ["", *_paragraph(f"{number}. {one.claim}", f"{one.detail}")]
@@ -164,6 +166,11 @@ class Findings:
         }
 
 
+def _number(value: float) -> str:
+    """Three decimals, fewer for large numbers."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.3g}"
+
+
 def _paragraph(*texts: str) -> list[str]:
     import textwrap
 
@@ -195,7 +202,7 @@ class Laws:
 
 
 def _powers(most: int) -> FloatArray:
-    return 2.0 ** np.arange(int(np.log2(most)) + 1)
+    return np.asarray(2.0 ** np.arange(int(np.log2(most)) + 1), dtype=np.float64)
 
 
 def _curves(lab: Lab, rows: Sequence[Checkpoint]) -> dict[str, FloatArray]:
@@ -216,9 +223,9 @@ def fit_laws(lab: Lab, rows: Sequence[Checkpoint] | None = None, replicates: int
     """Fit all laws to the grid of a table, or to some of its checkpoints."""
     rows = lab.grid if rows is None else rows
     some = Lab(tuple(rows), lab.questions, lab.families, lab.samples, lab.manifest)
-    options = {"name": name, "params_counted": "total"}
+    options: dict[str, Any] = {"name": name, "params_counted": "total"}
     counts = some.table(rows)
-    curves = _curves(lab, rows)
+    curves: dict[str, Any] = _curves(lab, rows)
     return Laws(
         fitting.fit_table(some.losses, "chinchilla", **options),
         fitting.fit_table(counts, "t2-loss", k=_powers(lab.samples), **options),
@@ -238,7 +245,7 @@ def propose(laws: Laws, preset: Preset) -> tuple[Design, Design, Plan]:
     beyond = found.extrapolation
     planned = found.design if beyond is not None and beyond.inside else found.inside_data
     if planned is None:
-        raise T2Error(f"no design within the data can be paid for with {format_flops(duel.train_flops)} FLOP of training")
+        raise T2Error(f"train_flops = {format_flops(duel.train_flops)}: pays for no design within the data")
     return planned, plan(laws.loss.law, Budget(train_flops=duel.train_flops)).design, found
 
 

@@ -63,7 +63,7 @@ def grid(found: Findings) -> Figure:
         ]  # fmt: skip
         for stage, colour, label in (("planned", ORANGE, "duel: planned"), ("chinchilla", BLUE, "Chinchilla-style")):
             for one in found.lab.side(stage)[:1]:
-                mark = {"marker": "*", "markersize": 11, "color": colour, "linestyle": "none"}
+                mark: dict[str, Any] = {"marker": "*", "markersize": 11, "color": colour, "linestyle": "none"}
                 axes.plot([one.n_params], [one.n_tokens], zorder=4, markeredgecolor="white", **mark)
                 keys.append(Line2D([], [], label=label, **mark))
         sizes = np.array([n.min() / 1.3, n.max() * 1.3])
@@ -130,7 +130,7 @@ def curves(found: Findings) -> Figure:
         axes.set_ylim(0, 1)
         canvas.axis(axes.xaxis, "k, samples per question")
         axes.set_ylabel("pass@k")
-        keys.append(canvas.note("points: measured; lines: counts likelihood"))
+        keys.append(canvas.note("lines: counts likelihood"))
         canvas.legend(figure, keys, 2)
     return figure
 
@@ -142,7 +142,9 @@ def extrapolation(found: Findings) -> Figure:
         panels = np.atleast_1d(figure.subplots(max(1, len(found.held_out)), 1))
         for axes, one in zip(panels, found.held_out, strict=False):
             points = axes.scatter(one.observed, one.predicted, c=np.log10(one.n_tokens / one.n_params), s=18, zorder=3)
-            ends = np.array([min(one.observed.min(), one.predicted.min()), max(one.observed.max(), one.predicted.max())])
+            ends = np.array(
+                [min(one.observed.min(), one.predicted.min()), max(one.observed.max(), one.predicted.max())]
+            )
             axes.plot(ends, ends, color=GREY, linewidth=0.9)
             axes.fill_between(ends, 0.95 * ends, 1.05 * ends, color=GREY, alpha=0.2, linewidth=0)
             axes.set_xlabel(f"{one.quantity}, measured")
@@ -216,5 +218,3 @@ def _contest(axes: Axes, found: Findings, tuned: bool) -> None:
     axes.set_ylim(0, 1)
     canvas.axis(axes.xaxis, "inference, 2Nk FLOP per token", flops=True)
     axes.set_ylabel("pass@k")
-
-
