@@ -193,7 +193,8 @@ class World:
 
     def lessons(self, random: np.random.Generator, count: int) -> tuple[Tokens, Tokens]:
         """Questions and their answers, all families in equal parts and random order, none of those held out."""
-        parts = [self._ask(family, random, -(-count // len(FAMILIES))) for family in FAMILIES]
+        # Twice as many as needed, since some are held out.
+        parts = [self._ask(family, random, -(-2 * count // len(FAMILIES))) for family in FAMILIES]
         order = random.permutation(sum(len(prompt) for prompt, _ in parts))[:count]
         prompts, answers = (
             np.concatenate([_widen(part[i], max(one[i].shape[1] for one in parts)) for part in parts])[order]
