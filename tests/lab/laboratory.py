@@ -44,4 +44,10 @@ def make(seed: int = 0, excess: float = 1.0) -> Lab:
                 d = given.duel.train_flops / (6 * n)
                 rows.append(checkpoint(f"{stage}-{repeat}-{tuned}", stage, tuned, n, d))
     names = tuple(f"q{i}" for i in range(questions))
-    return Lab(tuple(rows), names, ("knowledge",) * questions, given.samples, {"preset": given.to_dict()})
+    return Lab(
+        tuple(rows),
+        names,
+        ("knowledge",) * questions,
+        given.samples,
+        {"preset": given.to_dict(), "versions": {"torch": "0"}},
+    )

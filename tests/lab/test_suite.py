@@ -74,7 +74,7 @@ def test_counted_parameters_are_those_of_the_model(preset):
     assert train.count_params(recipe) == train.build(recipe).num_parameters()
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(preset, folder, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(preset, folder, tmp_path):
     recipe = suite.grid_jobs(preset)[-1].recipe
     corpus, tokenizer = open_corpus(folder / "text.bin"), make_tokenizer(suite.world_of(preset))
     whole, torn = tmp_path / "whole", tmp_path / "torn"

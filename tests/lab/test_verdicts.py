@@ -99,7 +99,7 @@ def test_the_report_is_one_page_and_its_figures(found, tmp_path):
         assert one.unit in page
 
 
-def test_without_a_duel_its_verdicts_are_left_out(tmp_path):
+def test_without_a_duel_its_verdicts_are_left_out():
     lab = laboratory.make()
     grid = dataclasses.replace(lab, checkpoints=lab.grid)
     found = verdicts.find(grid, laboratory.preset())

@@ -52,7 +52,7 @@ def write_report(found: Findings, folder: Path) -> Path:
             canvas.save(figure, folder / f"{name}.png")
             drawn[name] = f"<figure>{_image(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
         (folder / "findings.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
-        found.laws.bootstrap.law().save(folder / "law.json")
+        found.law.save(folder / "law.json")
         page = folder / "index.html"
         page.write_text(_page(found, "\n".join(drawn.values())), encoding="utf-8")
     except OSError as error:

@@ -6,7 +6,7 @@ Everything here follows from the table alone, the one of your own run or the one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -114,6 +114,19 @@ class Findings:
     optima: FloatArray
     verdicts: tuple[Verdict, ...]
 
+    @cached_property
+    def law(self) -> Law:
+        """The law fitted to all counts, with its source and the intervals of its coefficients."""
+        versions = self.lab.manifest["versions"]
+        source = (
+            f"t2fast lab run --preset {self.preset.name} (torch {versions['torch']}, seed {self.preset.seed}): "
+            f"beta-binomial likelihood with a latent loss on {self.lab.samples} sampled answers to each of {len(self.lab.questions)} "
+            f"questions, {len(self.lab.grid)} models trained from scratch"
+        )
+        warning = "Models of a made-up world: a worked example, not advice for models of language."
+        law = self.laws.bootstrap.law(_LEVEL)
+        return replace(law, title="pass@k of the laboratory's models", source=source, warnings=(warning, *law.warnings))
+
     def summary(self) -> str:
         """The verdicts as text of at most 80 columns."""
         grid = self.lab.grid
@@ -135,7 +148,7 @@ class Findings:
         lines += columns(rows, left=(0, 3, 4))
         for number, one in enumerate(self.verdicts, 1):
             lines += ["", *_paragraph(f"{number}. {one.claim}", f"{one.detail}")]
-        return "\n".join([*lines, "", *warning_lines(self.laws.counts.law.warnings)]).rstrip()
+        return "\n".join([*lines, "", *warning_lines(self.law.warnings)]).rstrip()
 
     __str__ = summary
 
