@@ -120,8 +120,8 @@ class Findings:
         versions = self.lab.manifest["versions"]
         source = (
             f"t2fast lab run --preset {self.preset.name} (torch {versions['torch']}, seed {self.preset.seed}): "
-            f"beta-binomial likelihood with a latent loss on {self.lab.samples} sampled answers to each of {len(self.lab.questions)} "
-            f"questions, {len(self.lab.grid)} models trained from scratch"
+            f"beta-binomial likelihood with a latent loss on {self.lab.samples} sampled answers to each of "
+            f"{len(self.lab.questions)} questions, {len(self.lab.grid)} models trained from scratch"
         )
         warning = "Models of a made-up world: a worked example, not advice for models of language."
         law = self.laws.bootstrap.law(_LEVEL)
