@@ -101,6 +101,11 @@ class Preset:
     bootstrap: int
     duel: Duel
 
+    @property
+    def longest_run(self) -> int:
+        """Tokens that a run can read: all but those kept for validation, and a last step."""
+        return int(0.99 * (self.corpus_tokens - (self.validation_rows + 1) * self.context))
+
     def to_dict(self) -> dict[str, Any]:
         """The preset as JSON data; :meth:`from_dict` reads it back."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]

@@ -59,8 +59,7 @@ def world_of(preset: Preset) -> World:
 
 
 def _recipe(preset: Preset, vocabulary: int, width: int, n_tokens: float, seed: int) -> Recipe:
-    room = preset.corpus_tokens - (preset.validation_rows + 1) * preset.context
-    if n_tokens > 0.99 * room:
+    if n_tokens > preset.longest_run:
         raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: a run of {n_tokens:.0f} tokens needs a longer text")
     rows = max(1, round(preset.batch_rows * (n_tokens / 1e6) ** 0.5))
     rate = min(preset.most_rate, preset.learning_rate / width**0.5)
@@ -94,7 +93,10 @@ def duel_jobs(preset: Preset, planned: Design, rival: Design) -> list[Job]:
     jobs = []
     for stage, design in (("planned", planned), ("chinchilla", rival)):
         sizes = {width: count_params(_recipe(preset, vocabulary, width, 1, 0)) for width in _widths(preset)}
-        width = min(sizes, key=lambda w: abs(np.log(sizes[w] / design.n_params)))
+        paid = {w: n for w, n in sizes.items() if preset.duel.train_flops / (6 * n) <= preset.longest_run}
+        if not paid:
+            raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: no model of the duel can spend its budget on it")
+        width = min(paid, key=lambda w: abs(np.log(paid[w] / design.n_params)))
         tokens = preset.duel.train_flops / (6 * sizes[width])
         for repeat in range(preset.duel.repeats):
             name = f"{stage}-{repeat}"
@@ -103,9 +105,10 @@ def duel_jobs(preset: Preset, planned: Design, rival: Design) -> list[Job]:
     return jobs
 
 
-def _widths(preset: Preset) -> range:
-    """Widths that a design may be rounded to: every second one from the narrowest of the grid to the widest."""
-    return range(min(preset.widths), max(preset.widths) + 1, 2)
+def _widths(preset: Preset) -> list[int]:
+    """Widths that a design may be rounded to: the even ones between the grid's that their heads divide."""
+    between = range(min(preset.widths), max(preset.widths) + 1, 2)
+    return [width for width in between if width % max(1, width // preset.head_dim) == 0]
 
 
 def _seed(preset: Preset, name: str) -> int:

@@ -254,7 +254,10 @@ def fit_laws(lab: Lab, rows: Sequence[Checkpoint] | None = None, replicates: int
 def propose(laws: Laws, preset: Preset) -> tuple[Design, Design, Plan]:
     """The two designs of the duel: the planned one, within the data, and the Chinchilla-style one of least loss."""
     duel = preset.duel
-    found = plan(laws.counts.law, Budget(train_flops=duel.train_flops, inference_flops=duel.inference_flops))
+    budget = Budget(
+        train_flops=duel.train_flops, inference_flops=duel.inference_flops, max_tokens=float(preset.longest_run)
+    )
+    found = plan(laws.counts.law, budget)
     beyond = found.extrapolation
     planned = found.design if beyond is not None and beyond.inside else found.inside_data
     if planned is None:
@@ -315,13 +318,11 @@ def _back_test(lab: Lab, preset: Preset) -> tuple[HeldOut, ...]:
     k = preset.predicted_k
     rate = np.array([float(passk.mean_pass_at_k(lab.samples, one.correct, k)) for one in hidden])
     table = lab.table(hidden)
-    *_, nll = fitting.neg_log_pass_at_k(
-        table.number("n_params"), table.number("n_tokens"), table.number("probability"), [k]
-    )
-    # That function sorts checkpoints by N and D.
-    order = np.lexsort((d, n))
+    numbers = (table.number(name) for name in ("n_params", "n_tokens", "probability"))
+    # In an order of its own.
+    n1, d1, _, nll = fitting.neg_log_pass_at_k(*numbers, [k])
     found = [
-        HeldOut("Approach 1", f"-log pass@{k}", n[order], d[order], nll, _values(laws.approach_1.law, n, d, k)[order]),
+        HeldOut("Approach 1", f"-log pass@{k}", n1, d1, nll, _values(laws.approach_1.law, n1, d1, k)),
         HeldOut("Approach 2", f"pass@{k}", n, d, rate, _values(laws.approach_2.law, n, d, k)),
         HeldOut("counts likelihood", f"pass@{k}", n, d, rate, _values(laws.counts.law, n, d, k)),
     ]
