@@ -40,7 +40,6 @@ def test_a_law_that_holds_predicts_what_was_held_out(found):
         (one,) = (one for one in found.lab.grid if (one.n_params, one.n_tokens) == (n, d))
         p = one.probability
         assert value == pytest.approx(-np.log(1 - (1 - p) ** found.preset.predicted_k).mean(), rel=1e-6)
-    assert np.corrcoef(first.observed, first.predicted)[0, 1] > 0.95
 
 
 def test_the_duel_is_what_both_designs_solve_for_the_same_money(found):

@@ -345,7 +345,21 @@ def _prediction(found: HeldOut, lab: Lab, preset: Preset, random: np.random.Gene
         high,
         "mean relative error",
         f"{len(errors)} runs held out of {len(lab.grid)}; bias {found.errors.mean():+.1%}, largest error "
-        f"{errors.max():.1%}. Interval over runs.",
+        f"{errors.max():.1%}. Interval over runs.{_scatter(lab, preset.predicted_k)}",
+    )
+
+
+def _scatter(lab: Lab, k: int) -> str:
+    """How much models of one design differ by their first weights alone: no law can predict better than that."""
+    scatter = []
+    for stage in ("planned", "chinchilla"):
+        rates = [float(passk.mean_pass_at_k(lab.samples, one.correct, k)) for one in lab.side(stage)]
+        if len(rates) > 1:
+            scatter.append(f"{np.std(rates, ddof=1) / np.mean(rates):.1%}")
+    if not scatter:
+        return ""
+    return (
+        f" Models of one design, trained from different first weights, scatter by {' and '.join(scatter)} in pass@{k}."
     )
 
 
