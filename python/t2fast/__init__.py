@@ -5,7 +5,7 @@ The names here are the public ones; each verb has its module (:mod:`t2fast.plann
 
 from __future__ import annotations
 
-from t2fast import fitting, passk
+from t2fast import datasets, fitting, passk
 from t2fast.costs import Attention, Budget, Workload, inference_flops, train_flops
 from t2fast.errors import DataError, InfeasibleError, LawError, MissingExtraError, T2Error
 from t2fast.laws import ChinchillaLaw, DataRange, Law, T2LossLaw, T2PassLaw, load_law, presets
@@ -27,6 +27,7 @@ __all__ = [
     "Workload",
     "cheapest",
     "compare",
+    "datasets",
     "fitting",
     "frontier",
     "grid_search",

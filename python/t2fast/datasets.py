@@ -1,0 +1,201 @@
+"""Data that come with t2fast: the checkpoints of a laboratory, with the counts of their sampled answers.
+
+:func:`load_lab` gives the suite that ``t2fast lab run --preset tiny`` trained; :meth:`Lab.read` reads one of your own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2fast.data import Table
+from t2fast.errors import DataError
+
+__all__ = ["Checkpoint", "Lab", "load_lab"]
+
+#: Written into every table; a reader refuses what it does not know.
+SCHEMA = "t2fast.lab/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and what was measured of it.
+
+    Parameters
+    ----------
+    run
+        Its name.
+    stage
+        ``"grid"``; or ``"planned"`` and ``"chinchilla"``, the two sides of the duel.
+    tuned
+        Whether it was fine-tuned on questions after training.
+    n_params, n_tokens, seed
+        N with embeddings, D, and the key of its first weights.
+    loss
+        Cross-entropy of text that no run trained on, nats per token; ``None`` after fine-tuning.
+    answer_nll
+        For each question the negative log likelihood of the right answer with its end mark, nats. A sample is right
+        when it is that answer, so that ``exp(-answer_nll)`` is the chance that it is.
+    correct
+        For each question how many of the samples were right.
+    """
+
+    run: str
+    stage: str
+    tuned: bool
+    n_params: int
+    n_tokens: int
+    seed: int
+    loss: float | None
+    answer_nll: NDArray[np.float64]
+    correct: NDArray[np.int64]
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """The chance of a right sample, by question."""
+        return np.asarray(np.exp(-self.answer_nll))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The checkpoint as JSON data."""
+        return self.__dict__ | {"answer_nll": self.answer_nll.tolist(), "correct": self.correct.tolist()}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Checkpoint:
+        """Read what :meth:`to_dict` gives."""
+        arrays = {"answer_nll": np.asarray(data["answer_nll"], float), "correct": np.asarray(data["correct"], int)}
+        return Checkpoint(**{**data, **arrays})
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The table of a laboratory.
+
+    Parameters
+    ----------
+    checkpoints
+        The models.
+    questions, families
+        Of each question its id, and its family.
+    samples
+        Samples drawn of every question by every model.
+    manifest
+        How the table was made: the preset, versions, device, hash of the text.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    questions: tuple[str, ...]
+    families: tuple[str, ...]
+    samples: int
+    manifest: Mapping[str, Any]
+
+    @property
+    def grid(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints that laws are fitted to."""
+        return tuple(one for one in self.checkpoints if one.stage == "grid")
+
+    def side(self, stage: str, tuned: bool = False) -> tuple[Checkpoint, ...]:
+        """The models of one side of the duel, before or after fine-tuning."""
+        return tuple(one for one in self.checkpoints if (one.stage, one.tuned) == (stage, tuned))
+
+    @property
+    def losses(self) -> Table:
+        """N, D and loss of the grid, a row per checkpoint: for ``fit_chinchilla``."""
+        rows = self.grid
+        return Table(
+            {
+                "group": np.array([one.run for one in rows]),
+                "n_params": np.array([one.n_params for one in rows], float),
+                "n_tokens": np.array([one.n_tokens for one in rows], float),
+                "loss": np.array([one.loss for one in rows], float),
+            },
+            "laboratory",
+        )
+
+    @property
+    def counts(self) -> Table:
+        """N, D, samples, right ones and the right answer's probability of the grid, a row per checkpoint and question.
+
+        ``fit_table`` makes of it Approach 1 (``"t2-loss"``, from the probabilities) and the counts likelihood
+        (``"t2-pass"``).
+        """
+        return self.table(self.grid)
+
+    def table(self, rows: Sequence[Checkpoint]) -> Table:
+        """The same of any checkpoints."""
+        each, n = len(self.questions), len(rows)
+        return Table(
+            {
+                "group": np.repeat(np.array([one.run for one in rows]), each),
+                "n_params": np.repeat(np.array([one.n_params for one in rows], float), each),
+                "n_tokens": np.repeat(np.array([one.n_tokens for one in rows], float), each),
+                "question": np.tile(np.array(self.questions), n),
+                "family": np.tile(np.array(self.families), n),
+                "num_samples": np.full(each * n, float(self.samples)),
+                "num_correct": np.concatenate([one.correct for one in rows]).astype(float),
+                "probability": np.concatenate([one.probability for one in rows]),
+            },
+            "laboratory",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as JSON data; :meth:`read` reads it back."""
+        return {
+            "schema": SCHEMA,
+            "manifest": dict(self.manifest),
+            "samples": self.samples,
+            "questions": list(self.questions),
+            "families": list(self.families),
+            "checkpoints": [one.to_dict() for one in self.checkpoints],
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write the table as JSON, a line per checkpoint."""
+        data = self.to_dict()
+        lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in data.pop("checkpoints"))
+        head = json.dumps(data, separators=(",", ":"))
+        Path(path).write_text(f'{head[:-1]},"checkpoints":[\n{lines}\n]}}\n', encoding="utf-8")
+
+    @staticmethod
+    def read(path: str | Path) -> Lab:
+        """Read the table of a laboratory.
+
+        Raises
+        ------
+        DataError
+            When the file is missing or no such table.
+        """
+        try:
+            return _parse(Path(path).read_text(encoding="utf-8"), str(path))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _parse(text: str, origin: str) -> Lab:
+    try:
+        data = json.loads(text)
+        if data["schema"] != SCHEMA:
+            raise DataError(f"{origin}: schema = {data['schema']!r}: this version reads {SCHEMA!r}")
+        return Lab(
+            tuple(Checkpoint.from_dict(one) for one in data["checkpoints"]),
+            tuple(data["questions"]),
+            tuple(data["families"]),
+            data["samples"],
+            data["manifest"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{origin}: is no table of a laboratory: {error!r}") from None
+
+
+def load_lab() -> Lab:
+    """The suite of the preset ``tiny``: small language models trained from scratch, their questions and samples."""
+    file = resources.files("t2fast").joinpath("lab", "tables", "tiny.json")
+    return _parse(file.read_text(encoding="utf-8"), file.name)

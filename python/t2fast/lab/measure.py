@@ -1,0 +1,54 @@
+"""Measuring a trained model with t2fast's own verbs: score, sample, and count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from t2fast.data import read_counts
+from t2fast.lab.tasks import END
+from t2fast.sampling import Sampler, SamplingParams, draw, read_prompts
+from t2fast.sampling.score import score
+
+__all__ = ["measure"]
+
+#: Samples drawn together: models this small are held up by the launch of each operation.
+_TOGETHER = {"cpu": 1024, "cuda": 8192}
+
+
+def measure(
+    place: Path, questions: Path, samples: int, seed: int, device: str = "cpu"
+) -> tuple[list[float], list[int]]:
+    """Score the right answers of a model's questions, draw samples and count the right ones.
+
+    Parameters
+    ----------
+    place
+        Folder of the run, with its ``model``; the samples lie there while they are drawn, so that an interrupted
+        measurement goes on. They follow from the model and the seed, so only their counts are kept.
+    questions
+        ``questions.jsonl``, as ``t2fast sample`` reads it.
+    samples, seed
+        Samples per question, and the key of their random numbers.
+    device
+        Where the model runs.
+
+    Returns
+    -------
+    The negative log likelihood of each right answer with the end mark, in nats, and the number of right samples.
+    """
+    prompts = read_prompts(questions)
+    sampler = Sampler.from_pretrained(place / "model", device=device, max_batch=_TOGETHER[device.partition(":")[0]])
+    # A sample is right when it ends where the answer does.
+    complete = [replace(prompt, answer=f" {prompt.answer} {END}") for prompt in prompts]
+    nll = {one.prompt_id: one.nll for one in score(sampler, complete)}
+    longest = max(len((prompt.answer or "").split()) for prompt in prompts) + 1
+    out = place / "samples.jsonl"
+    draw(
+        sampler, prompts, SamplingParams(k=samples, max_new_tokens=longest), out, seed=seed, verifier="exact",
+        resume=True, name=place.name,
+    )  # fmt: skip
+    counts = read_counts([out])
+    correct = dict(zip(counts.problem_id, counts.c.tolist(), strict=True))
+    out.unlink()
+    return [nll[prompt.id] for prompt in prompts], [correct[prompt.id] for prompt in prompts]

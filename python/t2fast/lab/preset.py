@@ -1,0 +1,166 @@
+"""What a laboratory does, as data: the world, the grid of models, the samples, the duel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from t2fast.errors import DataError, T2Error
+from t2fast.lab.tasks import WorldSize
+
+__all__ = ["Duel", "Preset", "load_preset", "preset_names"]
+
+
+@dataclass(frozen=True)
+class Duel:
+    """The contest of the planned design with its Chinchilla-style rival, both trained anew.
+
+    Parameters
+    ----------
+    train_flops, inference_flops
+        Budgets of both designs: 6ND to train, 2Nk to draw k samples.
+    repeats
+        Models trained of each design, with different first weights.
+    finetune_questions
+        Questions with answers that each model is then fine-tuned on.
+    finetune_rate
+        Highest learning rate then, as a share of the one in training.
+    """
+
+    train_flops: float
+    inference_flops: float
+    repeats: int = 3
+    finetune_questions: int = 8192
+    finetune_rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A laboratory; nothing in it depends on the machine's speed.
+
+    Parameters
+    ----------
+    name, seed
+        Its name, and the key of everything random.
+    world
+        How much there is to know.
+    held_out
+        Questions per family.
+    corpus_tokens, context
+        Length of the training text and of its rows.
+    validation_rows
+        Rows at the end of the text that no run trains on.
+    widths, layers, head_dim
+        Widths of the models, and what they have in common.
+    train_flops, tokens_per_param
+        Budgets of the isoFLOP grid; each is spent at every width whose D / N lies between the two ends.
+    seeds
+        Models trained at each point of the grid.
+    learning_rate
+        Highest rate of a model of width 1; that of width d is smaller by the square root of d, and at most
+        ``most_rate``.
+    most_rate
+        Largest learning rate.
+    batch_rows
+        Rows per step of a run of one million tokens; others grow with the square root of D.
+    samples
+        Samples per question.
+    holdout
+        Which runs the laws must predict without having seen them.
+    predicted_k
+        The k of that back-test.
+    bootstrap
+        Replicates behind intervals.
+    duel
+        The contest.
+    """
+
+    name: str
+    seed: int
+    world: WorldSize
+    held_out: int
+    corpus_tokens: int
+    context: int
+    validation_rows: int
+    widths: tuple[int, ...]
+    layers: int
+    head_dim: int
+    train_flops: tuple[float, ...]
+    tokens_per_param: tuple[float, float]
+    seeds: int
+    learning_rate: float
+    most_rate: float
+    batch_rows: int
+    samples: int
+    holdout: str
+    predicted_k: int
+    bootstrap: int
+    duel: Duel
+
+    @property
+    def longest_run(self) -> int:
+        """Tokens that a run can read: all but those kept for validation, and a last step."""
+        return int(0.99 * (self.corpus_tokens - (self.validation_rows + 1) * self.context))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The preset as JSON data; :meth:`from_dict` reads it back."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], origin: str = "preset") -> Preset:
+        """Read a preset from JSON data.
+
+        Raises
+        ------
+        DataError
+            For a missing or unknown key, by name.
+        """
+        return Preset(**_fields(Preset, data, origin))
+
+
+def _fields(kind: type, data: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    names = {item.name for item in fields(kind)}
+    required = {item.name for item in fields(kind) if item.default is item.default_factory}
+    for key in data:
+        if key not in names:
+            raise DataError(f"{origin}: unknown key {key!r}; known: {', '.join(sorted(names))}")
+    if missing := sorted(required - data.keys()):
+        raise DataError(f"{origin}: {missing[0]} is missing")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    for key, part in (("world", WorldSize), ("duel", Duel)):
+        if kind is Preset:
+            values[key] = part(**_fields(part, data[key], f"{origin}: {key}"))
+    return values
+
+
+def preset_names() -> list[str]:
+    """The presets that come with t2fast."""
+    folder = resources.files("t2fast.lab").joinpath("presets")
+    return sorted(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json"))
+
+
+def load_preset(name: str | Path) -> Preset:
+    """Load a preset by its name, or from a JSON file of one's own.
+
+    Raises
+    ------
+    DataError
+        When there is none, or it is malformed.
+    """
+    path = Path(name)
+    if str(name) in preset_names():
+        text = resources.files("t2fast.lab").joinpath("presets", f"{name}.json").read_text(encoding="utf-8")
+    elif path.suffix == ".json" and path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        raise DataError(f"preset = {str(name)!r}: must be {' or '.join(preset_names())}, or a JSON file")
+    try:
+        return Preset.from_dict(json.loads(text), str(name))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{name}: not JSON: {error.msg} at line {error.lineno}") from None
+    except T2Error as error:
+        raise DataError(str(error)) from None

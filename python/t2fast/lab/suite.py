@@ -1,0 +1,310 @@
+"""Running a laboratory: text, models side by side, samples, the duel; whatever is done stays done.
+
+Everything lies in one folder. A run that has its ``result.json`` is not repeated, one that has a checkpoint goes on
+from there; a folder made with another preset is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2fast.datasets import Checkpoint, Lab
+from t2fast.errors import T2Error
+from t2fast.lab.corpus import make_tokenizer, open_corpus, write_corpus
+from t2fast.lab.preset import Preset
+from t2fast.lab.tasks import FAMILIES, World
+from t2fast.lab.train import Recipe, count_params, evaluate, finetune, load, pretrain
+from t2fast.planning import Design
+from t2fast.quantity import format_flops, format_quantity
+
+__all__ = ["Job", "Progress", "duel_jobs", "grid_jobs", "prepare", "run_jobs", "table"]
+
+#: Called with (FLOP of training done, FLOP in all, a line on what was finished).
+Progress = Callable[[float, float, str], None]
+
+_TABLE = "table.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to train and to measure; ``base`` names the run that a fine-tuned one starts from."""
+
+    name: str
+    stage: str
+    recipe: Recipe
+    base: str | None = None
+
+    @property
+    def flops(self) -> float:
+        """What training costs, 6ND; fine-tuning is cheap."""
+        return 0.0 if self.base else 6.0 * count_params(self.recipe) * self.recipe.n_tokens
+
+
+def world_of(preset: Preset) -> World:
+    """The preset's world."""
+    return World(preset.world, preset.seed, preset.held_out)
+
+
+def _recipe(preset: Preset, vocabulary: int, width: int, n_tokens: float, seed: int) -> Recipe:
+    if n_tokens > preset.longest_run:
+        raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: a run of {n_tokens:.0f} tokens needs a longer text")
+    rows = max(1, round(preset.batch_rows * (n_tokens / 1e6) ** 0.5))
+    rate = min(preset.most_rate, preset.learning_rate / width**0.5)
+    shape = {"layers": preset.layers, "head_dim": preset.head_dim, "vocabulary": vocabulary, "context": preset.context}
+    first = Recipe(width=width, n_tokens=round(n_tokens), batch_rows=rows, learning_rate=rate, seed=seed, **shape)
+    # Whole steps: D is what was read.
+    return Recipe(**{**asdict(first), "n_tokens": first.steps * first.batch_tokens})
+
+
+def grid_jobs(preset: Preset) -> list[Job]:
+    """The runs of the isoFLOP grid, the longest first."""
+    vocabulary = len(world_of(preset).vocabulary)
+    jobs = []
+    for flops in preset.train_flops:
+        for width in preset.widths:
+            n = count_params(_recipe(preset, vocabulary, width, 1, 0))
+            tokens = flops / (6 * n)
+            low, high = preset.tokens_per_param
+            if not low <= tokens / n <= high:
+                continue
+            for repeat in range(preset.seeds):
+                name = f"grid-{format_flops(flops)}-w{width}-{repeat}"
+                recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name))
+                jobs.append(Job(name, "grid", recipe))
+    return sorted(jobs, key=lambda job: -job.recipe.n_tokens)
+
+
+def duel_jobs(preset: Preset, planned: Design, rival: Design) -> list[Job]:
+    """Both designs of the duel, each with the width that comes nearest to its N and all of the budget."""
+    vocabulary = len(world_of(preset).vocabulary)
+    jobs = []
+    for stage, design in (("planned", planned), ("chinchilla", rival)):
+        sizes = {width: count_params(_recipe(preset, vocabulary, width, 1, 0)) for width in _widths(preset)}
+        paid = {w: n for w, n in sizes.items() if preset.duel.train_flops / (6 * n) <= preset.longest_run}
+        if not paid:
+            raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: no model of the duel can spend its budget on it")
+        width = min(paid, key=lambda w: abs(np.log(paid[w] / design.n_params)))
+        tokens = preset.duel.train_flops / (6 * sizes[width])
+        for repeat in range(preset.duel.repeats):
+            name = f"{stage}-{repeat}"
+            recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name))
+            jobs += [Job(name, stage, recipe), Job(f"{name}-tuned", stage, recipe, base=name)]
+    return jobs
+
+
+def _widths(preset: Preset) -> list[int]:
+    """Widths that a design may be rounded to: the even ones between the grid's that their heads divide."""
+    between = range(min(preset.widths), max(preset.widths) + 1, 2)
+    return [width for width in between if width % max(1, width // preset.head_dim) == 0]
+
+
+def _seed(preset: Preset, name: str) -> int:
+    """A run's seed follows from its name, so that adding runs changes no other."""
+    return int.from_bytes(hashlib.sha256(f"{preset.seed}/{name}".encode()).digest()[:4], "big")
+
+
+# ------------------------------------------------------------------------------------------------------------- the text
+
+
+def prepare(preset: Preset, folder: Path, workers: int = 1) -> None:
+    """Make text, tokenizer and questions, and make sure that no question occurs in the text.
+
+    Raises
+    ------
+    T2Error
+        When the folder holds another laboratory, and should a question have leaked.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / "preset.json"
+    if place.is_file():
+        before = json.loads(place.read_text(encoding="utf-8"))
+        different = [key for key, value in preset.to_dict().items() if before.get(key) != value]
+        if different:
+            raise T2Error(
+                f"{folder}: holds a laboratory made with another {', '.join(different)}: choose another folder (--out)"
+            )
+    elif any(folder.iterdir()):
+        raise T2Error(f"{folder}: holds other files: choose a new or empty folder (--out)")
+    _write_json(place, preset.to_dict())
+    if (folder / "text.json").is_file():
+        return
+    world = world_of(preset)
+    questions = world.questions()
+    digest, leaks = write_corpus(world, folder / "text.bin", preset.corpus_tokens, workers)
+    if leaks:
+        raise T2Error(f"{len(leaks)} held-out questions occur in the text, the first: {questions[leaks[0]].prompt!r}")
+    make_tokenizer(world).save_pretrained(folder / "tokenizer")
+    lines = [{"id": one.id, "prompt": one.prompt, "answer": one.answer, "family": one.family} for one in questions]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    # Last: its presence says that all of the above is whole.
+    _write_json(folder / "text.json", {"sha256": digest, "tokens": preset.corpus_tokens, "leaks": 0})
+
+
+def _write_json(path: Path, data: Any) -> None:
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+# ----------------------------------------------------------------------------------------------------------- the models
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("t2fast", "torch", "transformers", "numpy")}
+
+
+@cache
+def _shared(folder: Path) -> tuple[Preset, World, Any, Any]:
+    """What all jobs of a process share."""
+    from t2fast.lab.preset import load_preset
+
+    preset = load_preset(folder / "preset.json")
+    world = world_of(preset)
+    return preset, world, open_corpus(folder / "text.bin"), make_tokenizer(world)
+
+
+def _manifest(job: Job, folder: Path, device: str) -> dict[str, Any]:
+    text = json.loads((folder / "text.json").read_text(encoding="utf-8"))
+    return {
+        "run": job.name,
+        "stage": job.stage,
+        "base": job.base,
+        "recipe": asdict(job.recipe),
+        "text": text["sha256"],
+        "device": device.partition(":")[0],
+        "versions": _versions(),
+    }
+
+
+def _work(job: Job, folder: Path, device: str) -> str:
+    """Train and measure one model, in a process of its own; returns one line on it."""
+    import torch
+    import transformers
+
+    from t2fast.lab.measure import measure
+
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if device == "cpu":
+        # Models this small are faster one per core than one on all of them, and one thread adds up in one order.
+        torch.set_num_threads(1)
+    preset, world, corpus, tokenizer = _shared(folder)
+    place = folder / "runs" / job.name
+    place.mkdir(parents=True, exist_ok=True)
+    manifest = _manifest(job, folder, device)
+    made = place / "manifest.json"
+    if made.is_file() and (old := json.loads(made.read_text(encoding="utf-8"))) != manifest:
+        changed = [key for key in manifest if old.get(key) != manifest[key]]
+        raise T2Error(f"{place}: was begun with another {', '.join(changed)}: remove it, or choose another folder")
+    _write_json(made, manifest)
+    if job.base is not None:
+        model = load(folder / "runs" / job.base / "model", device)
+        random = np.random.Generator(np.random.Philox(key=[job.recipe.seed, 1]))
+        lessons = world.lessons(random, preset.duel.finetune_questions)
+        finetune(model, *lessons, preset.duel.finetune_rate * job.recipe.learning_rate, job.recipe.batch_rows, device)
+        model.save_pretrained(place / "model")
+        tokenizer.save_pretrained(place / "model")
+    elif (place / "model" / "config.json").is_file() and not (place / "checkpoint.pt").is_file():
+        model = load(place / "model", device)
+    else:
+        model = pretrain(job.recipe, corpus, tokenizer, place, device=device)
+    loss = None
+    if job.base is None:
+        loss = round(evaluate(model, corpus, preset.validation_rows, preset.context, device), 6)
+    # A seed of its own: under one seed, models would share the luck of their draws.
+    luck = _seed(preset, f"{job.name}/samples")
+    nll, correct = measure(place, folder / "questions.jsonl", preset.samples, luck, device)
+    result = {
+        "run": job.name,
+        "stage": job.stage,
+        "tuned": job.base is not None,
+        "n_params": count_params(job.recipe),
+        "n_tokens": job.recipe.n_tokens,
+        "seed": job.recipe.seed,
+        "loss": loss,
+        "answer_nll": [round(value, 3) for value in nll],
+        "correct": correct,
+    }
+    _write_json(place / "result.json", result)
+    rate = sum(correct) / (preset.samples * len(correct))
+    n, d = format_quantity(count_params(job.recipe)), format_quantity(job.recipe.n_tokens)
+    return f"{job.name}: N {n}, D {d}, pass@1 {rate:.3f}" + ("" if loss is None else f", loss {loss:.3f}")
+
+
+def run_jobs(jobs: Iterable[Job], folder: Path, device: str, workers: int, progress: Progress | None = None) -> None:
+    """Train and measure models, several side by side; those that are done are passed over.
+
+    Ctrl-C ends the workers at once; what they had reached stays.
+
+    Raises
+    ------
+    T2Error
+        As the first job that fails.
+    """
+    jobs = list(jobs)
+    done = [job for job in jobs if _finished(job, folder)]
+    todo = [job for job in jobs if job not in done]
+    total, spent = sum(job.flops for job in jobs), sum(job.flops for job in done)
+    if progress is not None:
+        progress(spent, total, f"{len(done)} of {len(jobs)} runs are done already" if done else "")
+    if not todo:
+        return
+    # Forked children would inherit torch's threads in an unknown state.
+    pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        running = {pool.submit(_work, job, folder, device): job for job in todo}
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                job = running.pop(future)
+                line = future.result()
+                spent += job.flops
+                if progress is not None:
+                    progress(spent, total, line)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
+
+
+def _finished(job: Job, folder: Path) -> bool:
+    return (folder / "runs" / job.name / "result.json").is_file()
+
+
+def table(preset: Preset, folder: Path, jobs: Iterable[Job], device: str) -> Lab:
+    """Gather the results of finished jobs, in the order of their names, and keep them in ``table.json``."""
+    names = sorted(job.name for job in jobs)
+    results = [json.loads((folder / "runs" / name / "result.json").read_text(encoding="utf-8")) for name in names]
+    questions = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    manifest = {
+        "preset": preset.to_dict(),
+        "text": json.loads((folder / "text.json").read_text(encoding="utf-8")),
+        "device": device,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": _versions(),
+        "families": list(FAMILIES),
+    }
+    lab = Lab(
+        tuple(Checkpoint.from_dict(one) for one in results),
+        tuple(one["id"] for one in questions),
+        tuple(one["family"] for one in questions),
+        preset.samples,
+        manifest,
+    )
+    lab.write(folder / _TABLE)
+    return lab

@@ -1,0 +1,43 @@
+"""The command ``t2fast lab``, as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+
+def t2fast(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "t2fast", "lab", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_report_of_the_table_that_comes_with_t2fast(tmp_path):
+    done = t2fast("report", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["preset"] == "tiny"
+    assert {one["holds"] for one in found["verdicts"]} <= {True, False, None}
+    assert (tmp_path / "lab_report" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--preset", "huge"], "preset = 'huge': must be h100 or tiny, or a JSON file"),
+        (["report", "nowhere"], "nowhere/table.json: cannot be read"),
+        (["run", "--workers", "0"], "0 is not in the range"),
+    ],
+)
+def test_bad_input_gets_one_line(arguments, message, tmp_path):
+    if arguments[0] == "run":
+        pytest.importorskip("torch")
+        pytest.importorskip("t2fast_kernels")
+    done = t2fast(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

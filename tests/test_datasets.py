@@ -1,0 +1,64 @@
+"""The table that comes with t2fast, and the loop from it to a plan."""
+
+import numpy as np
+import pytest
+
+import t2fast as t2
+from t2fast.datasets import Lab, load_lab
+from t2fast.errors import DataError
+from t2fast.lab.preset import Preset, load_preset
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    return load_lab()
+
+
+def test_the_suite_is_what_it_says(lab):
+    preset = Preset.from_dict(lab.manifest["preset"])
+    assert preset == load_preset("tiny")
+    assert len(lab.grid) >= 24
+    rates = [one.correct.mean() / lab.samples for one in lab.grid]
+    assert min(rates) <= 0.01
+    assert max(rates) >= 0.6
+    assert lab.manifest["text"]["leaks"] == 0
+    for one in lab.checkpoints:
+        assert len(one.correct) == len(one.answer_nll) == len(lab.questions)
+        assert 0 <= one.correct.min() <= one.correct.max() <= lab.samples
+    flops = np.array([6.0 * one.n_params * one.n_tokens for one in lab.grid])
+    assert np.abs(np.log(flops[:, None] / np.array(preset.train_flops))).min(axis=1).max() < 0.03
+
+
+def test_samples_agree_with_likelihoods(lab):
+    """Checkpoint by checkpoint: right samples are binomial with the likelihood of the right answer."""
+    for one in lab.checkpoints:
+        p = one.probability
+        deviation = one.correct.sum() - lab.samples * p.sum()
+        # 46 models: five standard errors are beyond luck; likelihoods are stored to a thousandth of a nat.
+        assert abs(deviation) < 5 * np.sqrt(lab.samples * (p * (1 - p)).sum()) + 1e-3 * lab.samples * p.sum()
+
+
+def test_from_the_table_to_a_plan(lab):
+    """End to end: the preset law is the fit to this table, and a plan comes out of it."""
+    fit = t2.fitting.fit_table(lab.counts, "t2-pass")
+    preset = t2.load_law("lab-tiny")
+    for name, value in fit.law.coefficients.items():
+        assert value == pytest.approx(getattr(preset, name), rel=1e-4), name
+        low, high = preset.uncertainty["intervals"][name]
+        assert low <= preset.coefficients[name] <= high or low == high
+    best = t2.plan(preset, t2.Budget(train_flops=3.2e11, inference_flops=2e6))
+    assert best.design.tokens_per_param > best.chinchilla.tokens_per_param
+    loss = t2.fitting.fit_table(lab.losses, "chinchilla")
+    assert loss.success
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path):
+    path = tmp_path / "table.json"
+    with pytest.raises(DataError, match="cannot be read"):
+        Lab.read(path)
+    path.write_text("{}")
+    with pytest.raises(DataError, match="is no table of a laboratory"):
+        Lab.read(path)
+    path.write_text('{"schema": "t2fast.lab/9"}')
+    with pytest.raises(DataError, match=r"schema = 't2fast.lab/9': this version reads"):
+        Lab.read(path)
