@@ -318,9 +318,9 @@ def _back_test(lab: Lab, preset: Preset) -> tuple[HeldOut, ...]:
     k = preset.predicted_k
     rate = np.array([float(passk.mean_pass_at_k(lab.samples, one.correct, k)) for one in hidden])
     table = lab.table(hidden)
-    numbers = (table.number(name) for name in ("n_params", "n_tokens", "probability"))
+    shown, tokens, p = (table.number(name) for name in ("n_params", "n_tokens", "probability"))
     # In an order of its own.
-    n1, d1, _, nll = fitting.neg_log_pass_at_k(*numbers, [k])
+    n1, d1, _, nll = fitting.neg_log_pass_at_k(shown, tokens, p, [k])
     found = [
         HeldOut("Approach 1", f"-log pass@{k}", n1, d1, nll, _values(laws.approach_1.law, n1, d1, k)),
         HeldOut("Approach 2", f"pass@{k}", n, d, rate, _values(laws.approach_2.law, n, d, k)),
