@@ -90,6 +90,10 @@ def test_choice(text, place):
         assert Choice()(asked("ABCD"[i], choices), text) is (i == place)
 
 
+def test_choices_that_begin_with_a_blank():
+    assert Choice()(asked("red", (" green", " red")), " red")
+
+
 def test_choices_that_are_letters():
     assert Choice()(asked("B", ("B", "A")), "B")
     assert not Choice()(asked("B", ("B", "A")), "A")

@@ -80,7 +80,7 @@ def _answers(sampler: Sampler, prompts: Sequence[Prompt]) -> tuple[list[Tokens],
     found = []
     for i, prompt in enumerate(prompts):
         if prompt.choices is not None:
-            right = _right(prompt)
+            right = None if prompt.answer is None else Choice().right(prompt)
             wanted: list[tuple[int | None, str, bool]] = [
                 (j, text, j == right) for j, text in enumerate(prompt.choices)
             ]
@@ -99,17 +99,6 @@ def _answers(sampler: Sampler, prompts: Sequence[Prompt]) -> tuple[list[Tokens],
                 )
             found.append(_Answer(i, choice, text, correct, tokens))
     return asked, found
-
-
-def _right(prompt: Prompt) -> int | None:
-    """Place of the right choice; None if the prompt names no answer."""
-    if prompt.answer is None:
-        return None
-    # What a model continues with often begins with a blank, which the answer need not repeat.
-    choices = [choice.strip() for choice in prompt.choices or ()]
-    if prompt.answer.strip() in choices:
-        return choices.index(prompt.answer.strip())
-    return Choice().right(prompt)
 
 
 def _score(sampler: Sampler, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]) -> Iterator[Score]:

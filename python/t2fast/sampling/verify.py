@@ -197,7 +197,8 @@ class Choice:
     def right(self, prompt: Prompt) -> int:
         """Give the place of the right choice; raises T2Error where the prompt doesn't say."""
         answer = _reference(prompt).strip()
-        choices = prompt.choices or ()
+        # Choices are often written as models continue with them: after a blank.
+        choices = [choice.strip() for choice in prompt.choices or ()]
         if answer in choices:
             return choices.index(answer)
         place = _LETTERS.find(answer) if len(answer) == 1 else -1
