@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-#: What differs between processors: residues of rounding, and the steps it took to reach them.
-VARIES = re.compile(r"gradient [-+.\de]+|after \d+ Newton steps")
+#: What differs between processors: residues of rounding, the steps it took to reach them, time and memory.
+VARIES = re.compile(r"gradient [-+.\de]+|after \d+ Newton steps|[.\d]+ s +[.\d]+k? tokens/s|[.\d]+ GB")
 
 
 def settled(text: str) -> str:

@@ -12,5 +12,9 @@ _spec.loader.exec_module(render)
 
 @pytest.mark.parametrize("page", render.pages(), ids=lambda page: page.name)
 def test_page_shows_what_its_blocks_print(page, tmp_path):
+    if page.name.startswith("kernels"):
+        pytest.importorskip("t2fast_kernels", reason="a distribution of its own; its tests run the page as well")
+    if page.name in ("sample.md", "sample-engine.md", "score.md"):
+        pytest.importorskip("transformers", reason="needs the extra 'sample'")
     shown = page.read_text(encoding="utf-8")
     assert render.settled(render.render(page, tmp_path)) == render.settled(shown)

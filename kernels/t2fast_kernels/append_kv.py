@@ -13,6 +13,9 @@ __all__ = ["append_kv"]
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+#: Heads per program, and how they are launched.
+BLOCK_HEADS = 8
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 
 
 def append_kv(
@@ -53,8 +56,8 @@ def append_kv(
         float32 ``[n_positions, rotary_dim / 2]``: dimension i turns together with i + rotary_dim / 2, as in Llama; the
         dimensions beyond ``rotary_dim`` stay. Hugging Face repeats each value for both halves: pass the first.
     k_scale, v_scale
-        What stored keys and values are to be multiplied by when read, as in ``prefix_decode``: a number, or float32 with
-        one value or one per KV head. They are divided by it here.
+        What stored keys and values are to be multiplied by when read, as in ``prefix_decode``: a number, or float32
+        with one value or one per KV head. They are divided by it here.
     q
         ``[n_tokens, n_q_heads, head_dim]``: queries to rotate in the same launch.
 
@@ -71,7 +74,8 @@ def append_kv(
     for name, tensor, ndim in (("k", k, 3), ("v", v, 3), ("k_cache", k_cache, 4), ("v_cache", v_cache, 4)):
         if tensor.dim() != ndim or tensor.stride(-1) != 1:
             raise KernelError(
-                f"{name}: shape {tuple(tensor.shape)}, strides {tensor.stride()}; give {ndim} dimensions, the last contiguous"
+                f"{name}: shape {tuple(tensor.shape)}, strides {tensor.stride()}; "
+                f"give {ndim} dimensions, the last contiguous"
             )
         if tensor.dtype not in _FLOATS and not (ndim == 4 and tensor.dtype in _FP8):
             raise KernelError(f"{name}: dtype {tensor.dtype}; give float32, float16 or bfloat16, in caches also float8")
@@ -81,13 +85,16 @@ def append_kv(
         raise KernelError(f"v: {v.dtype} {tuple(v.shape)} differs from k: {k.dtype} {tuple(k.shape)}; give it like k")
     if k_cache.shape != v_cache.shape or k_cache.dtype != v_cache.dtype:
         raise KernelError(
-            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
+            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from "
+            f"k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
         )
     if k_cache.dtype not in _FP8 and k_cache.dtype != k.dtype:
         raise KernelError(f"k_cache: dtype {k_cache.dtype}; give k's {k.dtype}, float8_e4m3fn or float8_e5m2")
     n_tokens = k.shape[0]
     if tables.dtype != torch.int32 or tables.dim() != 2 or tables.stride(1) != 1:
-        raise KernelError(f"tables: {tables.dtype} {tuple(tables.shape)}; give int32 [n_tables, max_pages], rows contiguous")
+        raise KernelError(
+            f"tables: {tables.dtype} {tuple(tables.shape)}; give int32 [n_tables, max_pages], rows contiguous"
+        )
     for name, tensor in (("row_table", row_table), ("index", index)):
         if tensor.dtype != torch.int32 or tensor.shape != (n_tokens,) or tensor.stride(0) != 1:
             raise KernelError(f"{name}: {tensor.dtype} {tuple(tensor.shape)}; give contiguous int32 [{n_tokens}]")
@@ -95,7 +102,11 @@ def append_kv(
     if any(given) and not all(given):
         raise KernelError("positions, cos and sin: only some are given; rotary embedding needs all three")
     if positions is not None and cos is not None and sin is not None:
-        if positions.dtype not in (torch.int32, torch.int64) or positions.shape != (n_tokens,) or positions.stride(0) != 1:
+        if (
+            positions.dtype not in (torch.int32, torch.int64)
+            or positions.shape != (n_tokens,)
+            or positions.stride(0) != 1
+        ):
             raise KernelError(
                 f"positions: {positions.dtype} {tuple(positions.shape)}; give contiguous int32 or int64 [{n_tokens}]"
             )
@@ -112,7 +123,8 @@ def append_kv(
             raise KernelError("q: nothing to do without positions, cos and sin; give them")
         if q.dim() != 3 or q.shape[0] != n_tokens or q.shape[2] != k.shape[2] or q.dtype != k.dtype or q.stride(2) != 1:
             raise KernelError(
-                f"q: {q.dtype} {tuple(q.shape)}; give {k.dtype} [{n_tokens}, n_q_heads, {k.shape[2]}], the last contiguous"
+                f"q: {q.dtype} {tuple(q.shape)}; "
+                f"give {k.dtype} [{n_tokens}, n_q_heads, {k.shape[2]}], the last contiguous"
             )
     for name, other in (
         ("v", v), ("k_cache", k_cache), ("v_cache", v_cache), ("tables", tables), ("row_table", row_table),
@@ -164,6 +176,46 @@ def _op(
         reference.append_kv(*arguments)
         return
     _launch(*arguments)
+
+
+def _launch(
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    tables: Tensor,
+    row_table: Tensor,
+    index: Tensor,
+    positions: Tensor | None,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    k_scale: Tensor | None,
+    v_scale: Tensor | None,
+    q: Tensor | None,
+    q_out: Tensor | None,
+) -> None:
+    import triton
+
+    from t2fast_kernels.triton.append_kv import append_kernel
+
+    n_tokens, kv_heads, dim = k.shape
+    q_heads = 0 if q is None else q.shape[1]
+    if n_tokens == 0:
+        return
+    half = 0 if cos is None else cos.shape[1]
+    largest = torch.finfo(k_cache.dtype).max if k_cache.dtype in _FP8 else 0.0
+    grid = (n_tokens, triton.cdiv(kv_heads, BLOCK_HEADS) + triton.cdiv(q_heads, BLOCK_HEADS))
+    append_kernel[grid](
+        k, k.stride(0), k.stride(1), v, v.stride(0), v.stride(1),
+        k_cache, *k_cache.stride()[:3], v_cache, *v_cache.stride()[:3], k_cache.shape[1],
+        tables, tables.stride(0), row_table, index, positions, cos, sin, k_scale, v_scale,
+        q, 0 if q is None else q.stride(0), 0 if q is None else q.stride(1), q_out,
+        KV_HEADS=kv_heads, Q_HEADS=q_heads,
+        PER_HEAD_K=k_scale is not None and k_scale.numel() > 1,
+        PER_HEAD_V=v_scale is not None and v_scale.numel() > 1,
+        LARGEST=largest, DIM=dim, HALF=half, BLOCK_HEADS=BLOCK_HEADS,
+        BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), **OPTIONS,
+    )  # fmt: skip
 
 
 @_op.register_fake

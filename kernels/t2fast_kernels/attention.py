@@ -41,18 +41,18 @@ def prefix_decode(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Attention of one query token per row over its shared prefixes and its own suffix, as planned in ``buffers``.
 
-    Row r reads the prefix runs of the plan, then tokens ``row_begin[r]`` to ``lens[r] - 1`` of its own row of the tables.
-    Token t lies on page ``tables[row, t // page_size]`` in slot ``t % page_size``. The query stands at the position of the row's
-    last token: nothing is masked but what ``window`` hides.
+    Row r reads its prefix runs, then tokens ``row_begin[r]`` to ``lens[r] - 1`` of its own row of the tables.
+    Token t lies on page ``tables[row, t // page_size]`` in slot ``t % page_size``. The query stands at the position of
+    the row's last token: nothing is masked but what ``window`` hides.
 
     Parameters
     ----------
     q
-        ``[n_rows, n_q_heads, head_dim]``, float32, float16 or bfloat16; at most ``buffers.max_rows`` rows. Rows that the plan
-        doesn't hold, or holds as idle, give zeros.
+        ``[n_rows, n_q_heads, head_dim]``, float32, float16 or bfloat16; at least the planned rows and at most
+        ``buffers.max_rows``. Rows that the plan doesn't hold, or holds as idle, give zeros.
     k_cache, v_cache
-        ``[n_pages, page_size, n_kv_heads, head_dim]``, any strides with the last one 1; the dtype of ``q``, or float8_e4m3fn or
-        float8_e5m2. A contiguous cache ``[n, length, n_kv_heads, head_dim]`` is one of n long pages.
+        ``[n_pages, page_size, n_kv_heads, head_dim]``, any strides with the last one 1; the dtype of ``q``, or
+        float8_e4m3fn or float8_e5m2. A contiguous cache ``[n, length, n_kv_heads, head_dim]`` is one of n long pages.
     tables
         int32 ``[n_tables, max_pages]``: block tables as in vLLM and SGLang; rows for prefixes and for suffixes alike.
     lens
@@ -156,10 +156,11 @@ def _op(
 ) -> None:
     planned = (counts, items, row_map, segments, row_levels, rows)
     if runs_triton(q):
-        _launch(
-            q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, out, lse,
-            scale, out_scale, window, soft_cap, block_m, max_items, max_partials,
-        )  # fmt: skip
+        with torch.cuda.device_of(q):  # type: ignore[no-untyped-call]
+            _launch(
+                q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, out, lse,
+                scale, out_scale, window, soft_cap, block_m, max_items, max_partials,
+            )  # fmt: skip
         return
     result, sums = reference.prefix_decode(
         q, k_cache, v_cache, tables, lens, *planned, k_scale, v_scale, sinks, scale, out_scale, window, soft_cap
@@ -202,6 +203,7 @@ def _launch(
     group, block_d = n_q_heads // n_kv_heads, max(16, 1 << (head_dim - 1).bit_length())
     if n_rows == 0:
         return
+    hip = torch.version.hip is not None
     log2_e = 1.4426950408889634
     partial_o = q.new_empty((max_partials, n_q_heads, head_dim), dtype=torch.float32)
     partial_lse = q.new_empty((max_partials, n_q_heads), dtype=torch.float32)
@@ -233,7 +235,7 @@ def _launch(
         "UPCAST": q.dtype == torch.bfloat16 and not q.is_cuda,
     }
     if max_items:
-        launch = prefix_launch(block_m, block_d, q.element_size())
+        launch = prefix_launch(hip, block_m, block_d, q.element_size())
         programs = min(max_items, max(1, PROGRAMS // n_kv_heads))
         kernels.prefix_kernel[(n_kv_heads, programs)](
             q, k_cache, v_cache, tables, lens, counts, items, row_map, rows,
@@ -241,7 +243,7 @@ def _launch(
             BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, num_warps=launch.num_warps, num_stages=launch.num_stages,
             **shared,
         )  # fmt: skip
-    launch = suffix_launch(group, block_d, q.element_size())
+    launch = suffix_launch(hip, group, block_d, q.element_size())
     kernels.suffix_kernel[(n_kv_heads, n_rows)](
         q, k_cache, v_cache, tables, lens, segments, row_levels, rows,
         v_scale=v_scale, sinks=sinks, partial_o=partial_o, partial_lse=partial_lse, out=out, lse=lse,
@@ -272,19 +274,26 @@ def _check_tensors(
     """What can be seen without reading a tensor."""
     heads, dim = buffers.n_q_heads, buffers.head_dim
     if q.dim() != 3 or q.shape[1] != heads or q.shape[2] != dim or q.shape[0] > buffers.max_rows:
-        raise KernelError(f"q: shape {tuple(q.shape)}; the buffers were made for [at most {buffers.max_rows}, {heads}, {dim}]")
+        raise KernelError(
+            f"q: shape {tuple(q.shape)}; the buffers were made for [at most {buffers.max_rows}, {heads}, {dim}]"
+        )
     if q.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise KernelError(f"q: dtype {q.dtype}; give float32, float16 or bfloat16")
+    if q.dtype == torch.float32 and buffers.block_m == 128 and buffers.on_triton:
+        raise KernelError(
+            "q: float32 with block_m = 128; make DecodeBuffers with block_m=64, or give float16 or bfloat16"
+        )
     for name, cache in (("k_cache", k_cache), ("v_cache", v_cache)):
         if cache.dim() != 4 or cache.shape[2] != buffers.n_kv_heads or cache.shape[3] != dim:
             raise KernelError(
-                f"{name}: shape {tuple(cache.shape)}; give [n_pages, page_size, {buffers.n_kv_heads}, {dim}] as in the buffers"
+                f"{name}: shape {tuple(cache.shape)}; give [n_pages, page_size, {buffers.n_kv_heads}, {dim}]"
             )
         if cache.dtype not in _CACHE_DTYPES or (cache.element_size() > 1 and cache.dtype != q.dtype):
             raise KernelError(f"{name}: dtype {cache.dtype}; give q's {q.dtype}, float8_e4m3fn or float8_e5m2")
     if k_cache.shape != v_cache.shape or k_cache.dtype != v_cache.dtype:
         raise KernelError(
-            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
+            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache, "
+            f"{k_cache.dtype} {tuple(k_cache.shape)}; make them alike"
         )
     for name, tensor, ndim in (("tables", tables, 2), ("lens", lens, 1)):
         if tensor.dtype != torch.int32 or tensor.dim() != ndim:
@@ -295,19 +304,22 @@ def _check_tensors(
         raise KernelError(f"sinks: {sinks.dtype} {tuple(sinks.shape)}; give float32 ({heads},)")
     if out is not None and (out.shape != q.shape or out.dtype != q.dtype):
         raise KernelError(f"out: {out.dtype} {tuple(out.shape)}; give {q.dtype} {tuple(q.shape)} like q")
-    for name, tensor in (("q", q), ("k_cache", k_cache), ("v_cache", v_cache), ("tables", tables), ("lens", lens), ("out", out)):
-        if tensor is None:
+    given = {"q": q, "k_cache": k_cache, "v_cache": v_cache, "tables": tables, "lens": lens, "sinks": sinks, "out": out}
+    for name, each in given.items():
+        if each is None:
             continue
-        if tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
-            raise KernelError(f"{name}: stride {tensor.stride(-1)} in the last dimension; call .contiguous() on it")
-        if tensor.device.type != buffers.device.type:
-            raise KernelError(f"{name} is on {tensor.device}, the buffers on {buffers.device}; put both on one device")
+        if each.stride(-1) != 1 and each.shape[-1] > 1:
+            raise KernelError(f"{name}: stride {each.stride(-1)} in the last dimension; call .contiguous() on it")
+        if each.device.type != buffers.device.type:
+            raise KernelError(f"{name} is on {each.device}, the buffers on {buffers.device}; put both on one device")
 
 
 def _per_head(name: str, value: Tensor, k_cache: Tensor) -> Tensor:
     """A scale for each KV head, without a copy."""
     if value.dtype != torch.float32 or value.numel() not in (1, k_cache.shape[2]):
-        raise KernelError(f"{name}: {value.dtype} {tuple(value.shape)}; give a number, or float32 with 1 or {k_cache.shape[2]} values")
+        raise KernelError(
+            f"{name}: {value.dtype} {tuple(value.shape)}; give a number, or float32 with 1 or {k_cache.shape[2]} values"
+        )
     return value.reshape(-1).expand(k_cache.shape[2])
 
 
@@ -316,8 +328,8 @@ def _check_tables(k_cache: Tensor, tables: Tensor, lens: Tensor, buffers: Decode
     n_pages, page = k_cache.shape[:2]
     entries, width = tables.cpu(), tables.shape[1]
     rows = buffers.rows[: lens.shape[0]].cpu()
-    levels = buffers.row_levels[:, :, 3].unique().tolist()
-    runs = [("segments", index, *buffers.segments[index, :3].tolist()) for index in levels if index >= 0]
+    levels = set(buffers.row_levels[:, :, 3].flatten().tolist())
+    runs = [("segments", index, *buffers.segments[index, :3].tolist()) for index in sorted(levels) if index >= 0]
     runs += [
         ("lens", row, table, begin, end)
         for row, ((table, begin, _, _), end) in enumerate(zip(rows.tolist(), lens[: len(rows)].tolist(), strict=True))
@@ -327,7 +339,11 @@ def _check_tables(k_cache: Tensor, tables: Tensor, lens: Tensor, buffers: Decode
         if table >= tables.shape[0]:
             raise KernelError(f"{name}[{index}]: table {table}, but tables has {tables.shape[0]} rows")
         if end < begin or math.ceil(end / page) > width:
-            raise KernelError(f"{name}[{index}] = {end}: must lie between {begin} and {width * page}, the room in a row of tables")
+            raise KernelError(
+                f"{name}[{index}] = {end}: must lie between {begin} and {width * page}, the room in a row of tables"
+            )
         ids = entries[table, begin // page : math.ceil(end / page)]
         if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= n_pages):
-            raise KernelError(f"tables[{table}]: page ids from {int(ids.min())} to {int(ids.max())}; the cache has 0 to {n_pages - 1}")
+            raise KernelError(
+                f"tables[{table}]: page ids from {int(ids.min())} to {int(ids.max())}; the cache has 0 to {n_pages - 1}"
+            )

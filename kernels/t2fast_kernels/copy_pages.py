@@ -11,6 +11,10 @@ from t2fast_kernels.reference import copy_pages as reference
 
 __all__ = ["copy_pages"]
 
+#: Elements per program, and how they are launched.
+BLOCK = 4096
+OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
+
 
 def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
     """Copy page ``source[i]`` of both caches to page ``destination[i]``, for every i at once.
@@ -37,11 +41,14 @@ def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Te
             )
     if k_cache.shape != v_cache.shape or k_cache.dtype != v_cache.dtype:
         raise KernelError(
-            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
+            f"v_cache: {v_cache.dtype} {tuple(v_cache.shape)} differs from "
+            f"k_cache: {k_cache.dtype} {tuple(k_cache.shape)}"
         )
     for name, ids in (("source", source), ("destination", destination)):
         if ids.dtype != torch.int32 or ids.dim() != 1 or ids.shape != source.shape or (len(ids) and ids.stride(0) != 1):
-            raise KernelError(f"{name}: {ids.dtype} {tuple(ids.shape)}; give contiguous int32 [n_copies], as many of each")
+            raise KernelError(
+                f"{name}: {ids.dtype} {tuple(ids.shape)}; give contiguous int32 [n_copies], as many of each"
+            )
     for name, other in (("v_cache", v_cache), ("source", source), ("destination", destination)):
         if other.device != k_cache.device:
             raise KernelError(f"{name}: on {other.device}, k_cache on {k_cache.device}; move it there")
@@ -54,6 +61,22 @@ def _op(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -
         reference.copy_pages(k_cache, v_cache, source, destination)
         return
     _launch(k_cache, v_cache, source, destination)
+
+
+def _launch(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tensor) -> None:
+    import triton
+
+    from t2fast_kernels.triton.copy_pages import copy_kernel
+
+    _, page_size, heads, dim = k_cache.shape
+    if len(source) == 0:
+        return
+    # Bytes are copied as they are, whatever they mean.
+    k, v = (cache.view(torch.uint8) if cache.element_size() == 1 else cache for cache in (k_cache, v_cache))
+    copy_kernel[(len(source), triton.cdiv(page_size * heads * dim, BLOCK))](
+        k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size,
+        HEADS=heads, DIM=dim, BLOCK=BLOCK, **OPTIONS,
+    )  # fmt: skip
 
 
 @_op.register_fake

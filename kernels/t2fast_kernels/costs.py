@@ -78,7 +78,9 @@ class CostModel:
         try:
             return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, json.JSONDecodeError, TypeError) as error:
-            raise KernelError(f"path = {str(path)!r}: not a cost model ({error}); write one with CostModel.save") from error
+            raise KernelError(
+                f"path = {str(path)!r}: not a cost model ({error}); write one with CostModel.save"
+            ) from error
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""
@@ -107,11 +109,9 @@ class CostModel:
         chain of blocks that one program reads one after the other.
         """
         token = n_kv_heads * head_dim * 2 * itemsize
-        tiles = -(-n_rows // max(1, block_m // group))
-        total = int(length.sum())
-        longest = int(length.max())
-        tokens_shared = int(length @ tiles)
-        tokens_plain = int(length @ n_rows)
+        tiles = -(-n_rows // (block_m // group))
+        total, longest = int(length.sum()), int(length.max())
+        tokens_shared, tokens_plain = int(length @ tiles), int(length @ n_rows)
         flops = 4 * n_kv_heads * head_dim
         partial = n_kv_heads * group * (head_dim + 1) * 4 * 2
 

@@ -11,15 +11,17 @@ from t2fast_kernels.reference import merge_states as reference
 
 __all__ = ["merge_states"]
 
+#: Heads per program, and how they are launched.
+BLOCK_HEADS = 8
+OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 
-def merge_states(
-    v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, *, natural: bool = False
-) -> tuple[Tensor, Tensor]:
+
+def merge_states(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, *, natural: bool = False) -> tuple[Tensor, Tensor]:
     """Attention over the union of two disjoint parts of the keys, from the attention over each.
 
-    ``s = log(2^s_a + 2^s_b)`` and ``v = (2^s_a v_a + 2^s_b v_b) / 2^s``, computed in fp32: FlashInfer's ``merge_state``,
-    arguments and layout included. A part with ``s = -inf`` is empty and its v is not looked at; two empty parts give
-    v = 0 and s = -inf.
+    ``s = log2(2^s_a + 2^s_b)`` and ``v = (2^s_a v_a + 2^s_b v_b) / 2^s``, computed in fp32: FlashInfer's
+    ``merge_state``, arguments and layout included. A part with ``s = -inf`` is empty and its v is not looked at;
+    two empty parts give v = 0 and s = -inf.
 
     Parameters
     ----------
@@ -65,6 +67,23 @@ def _op(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, natural: bool) -> tu
     if not runs_triton(v_a):
         return reference.merge_states(v_a, s_a, v_b, s_b, natural)
     return _launch(v_a, s_a, v_b, s_b, natural)
+
+
+def _launch(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor, natural: bool) -> tuple[Tensor, Tensor]:
+    import triton
+
+    from t2fast_kernels.triton.merge_states import merge_kernel
+
+    rows, heads, dim = v_a.shape
+    v, s = v_a.new_empty(v_a.shape), s_a.new_empty(s_a.shape)
+    if v.numel():
+        merge_kernel[(rows, triton.cdiv(heads, BLOCK_HEADS))](
+            v_a, v_a.stride(0), v_a.stride(1), s_a.contiguous(),
+            v_b, v_b.stride(0), v_b.stride(1), s_b.contiguous(), v, s,
+            HEADS=heads, DIM=dim, NATURAL=natural, BLOCK_HEADS=BLOCK_HEADS, BLOCK_DIM=triton.next_power_of_2(dim),
+            **OPTIONS,
+        )  # fmt: skip
+    return v, s
 
 
 @_op.register_fake

@@ -20,6 +20,8 @@ Method = Literal["auto", "shared", "split", "plain"]
 
 #: Split sizes that "auto" and "split" consider, in tokens.
 SPLIT_SIZES = (256, 512, 1024, 2048, 4096, 8192)
+#: The entry in row_levels where a row has no prefix.
+NO_LEVEL = (0, 0, 0, -1)
 #: The CPU reference has no processors to fill; it splits so that a piece's scores stay in the cache.
 CPU_SPLIT = 1024
 
@@ -27,8 +29,8 @@ CPU_SPLIT = 1024
 class DecodeBuffers:
     """Device memory of fixed size and address that :func:`plan` fills and ``prefix_decode`` reads.
 
-    Captured CUDA graphs stay valid: a new plan changes what lies in the buffers, never where they lie or how large a launch
-    is. One set serves every layer of a model.
+    Captured CUDA graphs stay valid: a new plan changes what lies in the buffers, never where they lie or how large a
+    launch is. One set serves every layer of a model.
 
     Parameters
     ----------
@@ -45,12 +47,13 @@ class DecodeBuffers:
     itemsize
         Bytes per element of the KV cache, for the cost model.
     block_m
-        Rows times query heads per KV head that one program of launch A works on: 16, 64 or 128. By default 16 if a launch
-        can never hold more, else 64, which memory bandwidth hides even when half empty; 128 pays where prefixes of many
-        thousand tokens are each shared by a hundred rows or more.
+        Rows times query heads per KV head that one program of launch A works on: 16, 64 or, for head dimensions up to
+        128 and two-byte queries, 128. By default 16 if there can never be more, else 64, whose arithmetic a roofline
+        hides behind memory even when the tile is nearly empty; 128 reads less from L2 where prefixes of many thousand
+        tokens are each shared by a hundred rows or more.
     max_items, max_partials
-        Most pieces of prefixes, and most rows times pieces. The defaults hold any plan without splits, and the splits that
-        the cost model chooses; a small ``split_size`` of your own may need more.
+        Most pieces of prefixes, and most rows times pieces. The defaults hold any plan without splits, and the splits
+        that the cost model chooses; a small ``split_size`` of your own may need more.
     costs
         What the choice between the methods rests on; by default :meth:`CostModel.of` the device.
 
@@ -86,17 +89,25 @@ class DecodeBuffers:
         ):
             if value < least:
                 raise KernelError(f"{name} = {value}: must be at least {least}")
+        if max_rows > 65535:
+            raise KernelError(f"max_rows = {max_rows}: a launch takes at most 65535; decode in several batches")
         if n_q_heads % n_kv_heads:
             raise KernelError(f"n_q_heads = {n_q_heads}: must be a multiple of n_kv_heads = {n_kv_heads}")
         if not 1 <= head_dim <= 256:
             raise KernelError(f"head_dim = {head_dim}: the kernels take 1 to 256; use PyTorch's attention beyond")
         group = n_q_heads // n_kv_heads
         if group > 128:
-            raise KernelError(f"n_q_heads / n_kv_heads = {group}: the kernels take at most 128; use PyTorch's attention beyond")
+            raise KernelError(
+                f"n_q_heads / n_kv_heads = {group}: the kernels take at most 128; use PyTorch's attention beyond"
+            )
         if block_m is None:
             block_m = next(m for m in (16, 64, 128) if m >= min(64, max_rows * group) and m >= group)
         if block_m not in (16, 64, 128) or block_m < group:
-            raise KernelError(f"block_m = {block_m}: must be 16, 64 or 128 and at least n_q_heads / n_kv_heads = {group}")
+            raise KernelError(
+                f"block_m = {block_m}: must be 16, 64 or 128 and at least n_q_heads / n_kv_heads = {group}"
+            )
+        if block_m == 128 and head_dim > 128:
+            raise KernelError(f"head_dim = {head_dim}: a tile of block_m = 128 takes at most 128; make it 64")
 
         self.device = torch.device(device)
         self.max_rows, self.max_segments, self.max_levels = max_rows, max_segments, max_levels
@@ -109,7 +120,9 @@ class DecodeBuffers:
         # The cost model never splits into more than about this many items beyond one per tile.
         extra = -(-4 * self.costs.programs // n_kv_heads) if self.on_triton else 64
         pairs = max_rows * max_levels if max_segments else 0
-        self.max_items = max_items if max_items is not None else max_segments + pairs // self.tile_rows + bool(pairs) * extra
+        self.max_items = (
+            max_items if max_items is not None else max_segments + pairs // self.tile_rows + bool(pairs) * extra
+        )
         self.max_partials = (
             max_partials if max_partials is not None else pairs + bool(pairs) * extra * min(self.tile_rows, max_rows)
         )
@@ -126,7 +139,7 @@ class DecodeBuffers:
         pinned = self.device.type == "cuda"
         self._host = torch.zeros(size, dtype=torch.int32, pin_memory=pinned)
         self._device = torch.zeros(size, dtype=torch.int32, device=self.device) if pinned else self._host
-        self._copied = torch.cuda.Event() if pinned else None
+        self._copied = torch.cuda.Event() if pinned else None  # type: ignore[no-untyped-call]
         self._views: dict[str, Ints] = {}
         host, start = self._host.numpy(), 0
         for name, shape in shapes.items():
@@ -135,7 +148,7 @@ class DecodeBuffers:
             setattr(self, name, self._device[start:stop].view(shape))
             start = stop
         self._views["rows"][:, 0] = -1
-        self._views["row_levels"][:, :, 3] = -1
+        self._views["row_levels"][:] = NO_LEVEL
         self._send()
 
     #: On the device, int32. counts: items, rows, partials, largest number of splits.
@@ -154,8 +167,9 @@ class DecodeBuffers:
     def _send(self) -> None:
         """Copy the staged plan to the device."""
         if self._copied is not None:
-            self._device.copy_(self._host, non_blocking=True)
-            self._copied.record()
+            with torch.cuda.device(self.device):
+                self._device.copy_(self._host, non_blocking=True)
+                self._copied.record()
 
     def _open(self) -> dict[str, Ints]:
         """The staging arrays, once the device has taken over what was written to them last."""
@@ -173,23 +187,34 @@ class Plan:
     method
         "shared": each prefix once for a tile of its rows; "split": the same, in pieces of ``split_size`` tokens;
         "plain": each row reads its prefixes itself.
-    why
-        One sentence.
     split_size
         Tokens per piece; None unless the method is "split".
+    reason
+        Why this method; see also ``why``.
     estimates
-        The cost model's seconds per layer; None where the method was given or nothing is shared.
+        The cost model's seconds per layer; None where it was not asked.
     n_rows, n_items, n_partials
         Rows that decode, work items of launch A, and partial results that launch B folds.
     """
 
     method: str
-    why: str
     split_size: int | None
+    reason: str
     estimates: Estimates | None
     n_rows: int
     n_items: int
     n_partials: int
+
+    @property
+    def why(self) -> str:
+        """The reason for the method, with the estimates it rests on."""
+        if self.estimates is None:
+            return self.reason
+        times = {"shared": self.estimates.shared, "plain": self.estimates.plain}
+        if self.estimates.split:
+            times["split"] = min(self.estimates.split.values())
+        ordered = sorted(times, key=lambda way: (way != self.method, times[way]))
+        return f"{self.reason}: " + ", ".join(f"{way} {times[way] * 1e6:.1f} us" for way in ordered)
 
     def __str__(self) -> str:
         size = f" by {self.split_size}" if self.split_size else ""
@@ -209,7 +234,7 @@ def plan(
 ) -> Plan:
     """Write what the next decode steps read into ``buffers``. A step itself needs no new plan: it reads ``lens``.
 
-    Plan again when a row starts, ends or moves, outside of graph capture.
+    Plan again when a row starts, ends or moves, outside of graph capture and on the stream that decodes.
 
     Parameters
     ----------
@@ -219,134 +244,184 @@ def plan(
     row_segments
         int ``[n_rows, n_levels]``: each row's prefix runs, -1 for none.
     row_table, row_begin, row_position
-        int ``[n_rows]`` or, for the last two, one number for all: where each row's own tokens are: row of the tables (-1:
-        the row is idle), first token within it, absolute position of that token.
+        int ``[n_rows]`` or, for the last two, one number for all. Where each row's own tokens are: row of the tables
+        (-1: the row is idle), first token within it, absolute position of that token.
     method
         "auto" takes what the cost model estimates to be fastest; see :class:`Plan`.
     split_size
-        Tokens per piece for the method "split". With ``method="split"`` and a size given, what a row computes doesn't depend on
-        which other rows are planned.
+        Tokens per piece for the method "split". With ``method="split"`` and a size given, what a row computes doesn't
+        depend on which other rows are planned.
 
     Raises
     ------
     KernelError
         Shapes that don't agree, values out of range, or a capacity of ``buffers`` exceeded. Nothing is written then.
     """
-    runs = _ints("segments", segments, 2).reshape(-1, 4) if np.size(segments) else np.zeros((0, 4), np.int32)
+    runs, length, of_rows, own, n_active = _checked(buffers, segments, row_segments, row_table, row_begin, row_position)
+    if split_size is not None and split_size < 1:
+        raise KernelError(f"split_size = {split_size}: must be a positive number of tokens")
+    if method not in ("auto", "shared", "split", "plain"):
+        raise KernelError(f"method = {method!r}: must be auto, shared, split or plain")
+    n_segments, n_rows = len(runs), len(of_rows)
+
+    # The rows of each segment, one segment's after the other's: a stable sort of (row, level) pairs by segment.
+    keys = of_rows.ravel()
+    every = not n_rows or keys.min() >= 0
+    pairs = np.arange(len(keys), dtype=np.int32) if every else np.flatnonzero(keys >= 0)
+    sharing = keys if every else keys.take(pairs)
+    if (sharing[1:] < sharing[:-1]).any():
+        # 16 bits sort by counting.
+        order = np.argsort(sharing.astype(np.int16) if n_segments < 1 << 15 else sharing, kind="stable")
+        pairs, sharing, every = pairs.take(order), sharing.take(order), False
+    n_sharing = np.bincount(sharing, minlength=n_segments)
+    tiles = -(-n_sharing // buffers.tile_rows)
+
+    choice = _choose(buffers, method, split_size, length, n_sharing, tiles)
+    splits = -(-length // choice.chunk) if choice.method != "plain" else np.zeros(n_segments, np.int64)
+    pieces, partials = tiles * splits, n_sharing * splits
+    # Where each segment's rows, items and partials end among all of them.
+    rows_to, pieces_to, partials_to = n_sharing.cumsum(), pieces.cumsum(), partials.cumsum()
+    n_items, n_partials = (int(pieces_to[-1]), int(partials_to[-1])) if n_segments else (0, 0)
+    for name, value, most in (
+        ("max_items", n_items, buffers.max_items),
+        ("max_partials", n_partials, buffers.max_partials),
+    ):
+        if value > most:
+            raise KernelError(
+                f"{name} = {most}: this plan ({choice.method}, {choice.chunk} tokens a piece) needs {value}; "
+                f"make DecodeBuffers with {name}={value}, or choose a larger split_size"
+            )
+
+    view = buffers._open()
+    for column, array in enumerate(own):
+        view["rows"][:n_rows, column] = array
+    if n_rows < buffers.max_rows:
+        view["rows"][n_rows:, 0] = -1
+        view["row_levels"][n_rows:] = NO_LEVEL
+    if n_segments:
+        view["segments"][:n_segments] = runs
+        # A segment's entry for its items and for its rows, before pieces, tiles and ranks are added.
+        of_item = np.zeros((n_segments, 8), np.int32)
+        of_item[:, 2:6] = runs
+        first_row = np.subtract(rows_to, n_sharing, out=of_item[:, 0], casting="unsafe")
+        of_item[:, 1] = n_sharing
+        first_partial = np.subtract(partials_to, partials, out=of_item[:, 6], casting="unsafe")
+        of_row = np.empty((n_segments + 1, 4), np.int32)
+        np.subtract(first_partial, first_row, out=of_row[:-1, 0])
+        of_row[:-1, 1], of_row[:-1, 2], of_row[:-1, 3] = n_sharing, splits, np.arange(n_segments)
+        of_row[-1] = NO_LEVEL  # which is where -1 leads
+        levels = view["row_levels"].reshape(-1, 4)[: len(keys)]
+        of_row.take(keys, axis=0, out=levels, mode="wrap")
+        if every:
+            levels[:, 0] += pairs
+        else:
+            levels[pairs, 0] += np.arange(len(pairs), dtype=np.int32)
+        view["row_map"][: len(pairs)] = pairs if buffers.max_levels == 1 else pairs // buffers.max_levels
+    else:
+        view["row_levels"][:n_rows] = NO_LEVEL
+    if n_items:
+        items = view["items"][:n_items]
+        segment = np.repeat(np.arange(n_segments), pieces)
+        of_item.take(segment, axis=0, out=items, mode="clip")
+        if n_items > n_segments or pieces.max() > 1:
+            # Pieces of the same tokens lie side by side, so that tiles find them in L2.
+            piece, tile = np.divmod(np.arange(n_items) - (pieces_to - pieces).take(segment), tiles.take(segment))
+            start, offset = tile * buffers.tile_rows, piece * choice.chunk
+            items[:, 6] += piece * items[:, 1] + start
+            items[:, 0] += start
+            items[:, 1] = np.minimum(items[:, 1] - start, buffers.tile_rows)
+            items[:, 3] += offset
+            items[:, 4] = np.minimum(items[:, 4], items[:, 3] + choice.chunk)
+            items[:, 5] += offset
+    view["counts"][:] = n_items, n_rows, n_partials, int(splits.max()) if n_items else 0
+    buffers._send()
+    return Plan(
+        method=choice.method,
+        reason=choice.reason,
+        split_size=choice.chunk if choice.method == "split" else None,
+        estimates=choice.estimates,
+        n_rows=n_active,
+        n_items=n_items,
+        n_partials=n_partials,
+    )
+
+
+def _checked(
+    buffers: DecodeBuffers,
+    segments: npt.ArrayLike,
+    row_segments: npt.ArrayLike,
+    row_table: npt.ArrayLike,
+    row_begin: npt.ArrayLike | int,
+    row_position: npt.ArrayLike | int,
+) -> tuple[Ints, npt.NDArray[np.int64], Ints, tuple[Ints, Ints, Ints], int]:
+    """Segments, lengths, segments of rows (-1 where none and for idle rows), rows' own arrays, active rows."""
+    runs = _ints("segments", segments, 2) if np.size(segments) else np.zeros((0, 4), np.int32)
     table = _ints("row_table", row_table, 1)
     n_rows = len(table)
     of_rows = _ints("row_segments", row_segments, 2) if np.size(row_segments) else np.full((n_rows, 1), -1, np.int32)
     begin, position = (
-        np.broadcast_to(_ints(name, value, None), (n_rows,)) if np.ndim(value) == 0 else _ints(name, value, 1)
+        np.broadcast_to(_ints(name, value, 0), n_rows) if np.ndim(value) == 0 else _ints(name, value, 1)
         for name, value in (("row_begin", row_begin), ("row_position", row_position))
     )
     for name, value, most, remedy in (
         ("row_table", n_rows, buffers.max_rows, "max_rows"),
         ("segments", len(runs), buffers.max_segments, "max_segments"),
-        ("row_segments", of_rows.shape[1], buffers.max_levels if len(runs) else of_rows.shape[1], "max_levels"),
+        ("row_segments", of_rows.shape[1], buffers.max_levels, "max_levels"),
     ):
         if value > most:
-            raise KernelError(f"{name}: {value} exceed the capacity {most}; make DecodeBuffers with {remedy}={value}")
+            raise KernelError(
+                f"{name}: {value} exceed the capacity of {most}; make DecodeBuffers with {remedy}={value}"
+            )
     for name, array in (("row_segments", of_rows), ("row_begin", begin), ("row_position", position)):
         if len(array) != n_rows:
             raise KernelError(f"{name} has {len(array)} rows, row_table {n_rows}: give one entry per row")
-    if n_rows and (of_rows.max() >= len(runs) or of_rows.min() < -1):
-        raise KernelError(f"row_segments: values from {of_rows.min()} to {of_rows.max()}; allowed are -1 and 0 to {len(runs) - 1}")
-    length = runs[:, 2] - runs[:, 1]
+    if runs.shape[1] != 4:
+        raise KernelError(f"segments: shape {runs.shape}; give table, begin, end, position for each")
+    length = (runs[:, 2] - runs[:, 1]).astype(np.int64)
     if len(runs) and (runs.min() < 0 or length.min() < 0):
-        raise KernelError("segments: each row is table, begin, end, position, none negative and begin <= end")
-    if n_rows and (begin.min() < 0 or position.min() < 0):
-        raise KernelError("row_begin and row_position must not be negative; mark idle rows by row_table = -1")
-    if split_size is not None and split_size < 1:
-        raise KernelError(f"split_size = {split_size}: must be a positive number of tokens")
-    if method not in ("auto", "shared", "split", "plain"):
-        raise KernelError(f"method = {method!r}: must be auto, shared, split or plain")
+        raise KernelError("segments: table, begin, end and position must not be negative, and begin <= end")
+    if n_rows == 0:
+        return runs, length, np.full((0, buffers.max_levels), -1, np.int32), (table, begin, position), 0
+    if of_rows.max() >= len(runs) or of_rows.min() < -1:
+        raise KernelError(
+            f"row_segments: values from {of_rows.min()} to {of_rows.max()}; allowed are -1 and 0 to {len(runs) - 1}"
+        )
+    if begin.min() < 0 or position.min() < 0:
+        raise KernelError("row_begin and row_position must not be negative; idle rows have row_table = -1")
+    if of_rows.shape[1] < buffers.max_levels:
+        of_rows = np.pad(of_rows, ((0, 0), (0, buffers.max_levels - of_rows.shape[1])), constant_values=-1)
+    n_active = n_rows
+    if table.min() < 0:
+        of_rows = np.where(table[:, None] < 0, np.int32(-1), of_rows)
+        n_active -= int((table < 0).sum())
+    return runs, length, of_rows, (table, begin, position), n_active
 
-    # The rows of each segment, one segment's after the other's: a stable sort of (row, level) pairs by segment.
-    n_segments, n_levels = len(runs), of_rows.shape[1]
-    keys = np.where(table[:, None] >= 0, of_rows, -1).ravel() if n_rows and table.min() < 0 else of_rows.ravel()
-    if n_segments and len(keys):
-        pairs = np.flatnonzero(keys >= 0) if keys.min() < 0 else np.arange(len(keys))
-        sorted_keys = keys[pairs]
-        if (sorted_keys[1:] < sorted_keys[:-1]).any():
-            # 16 bits sort by counting.
-            order = np.argsort(sorted_keys.astype(np.int16) if n_segments < 1 << 15 else sorted_keys, kind="stable")
-            pairs, sorted_keys = pairs[order], sorted_keys[order]
-        n_sharing = np.bincount(sorted_keys, minlength=n_segments)
-    else:
-        pairs = sorted_keys = np.zeros(0, np.int64)
-        n_sharing = np.zeros(n_segments, np.int64)
-    tiles = -(-n_sharing // buffers.tile_rows)
 
-    estimates = None
-    chosen, chunk, why = _choose(buffers, method, split_size, length, n_sharing, tiles)
-    if isinstance(why, Estimates):
-        estimates = why
-        why = _reason(estimates, chosen)
-
-    splits = -(-length // chunk) if chosen != "plain" else np.zeros(n_segments, np.int64)
-    per_segment = tiles * splits
-    n_items, n_partials = int(per_segment.sum()), int((n_sharing * splits).sum())
-    for name, value, most in (("max_items", n_items, buffers.max_items), ("max_partials", n_partials, buffers.max_partials)):
-        if value > most:
-            raise KernelError(
-                f"{name} = {most}: this plan ({chosen}, split_size {chunk}) needs {value}; "
-                f"make DecodeBuffers with {name}={value} or choose a larger split_size"
-            )
-
-    view = buffers._open()
-    view["segments"][:n_segments] = runs
-    rows = view["rows"]
-    rows[:n_rows, 0], rows[:n_rows, 1], rows[:n_rows, 2] = table, begin, position
-    rows[n_rows:, 0] = -1
-    levels = view["row_levels"]
-    levels[:, :, 2:] = 0, -1
-    if len(pairs):
-        first_row = np.cumsum(n_sharing) - n_sharing
-        first_partial = np.cumsum(n_sharing * splits) - n_sharing * splits
-        row, level = np.divmod(pairs, n_levels)
-        slot = np.arange(len(pairs)) + (first_partial - first_row)[sorted_keys]
-        levels[row, level] = np.stack([slot, n_sharing[sorted_keys], splits[sorted_keys], sorted_keys], axis=1)
-        view["row_map"][: len(row)] = row
-    if n_items:
-        # Pieces of the same tokens lie side by side, so that tiles find them in L2; the longest segments come first.
-        segment = np.repeat(np.arange(n_segments), per_segment)
-        within = np.arange(n_items) - np.repeat(np.cumsum(per_segment) - per_segment, per_segment)
-        piece, tile = np.divmod(within, tiles[segment])
-        start = tile * buffers.tile_rows
-        offset = piece * chunk
-        items = view["items"]
-        items[:n_items, 0] = first_row[segment] + start
-        items[:n_items, 1] = np.minimum(n_sharing[segment] - start, buffers.tile_rows)
-        items[:n_items, 2] = runs[segment, 0]
-        items[:n_items, 3] = runs[segment, 1] + offset
-        items[:n_items, 4] = np.minimum(items[:n_items, 3] + chunk, runs[segment, 2])
-        items[:n_items, 5] = runs[segment, 3] + offset
-        items[:n_items, 6] = first_partial[segment] + piece * n_sharing[segment] + start
-    view["counts"][:] = n_items, n_rows, n_partials, int(splits.max()) if n_items else 0
-    buffers._send()
-    return Plan(
-        chosen, why, chunk if chosen == "split" else None, estimates, int((table >= 0).sum()), n_items, n_partials
-    )
+@dataclass(frozen=True)
+class _Choice:
+    method: str
+    chunk: int  # tokens per piece; all of them unless the method is "split"
+    reason: str
+    estimates: Estimates | None = None
 
 
 def _choose(
     buffers: DecodeBuffers,
     method: Method,
     split_size: int | None,
-    length: npt.NDArray[np.integer],
+    length: npt.NDArray[np.int64],
     n_sharing: npt.NDArray[np.int64],
     tiles: npt.NDArray[np.int64],
-) -> tuple[str, int, str | Estimates]:
-    """Method, tokens per piece, and the reason or what it follows from."""
+) -> _Choice:
+    """The method asked for, or the fastest by the cost model's estimate that the buffers have room for."""
     longest = int(length.max()) if len(length) else 0
     whole = max(1, longest)
-    if not n_sharing.any() or not longest:
-        return "plain", whole, "no prefixes"
+    if not longest or not n_sharing.any():
+        return _Choice("plain", whole, "no prefixes")
     if method in ("shared", "plain"):
-        return method, whole, "as asked"
+        return _Choice(method, whole, "as asked")
     if method == "split" and split_size is not None:
-        return "split", split_size, "as asked"
+        return _Choice("split", split_size, "as asked")
 
     def fits(chunk: int) -> bool:
         splits = -(-length // chunk)
@@ -355,42 +430,37 @@ def _choose(
     if not buffers.on_triton:
         chunk = split_size or CPU_SPLIT
         if method == "split" or (longest > chunk and fits(chunk)):
-            return "split", chunk, "on the CPU each prefix is read once, in pieces that stay in the cache"
-        return "shared", whole, "on the CPU each prefix is read once"
+            return _Choice("split", chunk, "on the CPU each prefix is read once, in pieces that stay in the cache")
+        return _Choice("shared", whole, "on the CPU each prefix is read once")
+    # Splitting is for filling the chip: with two waves of programs there is nothing left to fill.
+    sizes: tuple[int, ...] = SPLIT_SIZES if split_size is None else (split_size,)
+    if method == "auto" and int(tiles.sum()) * buffers.n_kv_heads >= 2 * buffers.costs.programs:
+        sizes = ()
     estimates = buffers.costs.estimate(
-        length.astype(np.int64),
+        length,
         n_sharing,
         n_kv_heads=buffers.n_kv_heads,
         group=buffers.group,
         head_dim=buffers.head_dim,
         itemsize=buffers.itemsize,
         block_m=buffers.block_m,
-        split_sizes=SPLIT_SIZES if split_size is None else (split_size,),
+        split_sizes=sizes,
     )
-    ways = {("split", size): seconds for size, seconds in estimates.split.items() if fits(size)}
+    ways = {("split", size): seconds for size, seconds in estimates.split.items()}
     if method == "auto":
         ways |= {("shared", whole): estimates.shared, ("plain", whole): estimates.plain}
-    elif not ways:
-        return "split", split_size or SPLIT_SIZES[0], "as asked"
-    chosen, chunk = min(ways, key=ways.__getitem__)
-    return chosen, chunk, estimates
+    for chosen, chunk in sorted(ways, key=ways.__getitem__):
+        if chosen == "plain" or fits(chunk):
+            return _Choice(chosen, chunk, "estimated", estimates)
+    return _Choice("split", sizes[-1], "as asked")
 
 
-def _reason(estimates: Estimates, chosen: str) -> str:
-    """The estimates in one line, the chosen way's first."""
-    times = {"shared": estimates.shared, "plain": estimates.plain}
-    if estimates.split:
-        times["split"] = min(estimates.split.values())
-    ordered = sorted(times, key=lambda way: (way != chosen, times[way]))
-    return "estimated " + ", ".join(f"{way} {times[way] * 1e6:.1f} us" for way in ordered)
-
-
-def _ints(name: str, value: npt.ArrayLike, ndim: int | None) -> Ints:
+def _ints(name: str, value: npt.ArrayLike, ndim: int) -> Ints:
     """An int32 array, without a copy where it is one already."""
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
         raise KernelError(f"{name}: dtype {array.dtype}; give integers")
-    if ndim is not None and array.ndim != ndim:
+    if array.ndim != ndim:
         raise KernelError(f"{name}: shape {array.shape}; give {ndim} dimension{'s' * (ndim > 1)}")
     if array.dtype != np.int32:
         if array.size and (array.max() >= 1 << 31 or array.min() < -(1 << 31)):

@@ -7,10 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.reference import sample as reference
 
 __all__ = ["SETTINGS", "sample"]
+
+#: Four tokens share a Philox call: a program reads 4 * QUADS tokens. A fixed size, whatever the batch, so that sums are
+#: formed in one order only; also at few rows there are enough programs to fill the chip.
+QUADS = 1024
+#: Launches of ``verify`` before the rows that are still undecided go on by themselves.
+PASSES = 2
+#: Launch options of every kernel. Fused multiply-add is Triton's default up to 3.9; named, it gives no warning.
+OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
 
 #: The settings in the order the operator takes them: value when off, lowest and highest value allowed.
 SETTINGS: dict[str, tuple[float, float, float]] = {
@@ -47,9 +56,8 @@ def _sample(
     allowed: Tensor | None,
     n_logprobs: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return reference.sample(
-        logits, seed, prompt, sample, step, settings, per_row, top_k_first, counts, logit_bias, allowed, n_logprobs
-    )
+    arguments = (seed, prompt, sample, step, settings, per_row, top_k_first, counts, logit_bias, allowed, n_logprobs)
+    return (_launch if runs_triton(logits) else reference.sample)(logits, *arguments)
 
 
 @_sample.register_fake
@@ -75,6 +83,79 @@ def _(
         logits.new_empty((rows, n_logprobs), dtype=torch.int64),
         logits.new_empty((rows, n_logprobs), dtype=torch.float32),
     )
+
+
+def _launch(
+    logits: Tensor,
+    seed: Tensor,
+    prompt: Tensor,
+    sample: Tensor,
+    step: Tensor,
+    settings: Sequence[float],
+    per_row: Sequence[Tensor | None],
+    top_k_first: bool,
+    counts: Tensor | None,
+    logit_bias: Tensor | None,
+    allowed: Tensor | None,
+    n_logprobs: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    import triton
+
+    from t2fast_kernels.triton import sample as kernels
+
+    rows, vocab = logits.shape
+    tokens = logits.new_empty(rows, dtype=torch.int64)
+    logprobs = logits.new_empty(rows, dtype=torch.float32)
+    top_tokens = logits.new_empty((rows, n_logprobs), dtype=torch.int64)
+    top_logprobs = logits.new_empty((rows, n_logprobs), dtype=torch.float32)
+    if rows == 0:
+        return tokens, logprobs, top_tokens, top_logprobs
+    n_chunks = triton.cdiv(vocab, 4 * QUADS)
+    size, n_groups = rows * n_chunks, n_chunks * QUADS // 8
+    chunks, n_groups_2 = triton.next_power_of_2(n_chunks), triton.next_power_of_2(n_groups)
+    sizes = {"QUADS": QUADS, "CHUNKS": chunks}
+    # Kernels read one element per row.
+    keys = [key.expand(rows).contiguous() for key in (seed, prompt, sample, step)]
+    temperature, top_k, top_p, min_p, *penalties = (
+        value if row is None else row.expand(rows).contiguous() for value, row in zip(settings, per_row, strict=True)
+    )
+    filtered = any(row is not None for row in per_row[1:4]) or list(settings[1:4]) != _OFF[1:4]
+    passes = PASSES if filtered else 0
+    found = logits.new_empty((passes + 1, 4, rows, n_chunks), dtype=torch.float32)
+    winners = logits.new_empty((passes + 1, rows, n_chunks), dtype=torch.int32)
+    groups = logits.new_empty((rows, n_groups), dtype=torch.float32)
+    plain = counts is None and logit_bias is None and allowed is None
+    processed = None if plain else logits.new_empty((rows, vocab), dtype=torch.float32)
+    packed = allowed is not None and allowed.dtype == torch.int32
+    kernels.scan_kernel[(size,)](
+        logits, logits.stride(0), vocab, n_chunks, *keys, temperature, *penalties,
+        counts, 0 if counts is None else counts.stride(0),
+        logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
+        allowed if packed or allowed is None else allowed.view(torch.uint8),
+        0 if allowed is None else allowed.stride(0),
+        packed, processed, groups, found, winners, size, QUADS=QUADS, **OPTIONS,
+    )  # fmt: skip
+    read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
+    shares = None
+    if top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
+        shares = logits.new_empty(rows, dtype=torch.float32)
+        kernels.share_kernel[(rows,)](
+            *read, vocab, n_chunks, temperature, top_k, groups, found, size, shares,
+            **sizes, GROUPS=n_groups_2, **OPTIONS,
+        )  # fmt: skip
+    held = logits.new_empty((passes, rows), dtype=torch.float32)
+    held_tokens = logits.new_empty((passes, 2, rows), dtype=torch.int32)
+    limits = (temperature, top_k, top_p, min_p, shares)
+    shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
+    for number in range(1, passes + 1):
+        kernels.verify_kernel[(size,)](*shared, PASS=number, **sizes, **OPTIONS)
+    kernels.finish_kernel[(rows,)](*shared, tokens, logprobs, PASS=passes, **sizes, **OPTIONS)
+    if n_logprobs:
+        kernels.top_kernel[(rows,)](
+            *read, vocab, n_chunks, temperature, groups, found, size, n_logprobs, top_tokens, top_logprobs,
+            **sizes, GROUPS=n_groups_2, **OPTIONS,
+        )  # fmt: skip
+    return tokens, logprobs, top_tokens, top_logprobs
 
 
 def sample(
@@ -162,7 +243,9 @@ def sample(
         )
     rows, vocab = logits.shape
     if vocab == 0 or logits.stride(1) != 1:
-        raise KernelError(f"logits has strides {logits.stride()} and vocabulary {vocab}; pass contiguous, non-empty rows")
+        raise KernelError(
+            f"logits has strides {logits.stride()} and vocabulary {vocab}; pass contiguous, non-empty rows"
+        )
     if order not in ("joint", "top_k_first"):
         raise KernelError(f"order = {order!r} is unknown; pass 'joint' or 'top_k_first'")
     if not 0 <= n_logprobs <= min(128, vocab):
@@ -196,7 +279,7 @@ def sample(
     if allowed is not None:
         width = vocab if allowed.dtype == torch.bool else (vocab + 31) // 32
         _table("allowed", allowed, (torch.bool, torch.int32), [[rows, width]], logits.device)
-    results = _sample(
+    results: tuple[Tensor, ...] = _sample(
         logits,
         *keys,
         settings,

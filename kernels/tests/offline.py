@@ -76,12 +76,15 @@ def build(case: Case) -> Built:
     if "cubin" not in compiled.asm:
         text = compiled.asm["amdgcn"]
         told = {key: int(value) for key, value in re.findall(r"\.(\w+):\s+(\d+)\s*$", text, re.MULTILINE)}
-        spilled = told["vgpr_spill_count"] + told["sgpr_spill_count"] + told["private_segment_fixed_size"]
+        # Scalar registers spill into lanes of vector registers, never to memory.
+        spilled = told["vgpr_spill_count"] + told["private_segment_fixed_size"]
         return Built(told["vgpr_count"], spilled, shared, {"mma": text.count("v_mfma")})
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
-        told = subprocess.run([CUOBJDUMP, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run(
+            [CUOBJDUMP, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
     registers, stack, local = (int(re.search(rf"{key}:(\d+)", told)[1]) for key in ("REG", "STACK", "LOCAL"))
     ptx = compiled.asm["ptx"]
     counts = {"wgmma": ptx.count("wgmma.mma_async"), "mma": ptx.count("mma.sync"), "cp.async": ptx.count("cp.async.c")}

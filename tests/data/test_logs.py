@@ -276,3 +276,34 @@ def test_what_is_written_reads_back(tmp_path):
     np.testing.assert_array_equal(again.n_tokens, [3e11, 3e11])
     assert max(map(len, str(counts).splitlines())) <= 80
     json.dumps(counts.to_dict())
+
+
+def test_the_manifest_beside_a_file_of_samples(tmp_path):
+    path, manifest = tmp_path / "s.jsonl", tmp_path / "s.jsonl.manifest.json"
+    path.write_text(
+        "".join(f'{{"problem":"q{i % 2}","sample":{i // 2},"correct":{str(i == 1).lower()}}}\n' for i in range(8))
+    )
+    alone = read_counts(path)
+    assert alone.model == ("", "")
+    assert alone.n_params is None
+    manifest.write_text('{"model": {"name": "m", "n_params": 5e7, "n_tokens": null}, "benchmark": "b"}')
+    found = read_counts(path)
+    assert (found.model, found.benchmark, found.problem_id) == (("m", "m"), ("b", "b"), ("q0", "q1"))
+    assert (found.n.tolist(), found.c.tolist()) == ([4, 4], [0, 1])
+    assert found.n_params.tolist() == [5e7, 5e7]
+    assert found.n_tokens is None
+    assert read_counts(path, model="mine").n_params.tolist() == [5e7, 5e7]
+    for text in ("", "[]", "{}", '{"model": 3, "benchmark": ""}', '{"model": {"n_params": "x"}, "benchmark": ""}'):
+        manifest.write_text(text)
+        with pytest.raises(T2Error, match=r"s\.jsonl\.manifest\.json: is no manifest of t2fast sample"):
+            read_counts(path)
+
+
+def test_counts_that_contradict_each_other_about_a_model(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("model,problem_id,n,c,n_params,n_tokens\na,1,9,3,1e8,\na,1,9,3,,2e9\n")
+    assert read_counts(path).n_params.tolist() == [1e8]
+    assert read_counts(path).n_tokens.tolist() == [2e9]
+    path.write_text("model,problem_id,n,c,n_params,n_tokens\na,1,9,3,1e8,1e9\na,1,9,3,1e8,2e9\n")
+    with pytest.raises(T2Error, match=r"c\.csv:3: model 'a' has two sizes"):
+        read_counts(path)

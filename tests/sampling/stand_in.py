@@ -17,31 +17,38 @@ class StandIn:
     pause: float = 0.0
     #: Key of the order in which samples come.
     order: int = 0
-    #: Kills its own process after so many samples, unless this file exists, which it then makes.
+    #: Kills its own process after so many samples; only once, where a file is named that remembers it.
     dies_after: int | None = None
     died: str = ""
 
     def identity(self):
         return {"name": self.name, "weights": "0" * 8, "dtype": "float32", "n_params": 123_000}
 
-    def sample(self, prompts, params, *, seed=0, verifier=None, skip=None):
+    def sample(self, prompts, params, *, seed=0, verifier=None, skip=None, progress=None):
         todo = []
         for prompt in prompts:
             unneeded = frozenset(skip(prompt.id)) if skip else frozenset()
             todo += [(prompt, j) for j in range(prompt.params(params).k) if j not in unneeded]
         random.Random(self.order).shuffle(todo)
-        accepted = {}
+        # Those that stop keep their places in the shuffled order and take turns by number.
+        stops = {prompt.id for prompt in prompts if prompt.params(params).stop_on_success}
+        turns = {name: iter(sorted(j for prompt, j in todo if prompt.id == name)) for name in stops}
+        self.tokens, done = 0, set()
         for count, (prompt, j) in enumerate(todo):
-            if prompt.params(params).stop_on_success and j > accepted.get(prompt.id, j):
-                continue
             if count == self.dies_after and not os.path.exists(self.died):
-                open(self.died, "w").close()
+                if self.died:
+                    open(self.died, "w").close()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if prompt.id in done:
+                continue
             time.sleep(self.pause)
-            sample = answer(prompt, j, params, seed, verifier)
-            if sample.accepted:
-                accepted[prompt.id] = min(j, accepted.get(prompt.id, j))
+            sample = answer(prompt, next(turns[prompt.id]) if prompt.id in stops else j, params, seed, verifier)
+            if sample.accepted and prompt.id in stops:
+                done.add(prompt.id)
+            self.tokens += len(sample.token_ids)
             yield sample
+            if progress is not None:
+                progress(self)
 
 
 def answer(prompt, j, params, seed, verifier):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sampling.tiny import FAMILIES, model, tokenizer, torch
+from sampling.tiny import FAMILIES, model, tokenizer, torch
 from t2fast.sampling import Prompt, Sampler, SamplingParams
 from t2fast.sampling.cache import Decode
 
@@ -47,7 +47,9 @@ def steps_of(sampler, prompts, params, **options):
     for sample in samples:
         begun = [int(asked[sample.prompt_id][-1]), *sample.token_ids[:-1]]
         slot = next(slot for slot, ids in fed.items() if ids == begun)
-        out.append((sample, asked[sample.prompt_id].tolist(), torch.stack([logits[slot][i] for i in range(len(begun))])))
+        out.append(
+            (sample, asked[sample.prompt_id].tolist(), torch.stack([logits[slot][i] for i in range(len(begun))]))
+        )
     return out
 
 

@@ -116,7 +116,7 @@ def drive(schedule, rng, stops=()):
     out, computed = {}, {}
     lengths = {}
     for _ in range(100_000):
-        nodes, rows = schedule.admit()
+        nodes, _rows = schedule.admit()
         for node in nodes:
             computed[id(node)] = computed.get(id(node), 0) + 1
         schedule.grow()

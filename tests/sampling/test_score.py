@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from sampling.tiny import model, tokenizer, torch
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, Sampler
-from tests.sampling.tiny import model, tokenizer, torch
 
 HEADER = "Question: what is 3 + 4? Answer: 7\nQuestion: what is 12 * 3? Answer: 36\n"
 
@@ -74,7 +74,9 @@ def test_probabilities_of_all_single_tokens_sum_to_one():
 def test_a_greedy_answer_is_found():
     one = model("qwen3")
     sampler = Sampler(one, tokenizer())
-    ids = one.generate(torch.tensor([[5, 6, 7]]), attention_mask=torch.ones(1, 3), do_sample=False, max_new_tokens=1, pad_token_id=0)
+    ids = one.generate(
+        torch.tensor([[5, 6, 7]]), attention_mask=torch.ones(1, 3), do_sample=False, max_new_tokens=1, pad_token_id=0
+    )
     text = tokenizer().decode(ids[0, 3:])
     [score] = sampler.score([Prompt("x", token_ids=(5, 6, 7), answer=text)])
     assert score.greedy == (tokenizer()(text)["input_ids"] == ids[0, 3:].tolist())

@@ -11,6 +11,7 @@ import pytest
 
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, RayWorkers, SamplingParams, draw, load_verifier, read_samples
+from t2fast.sampling.workers import _cpus_each
 
 from .stand_in import StandIn
 
@@ -50,6 +51,7 @@ def test_many_write_what_one_writes(tmp_path, stop):
         run = draw(workers, PROMPTS, params, tmp_path / "many.jsonl", verifier="numeric")
     assert _sorted(tmp_path / "many.jsonl") == _sorted(tmp_path / "one.jsonl")
     assert run.drawn == run.samples == len(_sorted(tmp_path / "one.jsonl"))
+    assert run.memory > 1e6
 
 
 @pytest.mark.parametrize("stop", [False, True])
@@ -100,12 +102,33 @@ def test_workers_killed_at_random_moments(tmp_path):
 def test_prompts_that_kill_every_worker(tmp_path):
     path = tmp_path / "s.jsonl"
     with (
-        RayWorkers(partial(StandIn, dies_after=3, died=str(tmp_path / "no" / "never")), workers=1) as workers,
+        RayWorkers(partial(StandIn, dies_after=3), workers=1) as workers,
         pytest.raises(T2Error, match="3 workers died over the prompts from 'q0' to 'q19'; what arrived is kept"),
     ):
         draw(workers, PROMPTS, PARAMS, path)
     run = draw(StandIn(), PROMPTS, PARAMS, path, resume=True)
     assert run.samples == 240
+
+
+class DiesWhileItStarts(StandIn):
+    """Loads once, and never again."""
+
+    def identity(self):
+        if self.dies_after is not None and os.path.exists(self.died):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().identity()
+
+
+def test_a_worker_that_cannot_be_replaced(tmp_path):
+    died = str(tmp_path / "died")
+    load = partial(DiesWhileItStarts, dies_after=3, died=died)
+    with RayWorkers(load, workers=1) as workers, pytest.raises(T2Error, match="3 workers died while they started"):
+        draw(workers, PROMPTS, PARAMS, tmp_path / "s.jsonl")
+
+
+def test_cpus_of_machines():
+    for machines, workers, each in [([8], 1, 8), ([8], 3, 2), ([4, 12], 2, 6), ([3, 0], 3, 1), ([5, 5], 3, 2)]:
+        assert _cpus_each(machines, workers) == each
 
 
 def _cannot_load():
@@ -127,7 +150,7 @@ def test_what_workers_raise_arrives(tmp_path):
         RayWorkers(_cannot_load, workers=1)
     with pytest.raises(T2Error, match="the workers' models differ"):
         RayWorkers(_differs, workers=2)
-    with pytest.raises(T2Error, match="workers = 4: the cluster has 3 CPUs"):
+    with pytest.raises(T2Error, match="workers = 4: must lie between 1 and what the cluster has, 3 CPUs"):
         RayWorkers(StandIn, workers=4)
     with RayWorkers(Refuses, workers=1) as workers, pytest.raises(T2Error, match="^prompt 'q7' has 5000 tokens"):
         draw(workers, PROMPTS, PARAMS, tmp_path / "s.jsonl")
@@ -150,13 +173,16 @@ def test_verifiers_travel(tmp_path):
 def test_interrupted(tmp_path):
     path = tmp_path / "s.jsonl"
 
-    def interrupt(progress):
-        if progress.samples == 20:
+    stored = []
+
+    def interrupt(sample):
+        stored.append(sample)
+        if len(stored) == 20:
             raise KeyboardInterrupt
 
     with RayWorkers(partial(StandIn, pause=0.005), workers=2) as workers:
         with pytest.raises(KeyboardInterrupt):
-            draw(workers, PROMPTS, PARAMS, path, progress=interrupt)
+            draw(workers, PROMPTS, PARAMS, path, on_sample=interrupt)
         assert len(list(read_samples(path))) == 20
     with RayWorkers(StandIn, workers=2) as workers:
         assert draw(workers, PROMPTS, PARAMS, path, resume=True).drawn == 220

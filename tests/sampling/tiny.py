@@ -27,7 +27,9 @@ def tokenizer(vocab: int = 320):
     one.decoder = decoders.ByteLevel()
     special = ["<eos>", "<|user|>", "<|assistant|>", "<|system|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocab, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     one.train_from_iterator(CORPUS * 20, trainer)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=one, eos_token="<eos>", chat_template=TEMPLATE)
 
@@ -58,7 +60,10 @@ FAMILIES = {
     "qwen3": ("Qwen3", {}),
     "mistral": ("Mistral", {"sliding_window": None}),
     "mistral-window": ("Mistral", {"sliding_window": 11}),
-    "gemma2": ("Gemma2", {"query_pre_attn_scalar": 16, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0, **MIXED}),
+    "gemma2": (
+        "Gemma2",
+        {"query_pre_attn_scalar": 16, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0, **MIXED},
+    ),
     "gemma3": ("Gemma3ForCausalLM/Gemma3Text", {"query_pre_attn_scalar": 16, **MIXED}),
     "olmo2": ("Olmo2", {}),
     "olmo3": ("Olmo3", {**MIXED}),

@@ -1,12 +1,12 @@
 """Shared-prefix decode attention in plain PyTorch: what the kernels compute, in the order in which they do it.
 
-Like the kernels it first decodes each prefix once for all rows that share it, leaving one partial result per row and piece
-of a prefix, and then starts each row from its partials and adds what the row reads alone. It is the operator on CPU tensors,
-so it makes few calls, never loops over rows, and copies a shared prefix only where its pages are scattered.
+Like the kernels it first decodes each prefix once for all rows that share it, leaving one partial result per row and
+piece of a prefix, and then starts each row from its partials and adds what the row reads alone. It is the operator on
+CPU tensors, so it makes few calls, never loops over rows, and copies a prefix only where its pages are scattered.
 
-A partial result, or state, is ``(m, l, o)``, each ``[n_kv_heads, n, group, 1 or head_dim]``: the largest score, the sum of ``exp(score - m)`` and the sum of
-``exp(score - m) value``, all fp32. A state that has seen nothing has ``m = LOWEST, l = 0, o = 0``: finite, so that no
-difference of two infinities turns into NaN.
+A partial result, or state, is ``(m, l, o)``, each fp32 ``[n_kv_heads, n, group, 1 or head_dim]``: the largest score,
+the sum of ``exp(score - m)`` and the sum of ``exp(score - m) value``. A state that has seen nothing has ``m = LOWEST,
+l = 0, o = 0``: finite, so that no difference of two infinities turns into NaN.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from t2fast_kernels.errors import KernelError
 
 Ints = npt.NDArray[np.int32]
 State = tuple[Tensor, Tensor, Tensor]
@@ -44,11 +46,13 @@ def prefix_decode(
     window: int,
     soft_cap: float,
 ) -> tuple[Tensor, Tensor]:
-    """Output like ``q`` and log-sum-exp ``[n_rows, n_q_heads]`` (fp32); arguments as in the operator ``t2fast::prefix_decode``."""
+    """Output like ``q`` and log-sum-exp ``[n_rows, n_q_heads]``, fp32; the arguments are those of the operator."""
     n_rows, n_q_heads, head_dim = q.shape
     n_kv_heads = k_cache.shape[2]
     group = n_q_heads // n_kv_heads
-    n_items, _, n_partials, n_splits = counts.tolist()
+    n_items, n_planned, n_partials, n_splits = counts.tolist()
+    if n_planned > n_rows:
+        raise KernelError(f"q: {n_rows} rows, but {n_planned} are planned; give a query for each, or plan again")
     # Heads first: a product per head then reads K and V where they lie, and writes contiguous scores.
     queries = (q.float() * scale).view(n_rows, n_kv_heads, group, head_dim).transpose(0, 1).contiguous()
     if k_scale is not None:
@@ -103,7 +107,7 @@ def prefix_decode(
         low, high = (int(offset[used].min()), int(stop[used].max())) if n_pages == 1 else (0, page)
         column = (begin // page)[:, None] + np.arange(n_pages)
         pages = tables.numpy()[np.maximum(table, 0)[:, None], np.minimum(column, tables.shape[1] - 1)]
-        pages = np.where(column * page < end[:, None], pages, 0)
+        pages = np.where((column * page < end[:, None]) & used[:, None], pages, 0)
         token = np.arange(n_pages * (high - low)) + low - offset[:, None]
         hidden = (token < 0) | (token >= (end - begin)[:, None])
         foreign = hidden
@@ -177,7 +181,7 @@ def _gather(cache: Tensor, pages: Ints, room: Tensor) -> Tensor:
 
 
 def _run(cache: Tensor, pages: Tensor, begin: int, end: int) -> Tensor:
-    """fp32 ``[end - begin, n_kv_heads, head_dim]``: tokens of one row of the tables; a view where its pages lie in a row."""
+    """fp32 ``[end - begin, n_kv_heads, head_dim]``: tokens of one row of tables; a view if its pages are adjacent."""
     page = cache.shape[1]
     ids = pages[begin // page : -(-end // page)].numpy()
     low = begin % page

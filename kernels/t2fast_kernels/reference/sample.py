@@ -35,11 +35,11 @@ def philox(counter: Sequence[Tensor], seed: Tensor) -> list[Tensor]:
 
 
 def gumbel(vocab: int, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor) -> Tensor:
-    """Gumbel noise, fp32 ``[rows, vocab]``: token t of a row takes word t % 4 of the counter (t // 4, step, sample, prompt).
+    """Gumbel noise, fp32 ``[rows, vocab]``, -log(-log(1 - u)) with u = (word + 1/2) / 2^32.
 
-    One Philox call serves four tokens: with one each, the noise would cost more than reading the logits. The keys are
-    ``[rows]`` or broadcast. Noise is -log(-log(1 - u)) with u = (word + 1/2) / 2^32; the largest values, which win,
-    come from u near 0, where fp32 is dense.
+    Token t of a row takes word t % 4 of the counter (t // 4, step, sample, prompt). One Philox call serves four
+    tokens: with one each, the noise would cost more than reading the logits. The keys are ``[rows]`` or broadcast.
+    The largest values, which win, come from u near 0, where fp32 is dense.
     """
     rows = max(t.numel() for t in (seed, prompt, sample, step))
     key, *words = (t.reshape(-1, 1).expand(rows, 1).long() for t in (seed, step, sample, prompt))
@@ -67,7 +67,7 @@ def processed(
     logit_bias: Tensor | None,
     allowed: Tensor | None,
 ) -> Tensor:
-    """The logits, fp32, after bias, penalties, allowed tokens and temperature, in this order (Hugging Face's and vLLM's).
+    """The logits, fp32, after bias, penalties, allowed tokens and temperature, in this order.
 
     Tensors are ``[rows, 1]``. Temperature 0 leaves the scale alone.
     """
@@ -139,11 +139,11 @@ def sample(
     n_logprobs: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See :func:`t2fast_kernels.sample.sample`; settings and per_row follow its ``SETTINGS``."""
-    temperature, top_k, top_p, min_p, *penalties = (
+    temperature, top_k, top_p, min_p, repetition, presence, frequency = (
         value if row is None else row.reshape(-1, 1) for value, row in zip(settings, per_row, strict=True)
     )
     rows, vocab = logits.shape
-    x = processed(logits, temperature, *penalties, counts, logit_bias, allowed)
+    x = processed(logits, temperature, repetition, presence, frequency, counts, logit_bias, allowed)
     top, total = x.amax(1), x.logsumexp(1)
     chosen = x
     cold = torch.as_tensor(temperature, device=x.device) <= 0

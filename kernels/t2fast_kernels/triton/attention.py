@@ -1,4 +1,8 @@
-"""The two launches of shared-prefix decoding. Scores are kept in base 2; a state that has seen nothing has m = LOWEST, l = 0."""
+"""The two launches of shared-prefix decoding.
+
+Each keeps an online softmax per row and head (Milakov and Gimelshein 2018; Dao et al. 2022) in base 2: the largest
+score m, the sum l of 2^(score - m), and that sum weighted by the values. Having seen nothing is m = LOWEST, l = 0.
+"""
 
 import triton
 import triton.language as tl
@@ -90,7 +94,9 @@ def prefix_kernel(
         row = tl.load(row_map + tl.load(entry) + member, mask=valid, other=0)
         valid &= row < n_rows
         mask = valid[:, None] & (dims < HEAD_DIM)[None, :]
-        x = tl.load(q + row[:, None] * q_stride_row + q_head[:, None] * q_stride_head + dims[None, :], mask=mask, other=0.0)
+        x = tl.load(
+            q + row[:, None] * q_stride_row + q_head[:, None] * q_stride_head + dims[None, :], mask=mask, other=0.0
+        )
         x = x.to(tl.float32) if UPCAST else x
         at = row
         start = begin
@@ -115,12 +121,15 @@ def prefix_kernel(
         seen = l > 0
         partial = (tl.load(entry + 6) + member).to(tl.int64) * N_Q_HEADS + q_head
         tl.store(partial_lse + partial, tl.where(seen, m + tl.log2(tl.where(seen, l, 1.0)), -float("inf")), mask=valid)
-        tl.store(partial_o + partial[:, None] * HEAD_DIM + dims[None, :], acc / tl.where(seen, l, 1.0)[:, None], mask=mask)
+        tl.store(
+            partial_o + partial[:, None] * HEAD_DIM + dims[None, :], acc / tl.where(seen, l, 1.0)[:, None], mask=mask
+        )
 
 
 @triton.jit
 def suffix_kernel(
-    q, k_cache, v_cache, tables, lens, segments, row_levels, rows, k_scale, v_scale, sinks, partial_o, partial_lse, out, lse,
+    q, k_cache, v_cache, tables, lens, segments, row_levels, rows,
+    k_scale, v_scale, sinks, partial_o, partial_lse, out, lse,
     q_stride_row, q_stride_head, out_stride_row, out_stride_head, tables_stride, page_size,
     k_stride_page, k_stride_slot, k_stride_head, v_stride_page, v_stride_slot, v_stride_head,
     k_scale_stride, v_scale_stride, window, scale, cap, out_scale,
@@ -129,7 +138,7 @@ def suffix_kernel(
     WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, K_SCALE: tl.constexpr, V_SCALE: tl.constexpr,
     SINKS: tl.constexpr, LSE: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Launch B, grid (KV heads, rows): sinks, partial results in the order of the levels, then what the row reads alone."""
+    """Launch B, grid (KV heads, rows): sinks, partial results in the order of the levels, what the row reads alone."""
     head, row = tl.program_id(0), tl.program_id(1)
     lane = tl.arange(0, BLOCK_M)
     valid = lane < GROUP
@@ -154,7 +163,12 @@ def suffix_kernel(
         of_table, begin, end, position = tl.maximum(table, 0), row_begin, row_end, row_position
         if level < LEVELS:
             entry = row_levels + (row * LEVELS + level) * 4
-            slot, distance, n_pieces, segment = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2), tl.load(entry + 3)
+            slot, distance, n_pieces, segment = (
+                tl.load(entry),
+                tl.load(entry + 1),
+                tl.load(entry + 2),
+                tl.load(entry + 3),
+            )
             for i in range(n_pieces):
                 partial = (slot + i * distance).to(tl.int64) * N_Q_HEADS + q_head
                 m_piece = tl.load(partial_lse + partial, mask=valid, other=-float("inf"))
@@ -184,7 +198,11 @@ def suffix_kernel(
         out_scale *= tl.load(v_scale + head * v_scale_stride)
     l = tl.where(seen, l, 1.0)
     result = acc / l[:, None] * out_scale
-    tl.store(out + row * out_stride_row + q_head[:, None] * out_stride_head + dims[None, :], result.to(out.dtype.element_ty), mask=mask)
+    tl.store(
+        out + row * out_stride_row + q_head[:, None] * out_stride_head + dims[None, :],
+        result.to(out.dtype.element_ty),
+        mask=mask,
+    )
     if LSE:
         total = tl.where(seen & (table >= 0), (m + tl.log2(l)) * 0.6931471805599453, -float("inf"))
         tl.store(lse + row * N_Q_HEADS + q_head, total, mask=valid)

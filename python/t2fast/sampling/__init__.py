@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from t2fast.errors import MissingExtraError
+from t2fast.sampling.likelihoods import Scores, write_scores
 from t2fast.sampling.request import Prompt, Sample, SamplingParams, read_prompts
 from t2fast.sampling.run import Progress, Run, draw
 from t2fast.sampling.store import Store, StoreError, read_samples, write_parquet
@@ -25,6 +26,7 @@ __all__ = [
     "Sampler",
     "SamplingParams",
     "Score",
+    "Scores",
     "Stats",
     "Store",
     "StoreError",
@@ -36,6 +38,7 @@ __all__ = [
     "read_prompts",
     "read_samples",
     "write_parquet",
+    "write_scores",
 ]
 
 #: Names whose modules need torch: loaded on first use.

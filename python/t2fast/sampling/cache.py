@@ -1,8 +1,8 @@
 """Keys and values in pages, and the attention function through which a Hugging Face model reads and writes them.
 
-The model runs over packed tokens, ``input_ids [1, tokens]`` without a cache of its own. Its attention layers call
-:func:`attend`, which hands queries, keys and values to the :class:`Reading` of the current forward pass: a prefill, where
-tokens read what comes before them in the same text, or a decode step, where each token is a row of the batch.
+The model runs over packed tokens, ``input_ids [1, tokens]``, without a cache of its own. Its attention layers call
+:func:`attend`, which hands queries, keys and values to the :class:`Reading` of the current forward pass: a prefill,
+where tokens read what comes before them in the same text, or a decode step, where each token is a row of the batch.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
-from t2fast_kernels.append_kv import append_kv
-from t2fast_kernels.attention import prefix_decode
-from t2fast_kernels.plan import DecodeBuffers
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from t2fast.errors import T2Error
+from t2fast_kernels.append_kv import append_kv
+from t2fast_kernels.attention import prefix_decode
+from t2fast_kernels.plan import DecodeBuffers
 
-__all__ = ["Decode", "Pool", "Prefill", "Reading", "Shape", "Span", "probe", "reading_pages"]
+__all__ = ["Decode", "Pool", "Prefill", "Reading", "Shape", "Span", "on_device", "probe", "reading_pages"]
 
 _NAME = "t2fast"
 
@@ -46,11 +47,11 @@ class Reading(Protocol):
 
 
 def attend(
-    module: nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: Tensor | None,  # noqa: ARG001 -- by its place
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -62,7 +63,7 @@ def attend(
     if t2fast is None:
         raise T2Error("the model does not hand keyword arguments on to its attention: t2fast cannot run it")
     out = t2fast(
-        module.layer_idx,  # type: ignore[arg-type]
+        module.layer_idx,
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
@@ -80,7 +81,7 @@ AttentionMaskInterface.register(_NAME, lambda *_arguments, **_keywords: None)
 
 
 @contextmanager
-def reading_pages(model: nn.Module) -> Iterator[None]:
+def reading_pages(model: Any) -> Iterator[None]:
     """Within, the model's attention is :func:`attend` and it is in evaluation mode; afterwards all is as before."""
     configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
     before = {key: config._attn_implementation for key, config in configs.items()}
@@ -122,7 +123,7 @@ class Shape:
 
 
 @torch.no_grad()
-def probe(model: nn.Module, device: torch.device) -> Shape:
+def probe(model: Any, device: torch.device) -> Shape:
     """Find the shape of the model's attention.
 
     Raises
@@ -131,9 +132,11 @@ def probe(model: nn.Module, device: torch.device) -> Shape:
         When its attention cannot be replaced, or layers differ from each other.
     """
     name = type(model).__name__
-    config = model.config.get_text_config()  # type: ignore[operator, union-attr]
+    config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
-        raise T2Error(f"{name} takes no attention function of others: t2fast cannot run it; see transformers' AttentionInterface")
+        raise T2Error(
+            f"{name} takes no attention function of others: t2fast cannot run it; see transformers' AttentionInterface"
+        )
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds:
         raise T2Error(f"{name} has {', '.join(sorted(kinds))} layers: t2fast runs full and sliding-window attention")
@@ -146,14 +149,26 @@ def probe(model: nn.Module, device: torch.device) -> Shape:
     shape.vocab = logits.shape[-1]
     expected = config.num_hidden_layers
     if sorted(shape.seen) != list(range(expected)):
-        raise T2Error(f"{name} has {expected} layers, of which {len(shape.seen)} use the attention function given: not supported")
+        raise T2Error(
+            f"{name} has {expected} layers, of which {len(shape.seen)} use the attention function given: not supported"
+        )
     if len(set(shape.seen.values())) > 1:
-        raise T2Error(f"{name} has attention layers of different shapes, {sorted(set(shape.seen.values()))}: not supported")
+        raise T2Error(
+            f"{name} has attention layers of different shapes, {sorted(set(shape.seen.values()))}: not supported"
+        )
     shape.layers = expected
     shape.n_q_heads, shape.n_kv_heads, shape.head_dim, values = shape.seen[0]
     if values != shape.head_dim:
         raise T2Error(f"{name} has keys of {shape.head_dim} and values of {values} dimensions: not supported")
     return shape
+
+
+def on_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Bring an array to the device without waiting for what is queued there."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class Pool:
@@ -178,7 +193,7 @@ class Span:
     masks: dict[int, Tensor | None] = field(default_factory=dict)
 
     def mask(self, window: int) -> tuple[int, Tensor | None]:
-        """The first token that any of these reads, and which of them reads what; None: just all before it, from 0 on."""
+        """The first token that any of these reads, and who reads what from there; None: each all before it."""
         length, queries = len(self.places), self.end - self.begin
         first = max(0, length - queries + 1 - window) if window else 0
         if window not in self.masks:

@@ -21,7 +21,7 @@ from t2fast.sampling.cache import Pool, Shape, probe, reading_pages
 from t2fast.sampling.loading import fingerprint, load
 from t2fast.sampling.request import FinishReason, Prompt, Sample, SamplingParams
 from t2fast.sampling.runner import Graphs, Runner
-from t2fast.sampling.schedule import Floats, Job, Row, Schedule, Tokens, build_tree
+from t2fast.sampling.schedule import Floats, Job, Row, Schedule, Tokens, build_tree, pages_for
 from t2fast.sampling.text import ENDS, Endings, Tokenizer, eos_tokens
 from t2fast.sampling.verdicts import Verdicts
 from t2fast.sampling.verify import Verifier
@@ -58,6 +58,8 @@ class Stats:
     pages_total: int = 0
     page_bytes: int = 0
     seconds: float = 0.0
+    #: Of these, how long the host waited for the device. On a GPU, next to nothing means that the host is too slow.
+    waited: float = 0.0
 
 
 class Sampler:
@@ -69,14 +71,14 @@ class Sampler:
     Parameters
     ----------
     model
-        A decoder-only model of transformers whose attention can be replaced. While samples are drawn it runs in evaluation
-        mode with t2fast's attention; afterwards it is as before, so a model in training can be given. Its weights are read
-        anew in every call.
+        A decoder-only model of transformers whose attention can be replaced. While it draws it is in evaluation mode
+        and has t2fast's attention; whenever it does not it is as before, so a model in training can be given. Its
+        weights are read anew in every call.
     tokenizer
         Its tokenizer.
     kv_memory
-        Bytes for keys and values; by default 85% of what is free on the GPU, or half of what is free on the CPU, but no more
-        than needed.
+        Bytes for keys and values; by default 85% of what is free on the GPU, or half of what is free on the CPU, but no
+        more than needed.
     max_batch
         Most samples drawn together; by default 256 on a GPU and 64 on the CPU.
     page_size
@@ -112,6 +114,8 @@ class Sampler:
         if len(devices) != 1 or getattr(model, "tp_size", None) not in (None, 1):
             raise T2Error(f"the model lies on {len(devices)} devices: t2fast runs models that fit on one, unsharded")
         self.model, self.device = model, devices.pop()
+        if self.device.type not in _SHARE:
+            raise T2Error(f"the model lies on {self.device}: t2fast runs on cuda and cpu")
         if graphs not in ("auto", "cuda", "compile", "none"):
             raise T2Error(f"graphs = {graphs!r}: must be auto, cuda, compile or none")
         on_gpu = self.device.type == "cuda"
@@ -126,6 +130,8 @@ class Sampler:
         self.context = context_length(model)
         self.name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
         self.levels = _LEVELS
+        #: Steps launched before the host has looked at the last: on a GPU one, so that it need not wait for the host.
+        self.ahead = int(on_gpu)
         #: What the latest call did.
         self.stats = Stats()
 
@@ -192,8 +198,8 @@ class Sampler:
     ) -> Iterator[Sample]:
         """Draw samples and give each as soon as it is finished; their order is not fixed.
 
-        Sample j of a prompt depends on the seed, the prompt's id and j, and on nothing else that is drawn, but for what the
-        model's matrix products owe to the number of rows (docs/sample.md has figures).
+        Sample j of a prompt depends on the seed, the prompt's id and j, and on nothing else that is drawn, but for what
+        the model's matrix products owe to the number of rows: see docs/sample-engine.md.
 
         Parameters
         ----------
@@ -202,8 +208,8 @@ class Sampler:
         seed
             Key of the random numbers, 64 bits.
         verifier
-            Asked about every answer, in threads of its own; samples carry its verdict. A prompt with ``stop_on_success``
-            gives its samples in the order of their numbers and ends with the first accepted one.
+            Asked about every answer, in threads of its own; samples carry its verdict. A prompt with
+            ``stop_on_success`` gives its samples in the order of their numbers and ends with the first accepted one.
         on_sample
             Called with every sample before it is given.
         on_tokens
@@ -216,9 +222,11 @@ class Sampler:
         Raises
         ------
         T2Error
-            When a prompt cannot be drawn from (no tokens, too long, no chat template), ids are repeated, memory does not
-            hold a single sample, or the model computes NaN.
+            When a prompt cannot be drawn from (no tokens, too long, no chat template), ids are repeated, memory does
+            not hold a single sample, or the model computes NaN.
         """
+        if not prompts:
+            return iter(())
         skip = skip or (lambda _: ())
         run = _Call(self, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
         return self._iterate(run, on_sample)
@@ -265,7 +273,11 @@ def context_length(model: Any) -> int:
 def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    known = getattr(os, "sysconf_names", {})
+    for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"):  # macOS tells the second only
+        if name in known:
+            return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+    return 8 << 30
 
 
 class _Call:
@@ -320,8 +332,6 @@ class _Call:
         )  # fmt: skip
         self.verdicts = Verdicts(verifier)
         self.pending: deque[_Launched] = deque()
-        #: Steps that may be in flight while the host looks at the one before.
-        self.lag = 1 if sampler.device.type == "cuda" else 0
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}
         self.turn = {i: job.upcoming() for i, job in enumerate(self.jobs) if self.settings[i].stop_on_success}
@@ -347,12 +357,11 @@ class _Call:
 
     def _pages_needed(self, slots: int) -> int:
         """Pages beyond which more would not help."""
-        pages_for = lambda tokens: -(-tokens // self.sampler.page_size)  # noqa: E731
-        chains = [[pages_for(n.end - n.begin) for n in job.chain()] for job in self.jobs]
-        nodes = {id(n): n for job in self.jobs for n in job.chain()}
-        every = sum(pages_for(n.end - n.begin) for n in nodes.values())
-        running = slots * max(map(sum, chains), default=0)
-        return min(every, running) + slots * (max(pages_for(job.limit + 1) for job in self.jobs) + 1) if self.jobs else 1
+        page = self.sampler.page_size
+        sizes = {node: pages_for(node.end - node.begin, page) for job in self.jobs for node in job.chain()}
+        longest = max(sum(sizes[node] for node in job.chain()) for job in self.jobs)
+        own = max(pages_for(job.limit + 1, page) for job in self.jobs)
+        return min(sum(sizes.values()), slots * longest) + slots * (own + 1)
 
     # ------------------------------------------------------------------------------------------------ the loop
 
@@ -382,7 +391,7 @@ class _Call:
                 stats.rows += len(slots)
             elif not self.pending:
                 break
-            while len(self.pending) > (self.lag if schedule.running else 0):
+            while len(self.pending) > (self.sampler.ahead if schedule.running else 0):
                 self._look(self.pending.popleft())
             if found := self._judged():
                 yield found
@@ -404,7 +413,9 @@ class _Call:
     def _look(self, launched: _Launched) -> None:
         """Take in what a step drew: record it, and end the samples that it ended."""
         schedule = self.schedule
+        begun = time.monotonic()
         tokens, logprobs = launched.wait()
+        self.stats.waited += time.monotonic() - begun
         slots, steps = launched.slots, launched.steps
         # A row may have ended, or been stopped, while this step was in flight.
         alive = schedule.serial[slots] == launched.serials

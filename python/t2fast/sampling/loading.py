@@ -15,7 +15,9 @@ from t2fast.errors import T2Error
 __all__ = ["fingerprint", "load"]
 
 
-def load(path: str | Path, *, dtype: torch.dtype | str | None, device: torch.device, trust_remote_code: bool) -> tuple[Any, Any]:
+def load(
+    path: str | Path, *, dtype: torch.dtype | str | None, device: torch.device, trust_remote_code: bool
+) -> tuple[Any, Any]:
     """Load model and tokenizer; see :meth:`t2fast.sampling.Sampler.from_pretrained`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -27,7 +29,7 @@ def load(path: str | Path, *, dtype: torch.dtype | str | None, device: torch.dev
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise T2Error(f"dtype = {dtype!r}: must be a number type such as bfloat16, float16, float32")
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype or "auto",
             use_safetensors=True,
@@ -37,11 +39,14 @@ def load(path: str | Path, *, dtype: torch.dtype | str | None, device: torch.dev
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         raise T2Error(f"{path}: cannot be loaded: {' '.join(str(error).split())}") from None
+    model, found = loaded
     for what in ("missing_keys", "mismatched_keys"):
         names = sorted(str(name) for name in found[what])
         if names:
             kind = what.removesuffix("_keys")
-            raise T2Error(f"{path}: {len(names)} weights are {kind}, such as {names[0]}: the files are not this model's")
+            raise T2Error(
+                f"{path}: {len(names)} weights are {kind}, such as {names[0]}: the files are not this model's"
+            )
     return model.to(device), tokenizer
 
 
@@ -61,7 +66,9 @@ def _check_files(folder: Path) -> None:
     else:
         names = sorted(file.name for file in folder.glob("*.safetensors"))
         if not names:
-            other = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf") for file in folder.glob(pattern))
+            other = sorted(
+                file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf") for file in folder.glob(pattern)
+            )
             there = f"; {other[0]} can run code when it is loaded: convert it" if other else ""
             raise T2Error(f"{folder}: holds no safetensors{there}")
     for name in names:
@@ -87,7 +94,7 @@ def fingerprint(model: torch.nn.Module) -> str:
         for start in range(0, len(bits), 1 << 24):
             part = bits[start : start + (1 << 24)].long()
             place = torch.arange(start + 1, start + 1 + len(part), device=part.device)
-            # An odd multiplier, Knuth's, then a mix of the place's high bits: equal values in other places count otherwise.
+            # Odd weights, so that no change of a single value vanishes modulo 2^64.
             total += int((part * ((place * 0x9E3779B1) ^ (place << 20) | 1)).sum())
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {total % (1 << 64)};".encode())
     return digest.hexdigest()[:16]

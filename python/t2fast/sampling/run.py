@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -19,10 +20,12 @@ from t2fast.sampling.request import Prompt, Sample, SamplingParams, digest
 from t2fast.sampling.store import SCHEMA, Store
 from t2fast.sampling.verify import Verifier, load_verifier, suit
 
-__all__ = ["Draws", "Progress", "Run", "draw"]
+__all__ = ["Draws", "Progress", "Run", "draw", "peak_memory", "sized"]
 
 #: Distributions whose versions a manifest names.
 _VERSIONS = ("t2fast", "t2fast-kernels", "torch", "transformers")
+#: Seconds between two reports of progress: asking a GPU for its memory at every step would hold it up.
+_REPORT = 0.1
 
 
 class Draws(Protocol):
@@ -36,8 +39,14 @@ class Draws(Protocol):
         seed: int = 0,
         verifier: Verifier | None = None,
         skip: Callable[[str], Collection[int]] | None = None,
+        progress: Callable[[Any], None] | None = None,
     ) -> Iterator[Sample]:
-        """Draw samples and give each as soon as it is finished; ``skip`` names those that nobody needs."""
+        """Draw samples and give each as soon as it is finished.
+
+        Those of a prompt that stops at its first success come in the order of their numbers and end with it, so that
+        which ones are kept does not depend on which happened to finish first. ``skip`` names those that nobody needs;
+        ``progress`` is called with something that has the number of ``tokens`` drawn so far.
+        """
 
     def identity(self) -> dict[str, Any]:
         """Tell what the samples depend on: model, weights, number type, tokenizer."""
@@ -53,7 +62,7 @@ class Progress:
     total: int
     #: Samples of this run.
     drawn: int
-    #: Tokens of this run's samples.
+    #: Tokens of this run's samples, where possible with those of samples that are not finished.
     tokens: int
     #: Seconds since it began.
     seconds: float
@@ -106,7 +115,7 @@ class Run:
             rows += [
                 ("tokens", str(self.tokens), f"{self.tokens / self.drawn:.1f} per sample; ended by {ends}"),
                 ("time", f"{self.seconds:.1f} s", f"{format_quantity(self.tokens_per_second)} tokens/s"),
-                ("memory", f"{format_quantity(self.memory)}B", "at most"),
+                ("memory", f"{self.memory / 1e9:.2f} GB", "at most"),
             ]
             if self.verifier:
                 rows.append(("accepted", str(self.accepted), f"{self.accepted / self.drawn:.2%} by {self.verifier}"))
@@ -128,7 +137,8 @@ class Run:
         }
 
 
-def _memory() -> int:
+def peak_memory() -> int:
+    """Give the highest memory use so far in bytes: of the GPU, or of the process where there is none."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
@@ -150,49 +160,29 @@ def _versions() -> dict[str, str]:
     return found
 
 
-class _FirstSuccess:
-    """Puts the samples of prompts that stop at their first success into the order of their numbers.
+def _described(verifier: Verifier) -> str:
+    function = getattr(verifier, "function", verifier)
+    return f"{function.__module__}:{getattr(function, '__qualname__', None) or repr(function)}"
 
-    Which samples are kept must not depend on which happened to finish first: those up to the first accepted one are,
-    by number, as if they had been drawn one after the other.
+
+def sized(
+    identity: Mapping[str, Any], name: str | None, n_params: float | None, n_tokens: float | None
+) -> dict[str, Any]:
+    """Add to a model's identity what tables of several models tell them apart by.
+
+    Raises
+    ------
+    T2Error
+        When a size is not positive.
     """
-
-    def __init__(self, prompts: Mapping[str, SamplingParams], store: Store) -> None:
-        self._store = store
-        self._k = {name: params.k for name, params in prompts.items() if params.stop_on_success}
-        self._waiting: dict[str, dict[int, Sample]] = {}
-
-    def __contains__(self, prompt_id: str) -> bool:
-        return prompt_id in self._k
-
-    def ended(self, prompt_id: str) -> bool:
-        """Whether a prompt needs no more samples since one was accepted."""
-        return prompt_id in self._k and self._store.accepted(prompt_id) is not None
-
-    def unneeded(self, prompt_id: str) -> Collection[int]:
-        """Tell which samples of a prompt nobody needs any more."""
-        if self.ended(prompt_id):
-            return range(self._k[prompt_id])
-        return self._store.stored(prompt_id) | self._waiting.get(prompt_id, {}).keys()
-
-    def release(self, sample: Sample) -> Iterator[Sample]:
-        """Take a finished sample and give those whose turn it is."""
-        name = sample.prompt_id
-        if name not in self._k:
-            yield sample
-            return
-        if self.ended(name):
-            return
-        waiting = self._waiting.setdefault(name, {})
-        waiting[sample.sample] = sample
-        following = len(self._store.stored(name))
-        while (one := waiting.pop(following, None)) is not None:
-            yield one
-            if one.accepted:
-                break
-            following += 1
-        if self.ended(name) or not waiting:
-            del self._waiting[name]
+    for label, value in (("n_params", n_params), ("n_tokens", n_tokens)):
+        if value is not None and not 0 < value < math.inf:
+            raise T2Error(f"{label} = {value:g}: must be positive and finite")
+    own = str(identity.get("name", ""))
+    # A folder's place is not the model's name.
+    own = Path(own).resolve().name if Path(own).is_dir() else own
+    sizes = {"n_params": n_params or identity.get("n_params"), "n_tokens": n_tokens}
+    return {**identity, "name": name or own, **sizes}
 
 
 def draw(
@@ -235,7 +225,7 @@ def draw(
     on_sample
         Called with every sample once it is stored.
     progress
-        Called after every sample.
+        Called now and then, and when the run ends, however it does.
 
     Raises
     ------
@@ -257,12 +247,7 @@ def draw(
     manifest = {
         "schema": SCHEMA,
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": identity
-        | {
-            "name": name or identity.get("name", ""),
-            "n_params": n_params or identity.get("n_params"),
-            "n_tokens": n_tokens,
-        },
+        "model": sized(identity, name, n_params, n_tokens),
         "benchmark": benchmark,
         "prompts": {"count": len(prompts), "sha256": digest(prompts)},
         "params": params.to_dict(),
@@ -272,10 +257,6 @@ def draw(
     }
     with Store.open(out, manifest, resume=resume) as store:
         return _draw(sampler, settings, prompts, params, store, seed, judge, judged_by, on_sample, progress)
-
-
-def _described(verifier: Verifier) -> str:
-    return f"{type(verifier).__module__}.{getattr(verifier, '__qualname__', repr(verifier))}"
 
 
 def _draw(
@@ -290,22 +271,42 @@ def _draw(
     on_sample: Callable[[Sample], None] | None,
     progress: Callable[[Progress], None] | None,
 ) -> Run:
-    order = _FirstSuccess(settings, store)
-    before = store.samples
-    total = sum(len(store.stored(one)) if order.ended(one) else set_.k for one, set_ in settings.items())
-    reasons: Counter[str] = Counter()
-    tokens = accepted = failed = 0
-    failure = ""
     begun = time.monotonic()
-    for finished in sampler.sample(prompts, params, seed=seed, verifier=judge, skip=order.unneeded):
-        tokens += len(finished.token_ids)
-        for sample in order.release(finished):
-            if sample.prompt_id in order:
+    before = store.samples
+    reasons: Counter[str] = Counter()
+    tokens = live = accepted = failed = 0
+    failure = ""
+    reported = -math.inf
+    # Workers elsewhere have memories of their own.
+    memory: Callable[[], int] = getattr(sampler, "memory", peak_memory)
+
+    def ended(prompt_id: str) -> bool:
+        return settings[prompt_id].stop_on_success and store.accepted(prompt_id) is not None
+
+    def unneeded(prompt_id: str) -> Collection[int]:
+        return range(settings[prompt_id].k) if ended(prompt_id) else store.stored(prompt_id)
+
+    total = sum(len(store.stored(one)) if ended(one) else set_.k for one, set_ in settings.items())
+
+    def report(drawn: Any = None, *, last: bool = False) -> None:
+        nonlocal live, reported
+        live = max(live, tokens, 0 if drawn is None else drawn.tokens)
+        now = time.monotonic()
+        if progress is not None and (last or now - reported >= _REPORT):
+            reported = now
+            progress(Progress(store.samples, total, store.samples - before, live, now - begun, memory()))
+
+    try:
+        for sample in sampler.sample(prompts, params, seed=seed, verifier=judge, skip=unneeded, progress=report):
+            if settings[sample.prompt_id].stop_on_success:
+                if ended(sample.prompt_id) or sample.sample != len(store.stored(sample.prompt_id)):
+                    raise T2Error(f"the sampler gave sample {sample.sample} of {sample.prompt_id!r} out of turn")
                 store.append(sample, stop_on_success=True)
                 if sample.accepted:
                     total -= settings[sample.prompt_id].k - 1 - sample.sample
             else:
                 store.append(sample)
+            tokens += len(sample.token_ids)
             reasons[sample.finish_reason] += 1
             accepted += sample.accepted
             if sample.verifier_error is not None:
@@ -313,11 +314,11 @@ def _draw(
                 failure = failure or f"sample {sample.sample} of {sample.prompt_id!r}: {sample.verifier_error}"
             if on_sample is not None:
                 on_sample(sample)
-            if progress is not None:
-                seconds = time.monotonic() - begun
-                progress(Progress(store.samples, total, store.samples - before, tokens, seconds, _memory()))
+            report()
+    finally:
+        report(last=True)
     if store.samples != total:
-        short = next(one for one, set_ in settings.items() if not order.ended(one) and len(store.stored(one)) < set_.k)
+        short = next(one for one, set_ in settings.items() if not ended(one) and len(store.stored(one)) < set_.k)
         raise T2Error(f"the sampler ended with {store.samples} of {total} samples; prompt {short!r} lacks some")
     warnings = []
     if store.torn:
@@ -331,7 +332,7 @@ def _draw(
         store.samples - before,
         tokens,
         time.monotonic() - begun,
-        _memory(),
+        memory(),
         dict(reasons),
         judged_by,
         accepted,

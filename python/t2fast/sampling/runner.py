@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from t2fast_kernels.plan import DecodeBuffers, plan
-from t2fast_kernels.sample import sample as draw
 from torch import Tensor
 
-from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span
+from t2fast.errors import T2Error
+from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span, on_device
 from t2fast.sampling.request import SamplingParams
-from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens
+from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens, pages_for
+from t2fast_kernels.plan import DecodeBuffers, plan
+from t2fast_kernels.sample import sample as draw
 
 __all__ = ["Graphs", "Runner", "Text", "forward_texts", "places"]
 
@@ -52,7 +53,7 @@ class Text:
 
 def places(pages: npt.ArrayLike, page_size: int, length: int) -> npt.NDArray[np.int64]:
     """Numbers over all pages of the first tokens that lie on these."""
-    first = np.asarray(pages, np.int64)[: -(-length // page_size), None] * page_size
+    first = np.asarray(pages, np.int64)[: pages_for(length, page_size), None] * page_size
     return (first + np.arange(page_size)).reshape(-1)[:length]
 
 
@@ -64,7 +65,7 @@ def forward_texts(
     Yields
     ------
     parts, logits
-        For each pass that computed wanted ones: which tokens, as text, begin, end; and their logits, one after the other.
+        For each pass that computed wanted ones: which tokens, as text, begin, end; and their logits, in a row.
     """
     device = pool.data.device
     batch: list[tuple[int, int, int]] = []
@@ -85,7 +86,7 @@ def forward_texts(
         reads = [np.concatenate([texts[i].before, texts[i].places[:b]]) for i, _, b in batch]
         wanted = [part for part in batch if texts[part[0]].wanted]
         keep = np.flatnonzero(np.concatenate([np.full(b - a, texts[i].wanted) for i, a, b in batch]))
-        packed = torch.from_numpy(np.concatenate([ids, position, own, keep, *reads])).to(device)
+        packed = on_device(np.concatenate([ids, position, own, keep, *reads]), device)
         n, spans, at = len(ids), [], 0
         of_spans = packed[3 * n + len(keep) :].split([len(one) for one in reads])
         for (_, a, b), read in zip(batch, of_spans, strict=True):
@@ -107,8 +108,8 @@ def forward_texts(
 class Runner:
     """Runs the model for one call of the sampler.
 
-    The schedule says which sample is in which slot. The rows of a step are the occupied slots; what a row is (its sample,
-    position, settings) is uploaded when rows come or go, and counted up on the device in between.
+    The schedule says which sample is in which slot. The rows of a step are the occupied slots; what a row is (its
+    sample, position, settings) is uploaded when rows come or go, and counted up on the device in between.
 
     Parameters
     ----------
@@ -236,7 +237,7 @@ class Runner:
             pass
         if rows:
             fed = [int(row.tokens[-1] if len(row.tokens) else row.job.tokens[-1]) for row in rows]
-            into = torch.tensor([[row.slot for row in rows], fed], device=self.device)
+            into = on_device(np.array([[row.slot for row in rows], fed]), self.device)
             self._last[into[0]] = into[1]
         if self._counts is not None:
             self._count(rows, self._counts)
@@ -254,11 +255,10 @@ class Runner:
         for row in rows:
             counts[row.slot] = 0
             if "repetition_penalty" in self._given:
-                counts[row.slot, torch.from_numpy(row.job.tokens).to(self.device).long()] = -1
+                counts[row.slot, on_device(row.job.tokens, self.device).long()] = -1
             tokens, times = np.unique(row.tokens, return_counts=True)
-            counts[row.slot, torch.from_numpy(tokens).to(self.device).long()] = torch.from_numpy(
-                times.astype(np.int32)
-            ).to(self.device)
+            found = on_device(np.stack([tokens, times.astype(np.int32)]), self.device)
+            counts[row.slot, found[0].long()] = found[1]
 
     def upload(self) -> None:
         """Tell the device which rows the next steps have, and plan what they read."""
@@ -289,10 +289,9 @@ class Runner:
     def step(self) -> Callable[[], tuple[Tokens, Floats]]:
         """Launch a step; what it returns waits for the rows' tokens and log-probabilities."""
         if self.device.type == "cuda" and self.schedule.changed:
-            tables = sorted(self.schedule.changed)
-            at = torch.tensor(tables).pin_memory().to(self.device, non_blocking=True)
-            new = torch.from_numpy(self.schedule.tables[tables]).pin_memory().to(self.device, non_blocking=True)
-            self.tables.index_copy_(0, at, new)
+            tables = np.array(sorted(self.schedule.changed))
+            new = on_device(self.schedule.tables[tables], self.device)
+            self.tables.index_copy_(0, on_device(tables, self.device), new)
         self.schedule.changed.clear()
         n = len(self.rows)
         padded = n if self.graphs == "none" else min(1 << (n - 1).bit_length(), self.schedule.slots)
@@ -306,9 +305,12 @@ class Runner:
             return
         if n not in self._captured:
             graph = torch.cuda.CUDAGraph()
-            torch.cuda.synchronize()
-            with torch.cuda.graph(graph, pool=self._memory):
-                self._decode(n)
+            try:
+                # Verifiers may use the GPU in their threads meanwhile.
+                with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
+                    self._decode(n)
+            except RuntimeError as error:
+                raise T2Error(f"graphs = 'cuda': a step cannot be captured, use graphs='none': {error}") from error
             self._captured[n] = graph
         self._captured[n].replay()
 
@@ -327,11 +329,18 @@ class Runner:
             use_cache=False,
             t2fast=self._readings[n],
         ).logits[0]
-        given = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
+        given: dict[str, Any] = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
         counts = None if self._counts is None else self._counts[slot]
         tokens, logprobs = draw(
-            logits, self._seed, state[_PROMPT], state[_SAMPLE], state[_INDEX], order="top_k_first", counts=counts, **given
-        )  # type: ignore[arg-type]
+            logits,
+            self._seed,
+            state[_PROMPT],
+            state[_SAMPLE],
+            state[_INDEX],
+            order="top_k_first",
+            counts=counts,
+            **given,
+        )
         self._last[slot] = tokens
         if self._counts is not None:
             at = tokens.clamp(min=0)

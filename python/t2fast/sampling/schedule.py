@@ -8,16 +8,22 @@ token of the prompt, every later step the token before, and the first step is no
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Job", "Node", "Pages", "Row", "Schedule", "build_tree"]
+__all__ = ["Job", "Node", "Pages", "Row", "Schedule", "build_tree", "pages_for"]
 
 Tokens = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+
+
+def pages_for(tokens: int, page_size: int) -> int:
+    """Pages that so many tokens fill."""
+    return -(-tokens // page_size)
 
 
 class Pages:
@@ -43,13 +49,13 @@ class Pages:
         return [self._free.pop() for _ in range(count)]
 
     def give_back(self, pages: list[int]) -> None:
-        """Take pages back."""
-        self._free.extend(pages)
+        """Take pages back, so that neighbours are handed out as neighbours again."""
+        self._free.extend(reversed(pages))
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A stretch of text whose keys and values are stored once for all that begin with it."""
+    """A stretch of text whose keys and values are stored once for all that contain it there."""
 
     #: A prompt that contains it; it holds tokens ``begin`` to ``end - 1`` of that prompt.
     prompt: int
@@ -96,19 +102,19 @@ def build_tree(prompts: Sequence[Tokens], least: int, levels: int) -> list[Node 
     order = sorted(range(len(prompts)), key=lambda i: prompts[i].astype(">u4").tobytes())
     common = np.zeros(len(order), np.int64)
     for i in range(1, len(order)):
-        a, b = prompts[order[i - 1]], prompts[order[i]]
-        n = min(len(a), len(b))
-        differ = np.flatnonzero(a[:n] != b[:n])
+        above, below = prompts[order[i - 1]], prompts[order[i]]
+        n = min(len(above), len(below))
+        differ = np.flatnonzero(above[:n] != below[:n])
         common[i] = differ[0] if len(differ) else n
     leaves: list[Node | None] = [None] * len(prompts)
     # Stretches of the order that share ``start`` tokens, which end with ``parent``.
-    stack: list[tuple[int, int, int, Node | None, int]] = [(0, len(order), 0, None, 1)]
+    stack: list[tuple[int, int, int, Node | None, int]] = [(0, len(order), 0, None, 1)] if order else []
     while stack:
         low, high, start, parent, level = stack.pop()
         inner = common[low + 1 : high]
         cuts = np.flatnonzero(inner < start + least) + low + 1 if level < levels else np.arange(low + 1, high)
         bounds = [low, *cuts.tolist(), high]
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+        for a, b in itertools.pairwise(bounds):
             first = min(order[a:b])
             length = len(prompts[order[a]])
             if b - a > 1:
@@ -179,9 +185,10 @@ class Row:
 class Schedule:
     """Decides which samples run, and moves them in and out of slots as memory allows.
 
-    Samples begin in an order that keeps prompts with common text together, so that each node is computed once and leaves
-    when its last sample has ended. When pages run out, nodes that no row reads leave first; then the rows that came last
-    are paused, and later their tokens are computed again. The row that came first always goes on, so everything ends.
+    Samples begin in an order that keeps prompts with common text together, so that each node is computed once and
+    leaves when its last sample has ended. When pages run out, nodes that no row reads leave first; then the rows that
+    came last are paused, and later their tokens are computed again. The row that came first always goes on, so
+    everything ends.
 
     Parameters
     ----------
@@ -219,7 +226,7 @@ class Schedule:
         self._at = 0
         #: Page ids, int32 [slots + node_tables, pages of the longest]: a row for each slot, then one for each node; and
         #: the rows that changed since the caller last emptied the set.
-        widest = max((self.pages_for(n) for job in self._jobs for n in self._lengths(job)), default=1)
+        widest = max((self._size(n) for job in self._jobs for n in self._lengths(job)), default=1)
         self.tables = np.zeros((slots + node_tables, widest), np.int32)
         self.changed: set[int] = set()
         #: By slot: who is in it, by order of admission, or -1.
@@ -241,13 +248,12 @@ class Schedule:
         # One more, for a step that was begun before the end was seen.
         yield job.limit + 1
 
-    def pages_for(self, tokens: int) -> int:
-        """Pages that so many tokens fill."""
-        return -(-tokens // self.page_size)
+    def _size(self, tokens: int) -> int:
+        return pages_for(tokens, self.page_size)
 
     def least_pages(self) -> int:
         """Pages without which some sample could not be drawn even alone."""
-        return max((sum(map(self.pages_for, self._lengths(job))) for job in self._jobs), default=1)
+        return max((sum(map(self._size, self._lengths(job))) for job in self._jobs), default=1)
 
     # ------------------------------------------------------------------------------------------------ coming and going
 
@@ -278,8 +284,8 @@ class Schedule:
             chain = row.job.chain()
             missing = [node for node in chain if node.pages is None]
             done = len(row.tokens)
-            own = self.pages_for(done + 1)
-            need = own + sum(self.pages_for(node.end - node.begin) for node in missing)
+            own = self._size(done + 1)
+            need = own + sum(self._size(node.end - node.begin) for node in missing)
             # A page more for each running row, so that beginning one does not at once pause another.
             if not self._make_room(need + len(self.running), len(missing), keep=chain):
                 break
@@ -291,7 +297,7 @@ class Schedule:
             else:
                 self.paused.remove(row)
             for node in missing:
-                node.pages = self.pages.take(self.pages_for(node.end - node.begin))
+                node.pages = self.pages.take(self._size(node.end - node.begin))
                 node.table = self._free_tables.pop()
                 self._write(node.table, 0, node.pages)
             for node in chain:

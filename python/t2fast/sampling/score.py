@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 
 from t2fast.errors import T2Error
-from t2fast.sampling.cache import Pool, reading_pages
+from t2fast.sampling.cache import Pool, on_device, reading_pages
 from t2fast.sampling.request import Prompt
 from t2fast.sampling.runner import Text, forward_texts, places
-from t2fast.sampling.schedule import Node, Pages, Tokens, build_tree
+from t2fast.sampling.schedule import Node, Pages, Tokens, build_tree, pages_for
 from t2fast.sampling.verify import Choice
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def score(sampler: Sampler, prompts: Sequence[Prompt]) -> Iterator[Score]:
     """Compute the negative log-likelihoods of each prompt's choices, or of its answer where it has none.
 
     A prompt is computed once for all of its answers, and what prompts have in common once for all of them. An answer's
-    tokens are those that the text of prompt and answer together has beyond the prompt's own; after a chat or token ids, it
-    is tokenized by itself.
+    tokens are those that the text of prompt and answer together has beyond the prompt's own; after a chat or token ids,
+    it is tokenized by itself.
 
     Raises
     ------
@@ -81,7 +81,9 @@ def _answers(sampler: Sampler, prompts: Sequence[Prompt]) -> tuple[list[Tokens],
     for i, prompt in enumerate(prompts):
         if prompt.choices is not None:
             right = _right(prompt)
-            wanted = [(j, text, j == right) for j, text in enumerate(prompt.choices)]
+            wanted: list[tuple[int | None, str, bool]] = [
+                (j, text, j == right) for j, text in enumerate(prompt.choices)
+            ]
         elif prompt.answer is not None:
             wanted = [(None, prompt.answer, True)]
         else:
@@ -113,8 +115,8 @@ def _right(prompt: Prompt) -> int | None:
 def _score(sampler: Sampler, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]) -> Iterator[Score]:
     """Answer after answer in the order of the tree, so that what they share stays in memory just as long as needed.
 
-    As in sampling, a prefix is all of a prompt but its last token. An answer is then the text of that token and all of its
-    own but the last, and the logits of this text are those of the answer's tokens.
+    As in sampling, a prefix is all of a prompt but its last token. An answer is then the text of that token and all of
+    its own but the last, and the logits of this text are those of the answer's tokens.
     """
     leaves = build_tree([tokens[:-1] for tokens in asked], 2 * sampler.page_size, sampler.levels)
     chains = [leaf.chain() if leaf else [] for leaf in leaves]
@@ -122,21 +124,18 @@ def _score(sampler: Sampler, prompts: Sequence[Prompt], asked: list[Tokens], ans
     page_size = sampler.page_size
     chunk = max(1, min(sampler.prefill_tokens, _LOGITS // sampler.shape.vocab))
 
-    def size(tokens: int) -> int:
-        return -(-tokens // page_size)
+    def size(chain: list[Node]) -> int:
+        return sum(pages_for(node.end - node.begin, page_size) for node in chain)
 
-    def chain_size(chain: list[Node]) -> int:
-        return sum(size(node.end - node.begin) for node in chain)
-
-    least = max((chain_size(chains[one.prompt]) + size(len(one.tokens)) for one in answers), default=1)
+    least = max((size(chains[one.prompt]) + pages_for(len(one.tokens), page_size) for one in answers), default=1)
     # Beside the longest, what a chunk of short texts takes.
     pool = sampler.pool(least + 2 * chunk)
     pages = Pages(pool.data.shape[2])
     if pages.total < least:
         page = sampler.shape.page_bytes(page_size)
         raise T2Error(
-            f"kv_memory: {pages.total * page} bytes don't hold the longest prompt with its answer, which need {least * page}; "
-            "give more"
+            f"kv_memory: {pages.total * page} bytes don't hold the longest prompt with its answer, "
+            f"which need {least * page}; give more"
         )
     held: dict[Node, npt.NDArray[np.int64]] = {}
     done = 0
@@ -152,15 +151,15 @@ def _score(sampler: Sampler, prompts: Sequence[Prompt], asked: list[Tokens], ans
                 for node in [node for node in held if node not in chain]:
                     _let_go(node, held, pages)
             missing = [node for node in chain if node not in held]
-            if pages.free < chain_size(missing) + size(len(one.tokens)):
+            if pages.free < size(missing) + pages_for(len(one.tokens), page_size):
                 break
             before = np.concatenate([np.empty(0, np.int64), *(held[node] for node in chain if node in held)])
             for node in missing:
-                node.pages = pages.take(size(node.end - node.begin))
+                node.pages = pages.take(size([node]))
                 held[node] = places(node.pages, page_size, node.end - node.begin)
                 texts.append(Text(asked[node.prompt][node.begin : node.end], held[node], before))
                 before = np.concatenate([before, held[node]])
-            taken = pages.take(size(len(one.tokens)))
+            taken = pages.take(pages_for(len(one.tokens), page_size))
             own += taken
             scored[len(texts)] = one
             tokens = np.concatenate([asked[one.prompt][-1:], one.tokens[:-1]])
@@ -185,7 +184,8 @@ def _scores(
     greedy = dict.fromkeys(scored, True)
     with torch.no_grad(), reading_pages(sampler.model):
         for parts, logits in forward_texts(sampler.model, pool, texts, chunk):
-            targets = torch.from_numpy(np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])).to(logits.device).long()
+            wanted = np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])
+            targets = on_device(wanted, logits.device).long()
             chosen = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
             likeliest = (logits.argmax(-1) == targets).cpu()
             at = 0

@@ -19,7 +19,7 @@ __all__ = ["ENDS", "MAY_END", "Endings", "Tokenizer", "eos_tokens"]
 
 #: What a token means for the end of a sample: it ends it; or it may complete a stop string.
 ENDS, MAY_END = 1, 2
-#: Tokens before an answer with which it is decoded, since some tokenizers write a token at the start of a text otherwise.
+#: Tokens before an answer with which it is decoded: some tokenizers write what begins a text otherwise.
 _CONTEXT = 8
 
 
@@ -42,7 +42,9 @@ class Tokenizer:
     def __init__(self, tokenizer: Any, vocab: int) -> None:
         self.tokenizer, self.vocab = tokenizer, vocab
         if len(tokenizer) > vocab:
-            raise T2Error(f"tokenizer: it has {len(tokenizer)} tokens and the model {vocab}: they don't belong together")
+            raise T2Error(
+                f"tokenizer: it has {len(tokenizer)} tokens and the model {vocab}: they don't belong together"
+            )
 
     def encode(self, prompts: Sequence[Prompt]) -> list[Tokens]:
         """Give the tokens of each prompt; a chat goes through the template.
@@ -73,8 +75,8 @@ class Tokenizer:
     def continuation(self, prompt: Prompt, asked: Tokens, answer: str) -> Tokens:
         """Give the tokens of an answer that follows the prompt, whose own tokens are ``asked``.
 
-        After a text they are what the two together have beyond the prompt's tokens. Where the prompt is a chat or tokens, or
-        its last token would become another one with the answer behind it, the answer is tokenized by itself.
+        After a text they are what the two together have beyond the prompt's tokens. Where the prompt is a chat or
+        tokens, or its last token would become another one with the answer behind it, the answer is tokenized by itself.
         """
         if prompt.text is None:
             ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"]

@@ -222,7 +222,7 @@ class Regex:
             # Python's own re cannot be interrupted, and a pattern can take for ever on what a model writes.
             import regex  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
-            raise MissingExtraError("regex verifiers need regex: pip install regex") from None
+            raise MissingExtraError("regex verifiers need regex: pip install 't2fast[sample]'") from None
         try:
             object.__setattr__(self, "_compiled", regex.compile(self.pattern))
         except regex.error as error:

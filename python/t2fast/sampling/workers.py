@@ -17,12 +17,12 @@ from typing import Any
 
 from t2fast.errors import MissingExtraError, T2Error
 from t2fast.sampling.request import Prompt, Sample, SamplingParams
-from t2fast.sampling.run import Draws
+from t2fast.sampling.run import Draws, peak_memory
 from t2fast.sampling.verify import Verifier
 
 __all__ = ["RayWorkers"]
 
-#: Times that workers may die over the same prompts before the prompts are to blame.
+#: Times that workers may die over the same prompts, or while they start, before that is to blame.
 _MOST_DEATHS = 3
 #: Seconds over which a worker gathers finished samples before it sends them.
 _GATHER = 0.05
@@ -48,16 +48,16 @@ class _Worker:
         seed: int,
         verifier: Verifier | None,
         skip: Mapping[str, Collection[int]],
-    ) -> Iterator[list[Sample]]:
+    ) -> Iterator[tuple[list[Sample], int]]:
         assert self._sampler is not None
         gathered: list[Sample] = []
         sent = time.monotonic()
         for sample in self._sampler.sample(prompts, params, seed=seed, verifier=verifier, skip=skip.__getitem__):
             gathered.append(sample)
             if time.monotonic() - sent >= _GATHER:
-                yield gathered
+                yield gathered, peak_memory()
                 gathered, sent = [], time.monotonic()
-        yield gathered
+        yield gathered, peak_memory()
 
 
 @dataclass
@@ -96,27 +96,27 @@ class RayWorkers:
         except ImportError:
             raise MissingExtraError("ray workers need ray: pip install 't2fast[ray]'") from None
         self._ray = ray
+        #: Tokens that arrived in the latest call.
+        self.tokens = 0
         self._load = load
+        self._memory = 0
+        self._workers: list[Any] = []
         self._ours = not ray.is_initialized()
         if self._ours:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        self._workers: list[Any] = []
         try:
-            there = ray.cluster_resources()
-            gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 0))
-            most = gpus or cpus
-            count = workers if workers is not None else gpus or len(ray.nodes())
-            if not 1 <= count <= most:
-                raise T2Error(
-                    f"workers = {count}: the cluster has {most} {'GPUs' if gpus else 'CPUs'}, one or more each"
-                )
-            share: dict[str, Any] = {"num_cpus": max(1, cpus // count)}
-            if gpus:
-                share = {"num_cpus": 1, "num_gpus": 1}
+            machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
+            cpus = [int(machine.get("CPU", 0)) for machine in machines]
+            count = workers if workers is not None else gpus or len(machines)
+            if not 1 <= count <= (gpus or sum(cpus)):
+                room = f"{gpus} GPUs" if gpus else f"{sum(cpus)} CPUs"
+                raise T2Error(f"workers = {count}: must lie between 1 and what the cluster has, {room}")
+            share = {"num_cpus": 1, "num_gpus": 1} if gpus else {"num_cpus": _cpus_each(cpus, count)}
             self._actor: Any = ray.remote(**share)(_Worker)
             self._workers = [self._actor.remote(load) for _ in range(count)]
-            self._identity = self._get([worker.identity.remote() for worker in self._workers])
-            if any(other != self._identity[0] for other in self._identity):
+            self._identity, *others = self._get([worker.identity.remote() for worker in self._workers])
+            if any(other != self._identity for other in others):
                 raise T2Error("the workers' models differ: is the same model at the same place on every machine?")
         except BaseException:
             self.close()
@@ -136,7 +136,11 @@ class RayWorkers:
 
     def identity(self) -> dict[str, Any]:
         """Tell what the samples depend on, as each worker's sampler does."""
-        return dict(self._identity[0])
+        return dict(self._identity)
+
+    def memory(self) -> int:
+        """Give the highest memory use of any worker, in bytes."""
+        return self._memory
 
     def sample(
         self,
@@ -146,6 +150,7 @@ class RayWorkers:
         seed: int = 0,
         verifier: Verifier | None = None,
         skip: Callable[[str], Collection[int]] | None = None,
+        progress: Callable[[RayWorkers], None] | None = None,
     ) -> Iterator[Sample]:
         """Draw samples with all workers and give each as soon as it arrives.
 
@@ -155,13 +160,16 @@ class RayWorkers:
             What a worker's sampler raises, or when workers die again and again over the same prompts.
         """
         ray = self._ray
+        self.tokens = 0
         left = deque(prompts)
         again: deque[_Task] = deque()
         idle = deque(self._workers)
         running: dict[Any, _Task] = {}
+        starting: dict[Any, Any] = {}
         given: dict[str, set[int]] = {}
+        failed_starts = 0
 
-        def begin() -> None:
+        while True:
             while idle and (again or left):
                 # Large parts first, small ones last, so that all workers end at about the same time.
                 size = max(1, len(left) // (2 * len(self._workers)))
@@ -170,44 +178,56 @@ class RayWorkers:
                 stored = {one.id: {*(skip(one.id) if skip else ()), *given.get(one.id, ())} for one in task.prompts}
                 method = task.worker.sample.options(num_returns="streaming")
                 running[method.remote(task.prompts, params, seed, verifier, stored)] = task
-
-        begin()
-        while running:
-            ready, _ = ray.wait(list(running), num_returns=1)
-            stream = ready[0]
-            task = running[stream]
+            if not running and not again and not left:
+                return
+            ready = ray.wait([*running, *starting], num_returns=1)[0][0]
+            if ready in starting:
+                worker = starting.pop(ready)
+                try:
+                    identity = self._get(ready)
+                except ray.exceptions.RayActorError:
+                    failed_starts += 1
+                    if failed_starts == _MOST_DEATHS:
+                        raise T2Error(f"{_MOST_DEATHS} workers died while they started; what arrived is kept") from None
+                    self._replace(worker, starting)
+                    continue
+                if identity != self._identity:
+                    raise T2Error("a worker that took a dead one's place has another model: did its files change?")
+                idle.append(worker)
+                continue
+            task = running[ready]
             try:
-                samples = self._get(next(stream))
+                samples, memory = self._get(next(ready))
             except StopIteration:
-                del running[stream]
+                del running[ready]
                 idle.append(task.worker)
                 for prompt in task.prompts:
                     given.pop(prompt.id, None)
-                begin()
                 continue
             except ray.exceptions.RayActorError:
-                del running[stream]
-                self._replace(task)
+                del running[ready]
+                if task.deaths + 1 == _MOST_DEATHS:
+                    first, last = task.prompts[0].id, task.prompts[-1].id
+                    raise T2Error(
+                        f"{_MOST_DEATHS} workers died over the prompts from {first!r} to {last!r}; what arrived is "
+                        "kept. Out of memory? Lower max_batch or kv_memory"
+                    ) from None
+                # Whoever is free first goes on with them: the place of a machine that is gone may stay empty.
                 again.append(_Task(task.prompts, deaths=task.deaths + 1))
-                idle.append(self._workers[-1])
-                begin()
+                self._replace(task.worker, starting)
                 continue
+            self._memory = max(self._memory, memory)
             for sample in samples:
                 given.setdefault(sample.prompt_id, set()).add(sample.sample)
+                self.tokens += len(sample.token_ids)
                 yield sample
+            if progress is not None:
+                progress(self)
 
-    def _replace(self, task: _Task) -> None:
-        if task.deaths + 1 >= _MOST_DEATHS:
-            first, last = task.prompts[0].id, task.prompts[-1].id
-            raise T2Error(
-                f"{_MOST_DEATHS} workers died over the prompts from {first!r} to {last!r}; what arrived is kept. "
-                "Out of memory? Lower max_batch or kv_memory"
-            )
-        self._workers.remove(task.worker)
+    def _replace(self, dead: Any, starting: dict[Any, Any]) -> None:
         worker = self._actor.remote(self._load)
-        self._workers.append(worker)
-        if self._get(worker.identity.remote()) != self._identity[0]:
-            raise T2Error("a worker that took a dead one's place has another model: did its files change?")
+        self._workers[self._workers.index(dead)] = worker
+        starting[worker.identity.remote()] = worker
 
     def close(self) -> None:
         """End the workers, and the cluster if it was begun here."""
@@ -224,3 +244,11 @@ class RayWorkers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _cpus_each(machines: Sequence[int], workers: int) -> int:
+    """Most CPUs that so many workers can each have, none of them spread over two machines."""
+    each = max(machines)
+    while sum(cpus // each for cpus in machines) < workers:
+        each -= 1
+    return each

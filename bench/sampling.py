@@ -1,0 +1,239 @@
+"""Throughput of the whole sampler against transformers' own, in the same process, with the floor of the machine beside it.
+
+``python -m bench.sampling`` runs the cases for the machine it is on; ``--model``, ``--case prompts,k,prompt,new`` choose.
+Ours and theirs take turns; medians. ``--invariance`` measures instead how samples depend on the size of the batch.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import resource
+import statistics
+import time
+
+import numpy as np
+import torch
+import transformers
+from tokenizers import Tokenizer, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from t2fast.sampling import Prompt, Sampler, SamplingParams
+
+MODELS = {
+    # 4M parameters.
+    "small": (LlamaForCausalLM, LlamaConfig, {
+        "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8,
+        "num_key_value_heads": 4, "vocab_size": 2048,
+    }),
+    # 58M parameters.
+    "50m": (LlamaForCausalLM, LlamaConfig, {
+        "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8, "num_attention_heads": 8,
+        "num_key_value_heads": 2, "vocab_size": 32768,
+    }),
+    # The shape of Qwen3-0.6B.
+    "0.6b": (Qwen3ForCausalLM, Qwen3Config, {
+        "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16,
+        "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True,
+    }),
+}  # fmt: skip
+#: Prompts, samples of each, tokens of a prompt, new tokens.
+CASES = {
+    "cpu": [(1, 64, 512, 64), (4, 16, 512, 64), (16, 4, 64, 32)],
+    "cuda": [(1, 128, 2048, 256), (8, 128, 2048, 256)],
+}
+
+
+def built(name, device, dtype):
+    """A random model without an end token, so that every sample has all of its tokens."""
+    model_class, config_class, shape = MODELS[name]
+    torch.manual_seed(0)
+    config = config_class(**shape, max_position_embeddings=8192, eos_token_id=None, bos_token_id=None, pad_token_id=0)
+    with torch.device(device):
+        model = model_class._from_config(config, dtype=dtype).eval()
+    model.generation_config.eos_token_id = None
+    words = Tokenizer(models.WordLevel({str(i): i for i in range(shape["vocab_size"])}, unk_token="0"))
+    return model, PreTrainedTokenizerFast(tokenizer_object=words, unk_token="0")
+
+
+def clock(work):
+    """Seconds on the wall, and of the processor, all threads together: the fair ones where others use the machine too."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    begun = time.perf_counter(), time.process_time()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun[0], time.process_time() - begun[1]
+
+
+def machine(device, dtype):
+    """Bytes and operations per second that a copy and a matrix product reach now."""
+    x = torch.empty(1 << (30 if device == "cuda" else 26), dtype=torch.uint8, device=device).fill_(1)
+    y = torch.empty_like(x)
+    n = 8192 if device == "cuda" else 1024
+    a = torch.randn(n, n, device=device, dtype=dtype)
+    copies = [clock(lambda: y.copy_(x)) for _ in range(10)]
+    products = [clock(lambda: a @ a) for _ in range(10)]
+    return 2 * len(x) / min(copies)[0], 2 * n**3 / min(products)[0]
+
+
+def floor(model, case, bandwidth, rate):
+    """Seconds in which the run could be done: each step reads weights, prefixes and own tokens once, or computes.
+
+    The embedding's rows are few and not counted; the head is. A step can't be quicker than its bytes or its operations.
+    """
+    prompts, k, prompt, new = case
+    config = model.config
+    itemsize = next(model.parameters()).dtype.itemsize
+    parameters = sum(p.numel() for p in model.parameters())
+    if not config.tie_word_embeddings:
+        parameters -= model.get_input_embeddings().weight.numel()
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    kv = 2 * config.num_hidden_layers * config.num_key_value_heads * head_dim * itemsize
+    rows, own = prompts * k, (new + 1) / 2
+    read = parameters * itemsize + kv * (prompts * prompt + rows * own)
+    attention = 4 * config.num_hidden_layers * config.num_attention_heads * head_dim
+    flops = rows * (2 * parameters + attention * (prompt + own))
+    prefill = prompts * prompt * (2 * parameters + attention * prompt / 2) / rate
+    return prefill + new * max(read / bandwidth, flops / rate)
+
+
+def run(model, tokenizer, case, rounds, batched):
+    prompts, k, prompt, new = case
+    rng = np.random.default_rng(0)
+    ids = [tuple(rng.integers(1, model.config.vocab_size, prompt).tolist()) for _ in range(prompts)]
+    sampler = Sampler(model, tokenizer, max_batch=prompts * k)
+    sampler.eos = ()
+
+    def ours():
+        asked = [Prompt(str(i), token_ids=one) for i, one in enumerate(ids)]
+        samples = list(sampler.sample(asked, SamplingParams(k=k, max_new_tokens=new)))
+        assert sum(len(s.token_ids) for s in samples) == prompts * k * new
+
+    def generate():
+        x = torch.tensor(ids, device=model.device)
+        out = model.generate(
+            x, attention_mask=torch.ones_like(x), do_sample=True, top_k=0, num_return_sequences=k, max_new_tokens=new
+        )
+        assert out.shape == (prompts * k, prompt + new)
+
+    def generate_batch():
+        config = transformers.GenerationConfig(
+            do_sample=True, top_k=0, num_return_sequences=k, max_new_tokens=new, eos_token_id=-1, pad_token_id=0
+        )
+        out = model.generate_batch([list(one) for one in ids], generation_config=config)
+        assert sum(len(one.generated_tokens) for one in out.values()) == prompts * k * new
+
+    ways = {"t2fast": ours, "generate": generate}
+    if batched:
+        ways["generate_batch"] = generate_batch
+    times = {name: [] for name in ways}
+    peaks = {}
+    for i in range(rounds + 1):
+        for name, work in list(ways.items()):
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):
+                    seconds = clock(work)
+            except Exception as error:  # a peer that can't run this is said to, and left out
+                print(f"  {name} does not run: {' '.join(str(error).split())[:150]}")
+                del ways[name], times[name]
+                continue
+            if i:  # the first round compiles and allocates
+                times[name].append(seconds)
+            if torch.cuda.is_available():
+                peaks[name] = torch.cuda.max_memory_allocated()
+    return times, peaks, sampler.stats
+
+
+def throughput(args, device):
+    model, tokenizer = built(args.model, device, args.dtype)
+    bandwidth, rate = machine(device, args.dtype)
+    size = sum(p.numel() for p in model.parameters())
+    print(
+        f"{args.model}: {size / 1e6:.0f}M parameters, {args.dtype}; copy {bandwidth / 1e9:.1f} GB/s, matrix product {rate / 1e12:.3f} TFLOP/s"
+    )
+    for case in args.case or CASES[device]:
+        prompts, k, prompt, new = case
+        least = floor(model, case, bandwidth, rate)
+        print(f"\n{prompts} prompts of {prompt} tokens, {k} samples each, {new} new tokens; floor {least:.2f} s")
+        times, peaks, stats = run(model, tokenizer, case, args.rounds, args.generate_batch)
+        ours = [statistics.median(one) for one in zip(*times["t2fast"], strict=True)]
+        for name, seconds in times.items():
+            middle, busy = (statistics.median(one) for one in zip(*seconds, strict=True))
+            spread = max(seconds)[0] - min(seconds)[0]
+            memory = f", peak {peaks[name] / 1e9:.2f} GB" if name in peaks else ""
+            print(
+                f"  {name:15} {middle:8.2f} s (spread {spread:.2f}) {prompts * k * new / middle:9.0f} tokens/s"
+                f"  {least / middle:4.0%} of floor, {middle / ours[0]:5.2f} times ours; "
+                f"processor {busy:.2f} s, {busy / ours[1]:.2f} times ours{memory}"
+            )
+        print(
+            f"  prefilled {stats.prefilled} tokens, {stats.steps} steps of {stats.rows / stats.steps:.0f} rows, "
+            f"KV {stats.pages * stats.page_bytes / 1e6:.0f} MB at most, host waited {stats.waited / stats.seconds:.0%}"
+        )
+    print(f"\npeak of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def invariance(args, device):
+    """What of a sample changes with the batch: tokens, and log-probabilities of the tokens before the first that does."""
+    prompts = [
+        Prompt(str(i), token_ids=tuple(np.random.default_rng(i).integers(1, 2000, 100).tolist())) for i in range(8)
+    ]
+    params = SamplingParams(k=8, max_new_tokens=64, logprobs=True)
+    for dtype in (torch.float32, torch.bfloat16):
+        model, tokenizer = built(args.model, device, dtype)
+        with torch.no_grad():
+            for weight in model.parameters():  # the default's logits are so small that nothing could flip
+                if weight.dim() > 1:
+                    weight.mul_(4)
+        found = {}
+        for batch in (64, 1, 7, 32):
+            one = Sampler(model, tokenizer, max_batch=batch)
+            one.eos = ()
+            found[batch] = {(s.prompt_id, s.sample): s for s in one.sample(prompts, params)}
+        for batch, samples in found.items():
+            if batch == 64:
+                continue
+            differ, most, same = 0, 0.0, 0
+            for key, sample in samples.items():
+                other = found[64][key]
+                equal = [a == b for a, b in zip(sample.token_ids, other.token_ids, strict=True)]
+                length = equal.index(False) if False in equal else len(equal)
+                differ += length < len(equal)
+                pairs = list(zip(sample.logprobs[:length], other.logprobs[:length], strict=True))
+                most = max([most, *(abs(a - b) for a, b in pairs)])
+                same += sum(a == b for a, b in pairs)
+            total = sum(len(s.token_ids) for s in samples.values())
+            print(f"{dtype!s:15} batch {batch:2} against 64: {differ} of 64 samples differ in a token ({total} tokens); "
+                  f"log-probabilities by at most {most:.1e}, {same / total:.0%} of them bit by bit the same")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", choices=MODELS)
+    parser.add_argument("--case", action="append", type=lambda text: tuple(map(int, text.split(","))))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", type=lambda name: getattr(torch, name))
+    parser.add_argument("--invariance", action="store_true")
+    parser.add_argument(
+        "--generate-batch", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available(),
+        help="also run transformers' continuous batching, which on the CPU takes minutes and most of the memory",
+    )  # fmt: skip
+    args = parser.parse_args()
+    args.model = args.model or ("0.6b" if args.device == "cuda" else "small")
+    args.dtype = args.dtype or (torch.bfloat16 if args.device == "cuda" else torch.float32)
+    chip = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine()
+    print(
+        f"{chip}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}; load {os.getloadavg()[0]:.1f}"
+    )
+    (invariance if args.invariance else throughput)(args, args.device)
+
+
+if __name__ == "__main__":
+    main()

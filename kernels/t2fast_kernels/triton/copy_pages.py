@@ -1,0 +1,36 @@
+"""Copying pages of a paged cache."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def copy_kernel(
+    k_cache,
+    k_page_stride,
+    k_slot_stride,
+    k_head_stride,
+    v_cache,
+    v_page_stride,
+    v_slot_stride,
+    v_head_stride,
+    source,
+    destination,
+    page_size,
+    HEADS: tl.constexpr,
+    DIM: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """A block of one page of both caches."""
+    to = tl.load(destination + tl.program_id(0)).to(tl.int64)
+    if to >= 0:
+        whence = tl.load(source + tl.program_id(0)).to(tl.int64)
+        element = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        mask = element < page_size * HEADS * DIM
+        slot, head, dim = (element // (HEADS * DIM)).to(tl.int64), element // DIM % HEADS, element % DIM
+        k_at = k_cache + slot * k_slot_stride + head * k_head_stride + dim
+        tl.store(k_at + to * k_page_stride, tl.load(k_at + whence * k_page_stride, mask=mask), mask=mask)
+        v_at = v_cache + slot * v_slot_stride + head * v_head_stride + dim
+        tl.store(v_at + to * v_page_stride, tl.load(v_at + whence * v_page_stride, mask=mask), mask=mask)

@@ -1,0 +1,28 @@
+"""The tests run the PyTorch reference, the kernels in Triton's interpreter (``TRITON_INTERPRET=1``), or the kernels on a GPU."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+#: What the operators run on.
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
+TRITON = INTERPRETED or DEVICE == "cuda"
+
+# The interpreter takes a second for what the others do at once.
+settings.register_profile("interpreted", max_examples=15, deadline=None)
+settings.register_profile("native", max_examples=100, deadline=None)
+settings.load_profile("interpreted" if INTERPRETED else "native")
+
+
+@pytest.fixture
+def poison():
+    """New tensors are filled with NaN, so that reading what was never written shows."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)

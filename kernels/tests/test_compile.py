@@ -1,0 +1,73 @@
+"""Every shipped configuration compiles for every chip, within its means; nothing here needs a GPU.
+
+Another kernel's configurations join by appending to ``CASES``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import INTERPRETED
+from offline import SHARED, Case, build
+from sampling_cases import cases
+from t2fast_kernels.configs import Launch, prefix_launch, suffix_launch
+from t2fast_kernels.triton import attention
+
+pytestmark = [
+    pytest.mark.skipif(INTERPRETED, reason="the interpreter replaces the compiler"),
+    pytest.mark.filterwarnings("ignore:.*FP_FUSION.*:UserWarning"),
+]
+
+CHIPS = ("sm_80", "sm_90", "gfx942")
+SIZES = {"bf16": 2, "fp16": 2, "fp32": 4}
+#: Everything switched on at once.
+ALL = {"WINDOW": True, "SOFT_CAP": True, "K_SCALE": True, "V_SCALE": True, "SINKS": True, "LSE": True}
+
+
+def attention_case(kernel: str, chip: str, dtype: str, head_dim: int, launch: Launch, group: int = 4, cache: str | None = None, **switches: bool) -> Case:  # fmt: skip
+    """A configuration of launch A ("prefix") or B ("suffix")."""
+    function = getattr(attention, f"{kernel}_kernel")
+    floats = ("partial_o", "partial_lse", "lse", "sinks", "k_scale", "v_scale")
+    types = dict.fromkeys(function.arg_names, "i32")
+    types |= dict.fromkeys(("tables", "lens", "counts", "items", "row_map", "rows", "segments", "row_levels"), "*i32")
+    types |= dict.fromkeys(("scale", "cap", "out_scale"), "fp32") | dict.fromkeys(floats, "*fp32")
+    types |= {"q": f"*{dtype}", "out": f"*{dtype}", "k_cache": f"*{cache or dtype}", "v_cache": f"*{cache or dtype}"}
+    block_d = max(16, 1 << (head_dim - 1).bit_length())
+    constants = dict.fromkeys(ALL, False) | {"UPCAST": False} | switches
+    constants |= {"N_Q_HEADS": 8 * group, "GROUP": group, "HEAD_DIM": head_dim, "BLOCK_D": block_d}
+    constants |= {"BLOCK_M": launch.block_m, "BLOCK_N": launch.block_n, "PAGE": 16, "LEVELS": 2}
+    optional = {"k_scale": "K_SCALE", "v_scale": "V_SCALE", "sinks": "SINKS", "lse": "LSE"}
+    constants |= {name: None for name, switch in optional.items() if not constants[switch]}
+    needs = None if dtype == "fp32" else "wgmma" if chip == "sm_90" and launch.block_m >= 64 else "mma"
+    name = f"{kernel}-{dtype}-{cache or 'same'}-d{head_dim}-m{launch.block_m}{'-all' if switches else ''}"
+    constants = {name: value for name, value in constants.items() if name in function.arg_names}
+    return Case(name, chip, function, types, constants, launch.num_warps, launch.num_stages, needs)
+
+
+CASES: list[Case] = []
+for chip in CHIPS:
+    hip = chip == "gfx942"
+    for dtype, size in SIZES.items():
+        for head_dim in (64, 128, 256) if dtype != "fp16" else (128,):
+            blocks = (16, 64, 128) if head_dim * size <= 256 and size == 2 else (16, 64)
+            CASES += [
+                attention_case("prefix", chip, dtype, head_dim, prefix_launch(hip, m, head_dim, size)) for m in blocks
+            ]
+            CASES.append(attention_case("suffix", chip, dtype, head_dim, suffix_launch(hip, 4, head_dim, size)))
+    fp8s = ("fp8e5",) if chip == "sm_80" else ("fp8e5", "fp8e4nv")
+    for kernel, launch in (("prefix", prefix_launch(hip, 64, 128, 2)), ("suffix", suffix_launch(hip, 4, 128, 2))):
+        CASES.append(attention_case(kernel, chip, "bf16", 128, launch, **ALL))
+        CASES.append(attention_case(kernel, chip, "bf16", 80, launch))
+        CASES += [attention_case(kernel, chip, "bf16", 128, launch, cache=fp8) for fp8 in fp8s]
+    CASES.append(attention_case("suffix", chip, "bf16", 128, suffix_launch(hip, 71, 128, 2), group=71))
+    CASES += cases(chip)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_compiles_within_its_means(case):
+    built = build(case)
+    assert built.spilled == 0
+    assert built.shared <= SHARED[case.target]
+    assert built.registers <= (512 if case.target == "gfx942" else case.registers)
+    if case.needs:
+        assert built.instructions[case.needs] > 0
