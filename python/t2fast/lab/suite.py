@@ -196,7 +196,7 @@ def _work(job: Job, folder: Path, device: str) -> str:
 
     from t2fast.lab.measure import measure
 
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     if device == "cpu":
         # Models this small are faster one per core than one on all of them, and one thread adds up in one order.
         torch.set_num_threads(1)

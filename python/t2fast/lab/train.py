@@ -144,7 +144,7 @@ def _step(
     model: Model, optimiser: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor], device: str
 ) -> torch.Tensor:
     loss = _loss(model, *batch, device)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)

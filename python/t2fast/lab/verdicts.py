@@ -311,19 +311,19 @@ def _measured_shift(lab: Lab, preset: Preset, random: np.random.Generator) -> Ve
     """The same asked of the grid itself, without a law: which of its designs is best at each training budget."""
     questions = len(lab.questions)
     nominal = np.array(preset.train_flops)
-    budgets: dict[int, list[tuple[float, FloatArray, FloatArray]]] = {}
+    budgets: dict[int, list[tuple[float, list[FloatArray]]]] = {}
     for one in lab.grid:
         k = int(preset.duel.inference_flops // (2 * one.n_params))
         if 1 <= k <= lab.samples:
             place = int(np.abs(np.log(6.0 * one.n_params * one.n_tokens / nominal)).argmin())
-            rates = (passk.pass_at_k(lab.samples, one.correct, samples) for samples in (1, k))
-            budgets.setdefault(place, []).append((one.n_tokens / one.n_params, *rates))
+            rates = [passk.pass_at_k(lab.samples, one.correct, samples) for samples in (1, k)]
+            budgets.setdefault(place, []).append((one.n_tokens / one.n_params, rates))
     contests = [designs for designs in budgets.values() if len(designs) > 2]
 
     def shift(asked: NDArray[np.int64]) -> float:
         logs = []
         for designs in contests:
-            best, both = (max(designs, key=lambda one: float(one[i][asked].mean()))[0] for i in (1, 2))
+            best, both = (max(designs, key=lambda one: float(one[1][i][asked].mean()))[0] for i in (0, 1))
             logs.append(np.log(both / best))
         return float(np.exp(np.mean(logs)))
 
