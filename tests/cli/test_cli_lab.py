@@ -29,7 +29,7 @@ def test_report_of_the_table_that_comes_with_t2fast(tmp_path):
     [
         (["run", "--preset", "huge"], "preset = 'huge': must be h100 or tiny, or a JSON file"),
         (["report", "nowhere"], "nowhere/table.json: cannot be read"),
-        (["run", "--workers", "0"], "0 is not in the range"),
+        (["run", "--workers", "0"], "Invalid value for '--workers'"),
     ],
 )
 def test_bad_input_gets_one_line(arguments, message, tmp_path):

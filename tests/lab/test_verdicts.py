@@ -27,6 +27,9 @@ def test_the_shift_of_the_optimum_covers_the_truth(found):
     shift = found.verdicts[0]
     assert shift.low < truth < shift.high
     assert shift.holds
+    measured = found.verdicts[1]
+    assert measured.low <= measured.value <= measured.high
+    assert measured.holds
 
 
 def test_a_law_that_holds_predicts_what_was_held_out(found):
@@ -86,7 +89,7 @@ def test_a_table_survives_its_file(tmp_path):
 def test_summary_and_json(found):
     assert max(map(len, found.summary().splitlines())) <= 80
     data = json.loads(json.dumps(found.to_dict()))
-    assert len(data["verdicts"]) == len(found.verdicts) == 7
+    assert len(data["verdicts"]) == len(found.verdicts) == 8
     assert data["laws"]["counts"]["law"]["name"] == "lab-tiny"
 
 
@@ -108,4 +111,4 @@ def test_without_a_duel_its_verdicts_are_left_out():
     grid = dataclasses.replace(lab, checkpoints=lab.grid)
     found = verdicts.find(grid, laboratory.preset())
     assert found.duels == ()
-    assert len(found.verdicts) == 5
+    assert len(found.verdicts) == 6

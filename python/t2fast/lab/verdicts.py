@@ -307,6 +307,41 @@ def _shift(laws: Laws, optima: FloatArray, preset: Preset) -> Verdict:
     )
 
 
+def _measured_shift(lab: Lab, preset: Preset, random: np.random.Generator) -> Verdict:
+    """The same asked of the grid itself, without a law: which of its designs is best at each training budget."""
+    questions = len(lab.questions)
+    nominal = np.array(preset.train_flops)
+    budgets: dict[int, list[tuple[float, list[FloatArray]]]] = {}
+    for one in lab.grid:
+        k = int(preset.duel.inference_flops // (2 * one.n_params))
+        if 1 <= k <= lab.samples:
+            place = int(np.abs(np.log(6.0 * one.n_params * one.n_tokens / nominal)).argmin())
+            rates = [passk.pass_at_k(lab.samples, one.correct, samples) for samples in (1, k)]
+            budgets.setdefault(place, []).append((one.n_tokens / one.n_params, rates))
+    contests = [designs for designs in budgets.values() if len(designs) > 2]
+
+    def shift(asked: NDArray[np.int64]) -> float:
+        logs = []
+        for designs in contests:
+            best, both = (max(designs, key=lambda one: float(one[1][i][asked].mean()))[0] for i in (0, 1))
+            logs.append(np.log(both / best))
+        return float(np.exp(np.mean(logs)))
+
+    value = shift(np.arange(questions))
+    low, high = _interval(np.array([shift(random.integers(questions, size=questions)) for _ in range(_DRAWS // 4)]))
+    return Verdict(
+        "So it is among the trained models, without any law.",
+        True if low > 1 else False if high < 1 else None,
+        value,
+        low,
+        high,
+        "times the tokens per parameter",
+        f"Geometric mean over {len(contests)} training budgets of the grid: tokens per parameter of the design that "
+        f"solves most with {format_flops(preset.duel.inference_flops)} FLOP of inference, against those of the design "
+        "that solves most with one sample. Interval over questions.",
+    )
+
+
 def _back_test(lab: Lab, preset: Preset) -> tuple[HeldOut, ...]:
     held = evaluate(preset.holdout, lab.losses)
     grid = np.array(lab.grid, dtype=object)
@@ -461,6 +496,7 @@ def find(lab: Lab, preset: Preset, progress: Callable[[str], None] | None = None
     duels = tuple(d for tuned in (False, True) if (d := judge_duel(lab, preset, tuned, random)) is not None)
     verdicts = (
         _shift(laws, optima, preset),
+        _measured_shift(lab, preset, random),
         *(_prediction(one, lab, preset, random) for one in held_out),
         *(_contest(one, preset) for one in duels),
         _agreement(lab),

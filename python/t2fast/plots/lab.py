@@ -70,7 +70,7 @@ def grid(found: Findings) -> Figure:
         axes.plot(sizes, 20 * sizes, "--", color=GREY, linewidth=0.9)
         keys.append(Line2D([], [], color=GREY, linestyle="--", linewidth=0.9, label="20 tokens per parameter"))
         axes.set_xlim(*sizes)
-        axes.set_ylim(d.min() / 1.5, d.max() * 1.5)
+        axes.set_ylim(d.min() / 1.5, max(one.n_tokens for one in found.lab.checkpoints) * 1.5)
         canvas.axis(axes.xaxis, _N)
         canvas.axis(axes.yaxis, _D)
         figure.colorbar(points, ax=axes, label="pass@1")
