@@ -1,12 +1,12 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-.PHONY: help install format lint test test-rust test-python bench docs clean
+.PHONY: help install format lint test test-rust test-python test-slow bench docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 install:  ## Build the extension into the current environment, with everything needed to develop
-	$(PYTHON) -m pip install -e '.[dev]'
+	$(PYTHON) -m pip install -e ./kernels -e '.[dev]'
 
 format:  ## Rewrite Rust and Python sources in the house style
 	cargo fmt --all
@@ -19,6 +19,7 @@ lint:  ## Format, clippy, ruff, types, stubs
 	ruff check
 	ruff format --check
 	mypy
+	cd kernels && mypy
 	$(PYTHON) -m mypy.stubtest t2fast._core --ignore-disjoint-bases
 
 test: test-rust test-python  ## All tests
@@ -26,8 +27,12 @@ test: test-rust test-python  ## All tests
 test-rust:  ## Tests of the Rust core
 	cargo test --workspace --locked
 
-test-python:  ## Tests of the Python package and the documentation
-	$(PYTHON) -m pytest
+test-python:  ## Tests of the Python packages and the documentation
+	$(PYTHON) -m pytest -n auto
+	$(PYTHON) -m pytest -n auto kernels
+
+test-slow:  ## Tests that train and sample for minutes
+	$(PYTHON) -m pytest -m slow
 
 bench:  ## Benchmarks beside their baselines, a few minutes
 	$(PYTHON) -m pytest bench --benchmark-enable --benchmark-columns=median,iqr,rounds
