@@ -359,10 +359,7 @@ def _checked(
     table = _ints("row_table", row_table, 1)
     n_rows = len(table)
     of_rows = _ints("row_segments", row_segments, 2) if np.size(row_segments) else np.full((n_rows, 1), -1, np.int32)
-    begin, position = (
-        np.broadcast_to(_ints(name, value, 0), n_rows) if np.ndim(value) == 0 else _ints(name, value, 1)
-        for name, value in (("row_begin", row_begin), ("row_position", row_position))
-    )
+    begin, position = _per_row("row_begin", row_begin, n_rows), _per_row("row_position", row_position, n_rows)
     for name, value, most, remedy in (
         ("row_table", n_rows, buffers.max_rows, "max_rows"),
         ("segments", len(runs), buffers.max_segments, "max_segments"),
@@ -453,6 +450,13 @@ def _choose(
         if chosen == "plain" or fits(chunk):
             return _Choice(chosen, chunk, "estimated", estimates)
     return _Choice("split", sizes[-1], "as asked")
+
+
+def _per_row(name: str, value: npt.ArrayLike | int, n_rows: int) -> Ints:
+    """An array as it is; a number once for each row."""
+    if isinstance(value, int) and 0 <= value < 1 << 31:
+        return np.full(n_rows, value, np.int32)
+    return np.full(n_rows, _ints(name, value, 0)) if np.ndim(value) == 0 else _ints(name, value, 1)
 
 
 def _ints(name: str, value: npt.ArrayLike, ndim: int) -> Ints:
