@@ -273,14 +273,15 @@ def plan(
         # 16 bits sort by counting.
         order = np.argsort(sharing.astype(np.int16) if n_segments < 1 << 15 else sharing, kind="stable")
         pairs, sharing, every = pairs.take(order), sharing.take(order), False
-    n_sharing = np.bincount(sharing, minlength=n_segments)
+    bounds = np.searchsorted(sharing, np.arange(n_segments + 1, dtype=np.int32))
+    n_sharing = bounds[1:] - bounds[:-1]
     tiles = -(-n_sharing // buffers.tile_rows)
 
     choice = _choose(buffers, method, split_size, length, n_sharing, tiles)
     splits = -(-length // choice.chunk) if choice.method != "plain" else np.zeros(n_segments, np.int64)
     pieces, partials = tiles * splits, n_sharing * splits
-    # Where each segment's rows, items and partials end among all of them.
-    rows_to, pieces_to, partials_to = n_sharing.cumsum(), pieces.cumsum(), partials.cumsum()
+    # Where each segment's items and partials end among all of them.
+    pieces_to, partials_to = pieces.cumsum(), partials.cumsum()
     n_items, n_partials = (int(pieces_to[-1]), int(partials_to[-1])) if n_segments else (0, 0)
     for name, value, most in (
         ("max_items", n_items, buffers.max_items),
@@ -303,11 +304,11 @@ def plan(
         # A segment's entry for its items and for its rows, before pieces, tiles and ranks are added.
         of_item = np.zeros((n_segments, 8), np.int32)
         of_item[:, 2:6] = runs
-        first_row = np.subtract(rows_to, n_sharing, out=of_item[:, 0], casting="unsafe")
+        of_item[:, 0] = bounds[:-1]
         of_item[:, 1] = n_sharing
         first_partial = np.subtract(partials_to, partials, out=of_item[:, 6], casting="unsafe")
         of_row = np.empty((n_segments + 1, 4), np.int32)
-        np.subtract(first_partial, first_row, out=of_row[:-1, 0])
+        np.subtract(first_partial, of_item[:, 0], out=of_row[:-1, 0])
         of_row[:-1, 1], of_row[:-1, 2], of_row[:-1, 3] = n_sharing, splits, np.arange(n_segments)
         of_row[-1] = NO_LEVEL  # which is where -1 leads
         levels = view["row_levels"].reshape(-1, 4)[: len(keys)]
