@@ -19,7 +19,6 @@ lint:  ## Format, clippy, ruff, types, stubs
 	ruff check
 	ruff format --check
 	mypy
-	cd kernels && mypy
 	$(PYTHON) -m mypy.stubtest t2fast._core --ignore-disjoint-bases
 
 test: test-rust test-python  ## All tests

@@ -19,6 +19,11 @@ settings.register_profile("native", max_examples=100, deadline=None)
 settings.load_profile("interpreted" if INTERPRETED else "native")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that workers side by side end together."""
+    items.sort(key=lambda item: item.path.stem != "test_interpreter")
+
+
 @pytest.fixture
 def poison():
     """New tensors are filled with NaN, so that reading what was never written shows."""
