@@ -1,5 +1,10 @@
 """What all tests share."""
 
+import os
+
+# Workers run side by side; torch would start as many threads in each as there are cores. Before it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from hypothesis import Phase, settings
 
 # The same examples in every run, so that a failure is everybody's; shrinking one that takes 50 digits to judge would run

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+# Workers run side by side; torch would start as many threads in each as there are cores. Before it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings
