@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from t2fast import _core
 from t2fast.errors import DataError, T2Error
-from t2fast.report import columns, warning_lines
+from t2fast.text import columns, warning_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

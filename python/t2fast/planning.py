@@ -28,7 +28,7 @@ from t2fast.costs import Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.laws import Law
 from t2fast.quantity import format_flops, format_quantity, refuse_non_numbers
-from t2fast.report import columns, warning_lines
+from t2fast.text import columns, warning_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

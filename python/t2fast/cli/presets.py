@@ -12,7 +12,7 @@ from t2fast.cli import options as o
 from t2fast.laws import Law, load_law
 from t2fast.laws import presets as known
 from t2fast.quantity import format_quantity
-from t2fast.report import columns, warning_lines
+from t2fast.text import columns, warning_lines
 
 
 def _range(ends: tuple[float, float]) -> str:

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from t2fast import _core
 from t2fast.errors import DataError, MissingExtraError
-from t2fast.report import columns as aligned
-from t2fast.report import warning_lines
+from t2fast.text import columns as aligned
+from t2fast.text import warning_lines
 
 __all__ = ["Counts", "read_counts"]
 

@@ -23,7 +23,7 @@ from t2fast.lab.preset import Preset
 from t2fast.laws import Law
 from t2fast.planning import Design, Plan, plan
 from t2fast.quantity import format_flops, format_quantity
-from t2fast.report import columns, warning_lines
+from t2fast.text import columns, warning_lines
 
 __all__ = ["Duel", "Findings", "HeldOut", "Verdict", "find", "fit_laws", "judge_duel", "propose"]
 

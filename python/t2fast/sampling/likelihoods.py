@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from t2fast.errors import T2Error
-from t2fast.report import columns, warning_lines
 from t2fast.sampling.request import Prompt
 from t2fast.sampling.run import sized
 from t2fast.sampling.store import StoreError
+from t2fast.text import columns, warning_lines
 
 if TYPE_CHECKING:
     from t2fast.sampling.score import Score

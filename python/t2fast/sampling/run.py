@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from t2fast.errors import T2Error
 from t2fast.quantity import format_quantity
-from t2fast.report import columns, warning_lines
 from t2fast.sampling.request import Prompt, Sample, SamplingParams, digest
 from t2fast.sampling.store import SCHEMA, Store
 from t2fast.sampling.verify import Verifier, load_verifier, suit
+from t2fast.text import columns, warning_lines
 
 __all__ = ["Draws", "Progress", "Run", "draw", "peak_memory", "sized"]
 

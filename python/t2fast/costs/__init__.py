@@ -1,0 +1,7 @@
+"""What training and sampling cost."""
+
+from __future__ import annotations
+
+from t2fast.costs.flops import Attention, Budget, Workload, inference_flops, train_flops
+
+__all__ = ["Attention", "Budget", "Workload", "inference_flops", "train_flops"]

@@ -1,0 +1,113 @@
+"""What every result can do: print, show itself in a notebook, become data, be drawn, pickled and copied."""
+
+from __future__ import annotations
+
+import html
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Progress", "Report", "Result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far long work has come.
+
+    Whatever takes ``progress=`` calls it with one of these now and then, from the thread that called it, and once at
+    the end with ``done == total``.
+
+    Attributes
+    ----------
+    done, total
+        Work done and work in all, in the same unit; ``total`` may change as more becomes known.
+    unit
+        What is counted, in the plural: ``"budgets"``, ``"replicates"``, ``"samples"``.
+    note
+        The part under way, in words; often empty.
+    """
+
+    done: float
+    total: float
+    unit: str = ""
+    note: str = ""
+
+
+#: What ``progress=`` takes.
+Report = Callable[[Progress], object]
+
+
+class Result:
+    """The base of all results: frozen dataclasses that say what was found and how.
+
+    A result prints as a table (``print(result)``), has a ``repr`` of one short line, shows itself in notebooks, becomes
+    JSON data (:meth:`to_dict`) or a table's rows (:meth:`rows`, which ``pandas.DataFrame`` takes), is drawn by
+    :meth:`plot`, and pickles and copies.
+    """
+
+    #: Where :meth:`plot` finds its figure: ``"module:function"`` in :mod:`t2fast.plots`.
+    figure: ClassVar[str | None] = None
+
+    def summary(self) -> str:
+        """The result as text of at most 80 columns."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON data."""
+        raise NotImplementedError
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The result as rows of a table: a list of dicts, as ``pandas.DataFrame`` takes it."""
+        return [self.to_dict()]
+
+    def headline(self) -> str:
+        """What matters most, in one short line: the body of the ``repr``."""
+        return next((line for line in self.summary().splitlines() if line), "")
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the result, and write the figure to a file if a path is given; needs ``t2fast[plot]``.
+
+        Raises
+        ------
+        T2Error
+            For a result without a figure, a suffix that names no format, or a path that cannot be written.
+        MissingExtraError
+            Without matplotlib.
+        """
+        from t2fast.errors import MissingExtraError, T2Error
+
+        if self.figure is None:
+            raise T2Error(f"{type(self).__name__} has no figure: use rows() to draw your own")
+        module, function = self.figure.split(":")
+        try:
+            draw = getattr(importlib.import_module(f"t2fast.plots.{module}"), function)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] != "matplotlib":
+                raise
+            raise MissingExtraError("plot needs matplotlib: pip install 't2fast[plot]'") from None
+        figure: Figure = draw(self, path)
+        return figure
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        head = self.headline()
+        room = 190 - len(type(self).__name__)
+        return f"<{type(self).__name__}: {head if len(head) <= room else head[: room - 1] + '…'}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.summary())}</pre>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Cached properties hold what the core can make again from the fields.
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)

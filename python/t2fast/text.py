@@ -1,0 +1,61 @@
+"""Text that people read in a terminal: aligned columns, wrapped warnings, near names; 80 columns wide."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections.abc import Iterable, Sequence
+
+__all__ = ["WIDTH", "columns", "near", "warning_lines"]
+
+WIDTH = 80
+
+
+def columns(rows: Sequence[Sequence[str]], left: Iterable[int] = (0,)) -> list[str]:
+    """Align rows of text into columns, right-justified except those in ``left``.
+
+    Examples
+    --------
+    >>> columns([["", "k"], ["best", "8"], ["next", "16"]])
+    ['       k', 'best   8', 'next  16']
+    """
+    left = frozenset(left)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = (
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def warning_lines(warnings: Iterable[str], indent: str = "") -> list[str]:
+    """Mark each warning with an exclamation mark and wrap it.
+
+    Examples
+    --------
+    >>> warning_lines(["the law does not know its data"])
+    ['! the law does not know its data']
+    """
+    return [
+        line
+        for text in warnings
+        for line in textwrap.wrap(text, WIDTH, initial_indent=f"{indent}! ", subsequent_indent=f"{indent}  ")
+    ]
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """End an error message about an unknown word: the nearest known ones, or all of them.
+
+    Examples
+    --------
+    >>> near("pythia-gsm8", ["pythia-gsm8k", "hoffmann"])
+    'did you mean pythia-gsm8k?'
+    >>> near("?", ["a", "b"])
+    'known: a, b'
+    """
+    words = list(words)
+    found = difflib.get_close_matches(word, words, n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(found)}?" if found else f"known: {', '.join(words)}"
