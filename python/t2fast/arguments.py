@@ -1,4 +1,4 @@
-"""Checks of what callers pass, once, where it enters: each names the argument, the value, what is allowed and the fix."""
+"""Checks of what callers pass, where it enters: each names the argument, the value, what is allowed and the fix."""
 
 from __future__ import annotations
 
