@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import html
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Progress", "Report", "Result"]
+__all__ = ["Progress", "Report", "Result", "counted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,39 @@ class Progress:
 
 #: What ``progress=`` takes.
 Report = Callable[[Progress], object]
+
+
+@contextmanager
+def counted(progress: Report | None, total: int, unit: str, note: str = "") -> Iterator[Callable[[int], object] | None]:
+    """What the compiled core reports to: it knows how much is done, and not of what; says so at the end as well.
+
+    Examples
+    --------
+    >>> with counted(print, 8, "replicates") as report:
+    ...     report(3)
+    Progress(done=3, total=8, unit='replicates', note='')
+    Progress(done=8, total=8, unit='replicates', note='')
+    """
+    if progress is None:
+        yield None
+        return
+    yield lambda done: progress(Progress(min(done, total), total, unit, note))
+    progress(Progress(total, total, unit, note))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two fields hold the same, arrays number by number, and NaN where the other has NaN."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        one, other = np.asarray(one), np.asarray(other)
+        exact = one.dtype.kind not in "fc" or other.dtype.kind not in "fc"
+        return bool(one.dtype == other.dtype and np.array_equal(one, other, equal_nan=not exact))
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (one != one and other != other)
+    if isinstance(one, tuple | list) and type(one) is type(other):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    return bool(one == other)
 
 
 class Result:
@@ -92,6 +128,15 @@ class Result:
             raise MissingExtraError("plot needs matplotlib: pip install 't2fast[plot]'") from None
         figure: Figure = draw(self, path)
         return figure
+
+    # Dataclasses that hold arrays are made with eq=False, so that these serve: arrays have no truth value.
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(_same(getattr(self, item.name), getattr(other, item.name)) for item in fields(self))  # type: ignore[arg-type]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.headline()))
 
     def __str__(self) -> str:
         return self.summary()
