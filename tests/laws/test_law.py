@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.oracles import laws
 from tests.support.strategies import any_laws, chinchilla_laws, loss_laws, pass_laws, powers
 
 import t2fast as t2
-from oracles import laws
 from t2fast import _core
 
 PYTHIA = t2.load_law("pythia-gsm8k")

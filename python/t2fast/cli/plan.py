@@ -11,7 +11,7 @@ from t2fast.cli import options as o
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.laws import as_law
-from t2fast.uncertain import plan_uncertain
+from t2fast.planning.uncertain import plan_uncertain
 
 
 @o.shared(budget=o.budget)
