@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import arguments
+from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.fitting.rows import FloatArray
 from t2fast.laws import Law
+from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
 from t2fast.results import Result
 
 __all__ = ["Bootstrap"]
@@ -45,7 +47,7 @@ class Bootstrap(Result):
     --------
     >>> from t2fast import fitting
     >>> n, d = [1e7, 1e7, 1e8, 1e8, 1e9, 1e9, 1e10, 1e10], [1e9, 1e10, 1e9, 1e11, 1e10, 1e11, 1e10, 1e12]
-    >>> loss = [4.16, 3.84, 3.63, 2.85, 2.68, 2.43, 2.46, 2.04]
+    >>> loss = [4.49, 3.92, 3.54, 2.74, 2.56, 2.32, 2.37, 2.03]
     >>> boot = fitting.fit_chinchilla(n, d, loss).bootstrap(100)
     >>> low, high = boot.intervals(0.9)["alpha"]
     >>> low <= boot.point.alpha <= high
@@ -134,6 +136,10 @@ class Bootstrap(Result):
             "draws": draws,
         }
         return replace(self.point, uncertainty=uncertainty)
+
+    def plan(self, budget: Budget) -> UncertainPlan:
+        """Plan with every law of the bootstrap; ``t2fast.plan(bootstrap, budget)`` does the same."""
+        return plan_uncertain(self, budget)
 
     @property
     def _drawn(self) -> str:

@@ -57,8 +57,9 @@ def diagnose(refit: Refit, observed: Observed, said: Labelled) -> FitResult:
     if said.most_k is not None:
         ends[2] = (ends[2][0], said.most_k)
     kind = LAWS[said.kind]
-    extra: dict[str, Any] = {name: values[name] for name in ("r_star_tokens", "r_star_params") if name in values}
-    bare = kind(**{name: values[name] for name in kind.coefficient_names}, **extra)
+    named = (*kind.coefficient_names, "r_star_tokens", "r_star_params")
+    coefficients: dict[str, Any] = {name: values[name] for name in named if name in values}
+    bare = kind(**coefficients)
     residual = _residual(bare, observed, refit)
     warnings = (
         *_bounds(values, at_bound, outcome.starts),
@@ -67,8 +68,7 @@ def diagnose(refit: Refit, observed: Observed, said: Labelled) -> FitResult:
         *_degenerate(observed, condition, said.latent),
     )
     law = kind(
-        **bare.coefficients,
-        **extra,
+        **coefficients,
         name=said.name,
         title=said.title,
         source=f"fitted by t2fast: {said.method}",

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import arguments
+from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.refit import Observed, Refit
 from t2fast.fitting.rows import FloatArray
 from t2fast.laws import DataRange, Law
+from t2fast.planning.uncertain import UncertainPlan
 from t2fast.quantity import format_quantity
 from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
@@ -67,7 +69,7 @@ class FitResult(Result):
     --------
     >>> from t2fast import fitting
     >>> n, d = [1e7, 1e7, 1e8, 1e8, 1e9, 1e9, 1e10, 1e10], [1e9, 1e10, 1e9, 1e11, 1e10, 1e11, 1e10, 1e12]
-    >>> loss = [4.16, 3.84, 3.63, 2.85, 2.68, 2.43, 2.46, 2.04]
+    >>> loss = [4.49, 3.92, 3.54, 2.74, 2.56, 2.32, 2.37, 2.03]
     >>> fit = fitting.fit_chinchilla(n, d, loss)
     >>> fit.success, fit.n_checkpoints
     (True, 8)
@@ -162,6 +164,10 @@ class FitResult(Result):
             seed=key,
             interrupted=interrupted,
         )
+
+    def plan(self, budget: Budget) -> UncertainPlan:
+        """Plan with the laws of a bootstrap of 1,000 replicates; ``t2fast.plan(fit, budget)`` does the same."""
+        return self.bootstrap().plan(budget)
 
     def profile(self, name: str, confidence_level: float = 0.9) -> tuple[float, float]:
         """The interval of one coefficient within which refitting all others keeps the objective low enough.

@@ -111,7 +111,9 @@ def isoflop_weights(n_params: ArrayLike, n_tokens: ArrayLike, loss: ArrayLike, p
     return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
-def mean_pass_at_k(n: FloatArray, d: FloatArray, checkpoint: IntArray, drawn: FloatArray, right: FloatArray) -> Observed:
+def mean_pass_at_k(
+    n: FloatArray, d: FloatArray, checkpoint: IntArray, drawn: FloatArray, right: FloatArray
+) -> Observed:
     """Unbiased pass@k by checkpoint at powers of four, as far as every problem's samples reach."""
     most = min(float(np.min(drawn)), _MOST_K)
     ks = 4 ** np.arange(0, int(np.floor(np.log2(most) / 2)) + 1)
