@@ -1,21 +1,20 @@
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from tests.oracles import fitting as oracle
+from tests.support.real_data import LAWS, needs
 
 import t2fast
-from oracles import fitting as oracle
 from t2fast import fitting
 from t2fast.data import evaluate, read_table
 
-DATA = Path(os.environ.get("T2FAST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "laws"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is absent; set T2FAST_DATA")
+DATA = LAWS
+needs_data = needs(DATA)
 
 LAW = {"E": 1.7, "A": 450.0, "B": 1800.0, "alpha": 0.34, "beta": 0.36}
 T2_LOSS = {**LAW, "G": 0.8, "gamma": 0.4}

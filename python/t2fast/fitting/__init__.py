@@ -9,7 +9,7 @@ from t2fast.fitting.laws import fit_chinchilla, fit_t2_loss, fit_t2_pass, isoflo
 from t2fast.fitting.results import Bootstrap, FitResult
 from t2fast.fitting.solve import OBJECTIVES
 from t2fast.fitting.tables import Backtest, backtest, fit_table
-from t2fast.uncertain import UncertainPlan, plan_uncertain
+from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
 
 __all__ = [
     "OBJECTIVES",

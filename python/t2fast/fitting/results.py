@@ -18,8 +18,8 @@ from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.fitting.rows import FloatArray, IntArray
 from t2fast.laws import DataRange, Law
+from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
 from t2fast.quantity import format_quantity
-from t2fast.uncertain import UncertainPlan, plan_uncertain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

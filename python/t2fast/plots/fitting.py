@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from t2fast.fitting.results import Bootstrap, FitResult, Observed
     from t2fast.fitting.tables import Backtest
-    from t2fast.uncertain import UncertainPlan
+    from t2fast.planning.uncertain import UncertainPlan
 
 __all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_optima"]
 
