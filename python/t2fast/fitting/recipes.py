@@ -107,8 +107,7 @@ class Counts:
         if self.first is not None:
             return _core.FitProblem.staged_counts(self.first.build(), self.checkpoint, core)
         if self.loss_law is not None:
-            law = self.loss_law
-            return core.with_losses([law.E, law.A, law.B, law.alpha, law.beta])
+            return core.with_losses(self.loss_law._handle)
         return core
 
 
