@@ -3,20 +3,19 @@
 import csv
 import json
 import math
-import os
-from pathlib import Path
 
 import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.oracles import passk_exact as exact
+from tests.support.real_data import PASSK, needs
 
-from oracles import passk_exact as exact
 from t2fast import T2Error, passk
 
-DATA = Path(os.environ.get("T2FAST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "passk"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no reference data at {DATA}; set T2FAST_DATA")
+DATA = PASSK
+needs_data = needs(DATA)
 
 
 def relative(got, expected):

@@ -26,7 +26,7 @@ def run(capsys, monkeypatch):
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """A folder with a model of transformers and its tokenizer."""
-    from sampling import tiny
+    from tests.support import tiny
 
     folder = tmp_path_factory.mktemp("models") / "my-model"
     tiny.model("llama").save_pretrained(folder)

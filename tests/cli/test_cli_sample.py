@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support import tiny
 
-from sampling import tiny
 from t2fast.sampling import read_samples
 
 TEXTS = [f"Question: what is {i} + 4? Answer:" for i in range(6)]

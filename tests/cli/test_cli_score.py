@@ -4,8 +4,8 @@ import json
 import math
 
 import pytest
+from tests.support import tiny
 
-from sampling import tiny
 from t2fast.sampling import Prompt, Sampler
 
 

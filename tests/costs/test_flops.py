@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.oracles import costs
 from tests.support.strategies import powers, workloads
 
 import t2fast as t2
-from oracles import costs
 
 
 @given(powers(3, 13), powers(3, 16), workloads())

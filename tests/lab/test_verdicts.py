@@ -5,13 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from tests.support import laboratory
 
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.lab import verdicts
 from t2fast.planning import plan
-
-from . import laboratory
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-
-from oracles import costs, laws
+from tests.oracles import costs, laws
 
 #: A cost may exceed its budget by this share, so that rounding excludes nothing.
 SLACK = 1e-12

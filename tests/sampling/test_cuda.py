@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
+from tests.support.tiny import model, tokenizer, torch
 
-from sampling.tiny import model, tokenizer, torch
 from t2fast.sampling import Prompt, Sampler, SamplingParams
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from tests.support.tiny import model, tokenizer, torch, transformers
 
-from sampling.tiny import model, tokenizer, torch, transformers
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, Sampler, SamplingParams
 from t2fast.sampling.schedule import Job, Schedule, build_tree

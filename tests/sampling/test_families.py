@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.tiny import FAMILIES, model, tokenizer, torch
 
-from sampling.tiny import FAMILIES, model, tokenizer, torch
 from t2fast.sampling import Prompt, Sampler, SamplingParams
 from t2fast.sampling.cache import Decode
 

@@ -6,8 +6,8 @@ import json
 import shutil
 
 import pytest
+from tests.support.tiny import model, tokenizer, torch
 
-from sampling.tiny import model, tokenizer, torch
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, Sampler, SamplingParams
 

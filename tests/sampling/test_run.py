@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.stand_in import StandIn, answer
 
 from t2fast import fitting, passk
 from t2fast.data import read_counts
 from t2fast.errors import DataError, T2Error
 from t2fast.sampling import Prompt, SamplingParams, StoreError, draw, read_samples, write_parquet
-
-from .stand_in import StandIn, answer
 
 PROMPTS = [Prompt(f"q{i}", "x", answer=str(i % 5), overrides={"k": 5} if i == 3 else {}) for i in range(12)]
 PARAMS = SamplingParams(k=8, max_new_tokens=20)
@@ -298,7 +297,7 @@ VICTIM = """
 import sys
 from t2fast.sampling import Prompt, SamplingParams, draw
 sys.path.insert(0, {root!r})
-from sampling.stand_in import StandIn
+from tests.support.stand_in import StandIn
 prompts = [Prompt(f"q{{i}}", "x", answer=str(i % 5)) for i in range(40)]
 params = SamplingParams(k=25, max_new_tokens=200, logprobs=True, stop_on_success={stop})
 draw(StandIn(pause={pause}, order=int(sys.argv[2])), prompts, params, sys.argv[1], verifier="numeric", resume=True)
@@ -312,7 +311,7 @@ def test_killed_at_random_moments(tmp_path, stop):
     T2FAST_KILLS sets how often it is killed.
     """
     kills = int(os.environ.get("T2FAST_KILLS", "5"))
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     script = tmp_path / "victim.py"
     script.write_text(VICTIM.format(root=root, stop=stop, pause=0.001))
     whole, path = tmp_path / "whole.jsonl", tmp_path / "s.jsonl"

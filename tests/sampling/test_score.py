@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from tests.support.tiny import model, tokenizer, torch
 
-from sampling.tiny import model, tokenizer, torch
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, Sampler
 

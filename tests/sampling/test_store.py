@@ -7,12 +7,11 @@ import os
 import resource
 
 import pytest
+from tests.support.stand_in import answer
 
 from t2fast.errors import DataError
 from t2fast.sampling import Prompt, Sample, SamplingParams, Store, StoreError, read_samples, write_parquet
 from t2fast.sampling.store import changes, manifest_path
-
-from .stand_in import answer
 
 MANIFEST = {"model": {"name": "m"}, "params": SamplingParams(k=3).to_dict(), "seed": 0, "begun": "today"}
 

@@ -121,11 +121,16 @@ PROGRAM = """
 import json, os, sys, time
 asked = json.load(sys.stdin)
 text = asked["text"]
-if text == "hang":
-    time.sleep(1000)
-elif text == "child":
+if text in ("hang", "answer and child"):
+    ready, write = os.pipe()
     if os.fork() == 0:
         open("child", "w").write(str(os.getpid()))
+        os.write(write, b"!")
+        time.sleep(1000)
+    os.read(ready, 1)
+    if text == "answer and child":
+        print("true")
+    else:
         time.sleep(1000)
 elif text == "crash":
     sys.exit("no idea")
@@ -148,21 +153,37 @@ def test_command(tmp_path, monkeypatch):
     assert judge(ask, prompt, "x" * 1_000_000) == Verdict(correct=False)
     assert judge(ask, prompt, "score") == Verdict(score=0.25)
     assert judge(ask, prompt, "crash").error.endswith("ended with exit code 1: no idea")
-    assert "printed b'yes\\n': must be true, false or a number" in judge(ask, prompt, "prose").error
+    assert "printed b'yes\\n': must be true, false or a finite number" in judge(ask, prompt, "prose").error
     assert "printed more than 1048576 bytes" in judge(ask, prompt, "flood").error
 
 
-@pytest.mark.parametrize("how", ["hang", "child"])
-def test_command_that_hangs_is_killed_with_its_children(tmp_path, monkeypatch, how):
+@pytest.mark.parametrize("how", ["hang", "answer and child"])
+def test_what_a_command_started_ends_with_its_verdict(tmp_path, monkeypatch, how):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "judge.py").write_text(PROGRAM)
-    ask = load_verifier(f"command:{sys.executable} judge.py", timeout=1)
-    assert judge(ask, asked("1"), how).error.endswith("gave no verdict within 1 s")
-    if how == "child":
-        deadline = time.monotonic() + 10
-        while _alive(int((tmp_path / "child").read_text())):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+    ask = load_verifier(f"command:{sys.executable} judge.py", timeout=2)
+    verdict = judge(ask, asked("1"), how)
+    if how == "answer and child":
+        assert verdict == Verdict(correct=True)
+    else:
+        assert verdict.error.endswith("gave no verdict within 2 s")
+    deadline = time.monotonic() + 10
+    while _alive(int((tmp_path / "child").read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_command_cannot_hold_us_up(tmp_path):
+    """Not by pipes left open, nor by numbers that are none."""
+    begun = time.monotonic()
+    ask = load_verifier("command:sh -c 'setsid sleep 3 & echo true'", timeout=2)
+    assert judge(ask, asked(), "x") == Verdict(correct=True)
+    assert time.monotonic() - begun < 2
+    for printed in ("1" + "0" * 400, "9" * 5000, "NaN", "[" * 100_000):
+        (tmp_path / "printed").write_text(printed)
+        error = judge(load_verifier(f"command:cat {tmp_path}/printed"), asked(), "x").error
+        assert "must be true, false or a finite number" in error
+    assert "cannot be started: embedded null byte" in judge(load_verifier("command:ec\0ho true"), asked(), "x").error
 
 
 def _alive(process):

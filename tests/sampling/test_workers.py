@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.support.stand_in import StandIn
 
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, RayWorkers, SamplingParams, draw, load_verifier, read_samples
 from t2fast.sampling.workers import _cpus_each
-
-from .stand_in import StandIn
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 't2fast[ray]'")
 # Ray's own use of what Python and the system deprecate.
@@ -25,7 +24,7 @@ PARAMS = SamplingParams(k=6, max_new_tokens=20, logprobs=True)
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster():
-    here = str(Path(__file__).parent.parent)
+    here = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
     ray.init(
         num_cpus=3,
         include_dashboard=False,

@@ -23,8 +23,8 @@ from t2fast.sampling.request import FinishReason, Prompt, Sample, SamplingParams
 from t2fast.sampling.runner import Graphs, Runner
 from t2fast.sampling.schedule import Floats, Job, Row, Schedule, Tokens, build_tree, pages_for
 from t2fast.sampling.text import ENDS, Endings, Tokenizer, eos_tokens
-from t2fast.sampling.verdicts import Verdicts
 from t2fast.sampling.verify import Verifier
+from t2fast.sampling.verify.judging import Judging
 
 if TYPE_CHECKING:
     from t2fast.sampling.score import Score
@@ -330,7 +330,7 @@ class _Call:
             seed=seed - (1 << 64) if seed >= 1 << 63 else seed, graphs=sampler.graphs, chunk=sampler.prefill_tokens,
             levels=levels,
         )  # fmt: skip
-        self.verdicts = Verdicts(verifier)
+        self.verdicts = Judging(verifier)
         self.pending: deque[_Launched] = deque()
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}

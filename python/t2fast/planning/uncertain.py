@@ -14,7 +14,8 @@ from t2fast import _core
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.laws import ChinchillaLaw, Law
-from t2fast.planning import Design, Plan, plan
+from t2fast.planning.design import Design
+from t2fast.planning.optimum import Plan, plan
 from t2fast.quantity import format_quantity
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.oracles import laws, planning
 from tests.support.strategies import any_laws, budgets, chinchilla_laws, loss_laws, pass_laws, powers
 
 import t2fast as t2
-from oracles import laws, planning
 
 PYTHIA = t2.load_law("pythia-gsm8k")
 PAIR = t2.Budget(train_flops=1e20, inference_flops=1.4e11)

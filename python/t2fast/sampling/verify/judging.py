@@ -8,14 +8,14 @@ import threading
 from collections.abc import Iterator
 
 from t2fast.sampling.request import Prompt, Sample
-from t2fast.sampling.verify import Verifier, judge
+from t2fast.sampling.verify.verdict import Verifier, judge
 
-__all__ = ["Verdicts"]
+__all__ = ["Judging"]
 
 _Question = tuple[int, Prompt, Sample]
 
 
-class Verdicts:
+class Judging:
     """Verifies samples in threads; without a verifier, hands them on as they are.
 
     The threads are daemons: a verifier that hangs must not keep the program from ending. Time limits are the verifier's

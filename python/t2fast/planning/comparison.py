@@ -1,0 +1,144 @@
+"""Given designs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from t2fast import _core
+from t2fast.costs import Budget, Workload
+from t2fast.errors import T2Error
+from t2fast.laws import Law
+from t2fast.planning.design import Design, cautions, from_core
+from t2fast.planning.words import cells, result_name
+from t2fast.quantity import format_flops, format_quantity, refuse_non_numbers
+from t2fast.text import columns, warning_lines
+
+__all__ = ["BreakEven", "Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """When a design costs less in total than another, training included.
+
+    Attributes
+    ----------
+    cheaper
+        ``"from"`` or ``"below"`` the number of queries, ``"always"``, ``"never"``, or ``"equal"``.
+    queries
+        The number at which both cost the same; ``None`` where there is none.
+    """
+
+    cheaper: str
+    queries: float | None = None
+
+    def __str__(self) -> str:
+        """The two in words."""
+        return self.cheaper if self.queries is None else f"{self.cheaper} {format_quantity(self.queries)}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Given designs side by side.
+
+    Attributes
+    ----------
+    law, workload
+        What they were evaluated with.
+    designs
+        In the order given.
+    break_even
+        For each design, against the first: from or below how many queries it costs less in total, training included.
+    """
+
+    law: Law
+    workload: Workload
+    designs: tuple[Design, ...]
+    break_even: tuple[BreakEven, ...]
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """How far each design extrapolates, and the law's own warnings."""
+        lines = []
+        if self.law.data_range is None:
+            lines = cautions(self.law, self.designs[0])
+        else:
+            for place, design in enumerate(self.designs, 1):
+                lines += cautions(self.law, design, f"design {place}")
+        return (*lines, *self.law.warnings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON data."""
+        rows = []
+        for design, even in zip(self.designs, self.break_even, strict=True):
+            beyond = design.extrapolation(self.law)
+            rows.append(
+                design.to_dict()
+                | {
+                    "break_even": asdict(even),
+                    "extrapolation": None if beyond is None else asdict(beyond),
+                }
+            )
+        return {
+            "law": self.law.name or self.law.to_dict(),
+            "workload": asdict(self.workload),
+            "designs": rows,
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        """The designs as a table within 80 columns."""
+        rows = [["", "N", "D", "k", "D/N", result_name(self.law), "train", "inference", "break-even"]]
+        for place, (design, even) in enumerate(zip(self.designs, self.break_even, strict=True), 1):
+            costs = (format_flops(design.train_flops), format_flops(design.inference_flops))
+            rows.append([str(place), *cells(design), *costs, "-" if place == 1 else str(even)])
+        lines = [f"Law {self.law.name or self.law.kind}; costs in FLOP", "", *columns(rows, left=(8,)), ""]
+        lines += ["break-even: queries from (or below) which a design costs less in total than 1", ""]
+        return "\n".join([*lines, *warning_lines(self.warnings)]).rstrip()
+
+    __str__ = summary
+
+
+def compare(law: Law, designs: Sequence[tuple[float, float, float]], workload: Workload | None = None) -> Comparison:
+    """Evaluate given designs (N, D, k) side by side: prediction, costs, and when each costs less than the first.
+
+    Parameters
+    ----------
+    law
+        A law.
+    designs
+        (n_params, n_tokens, k) for each.
+    workload
+        What inference costs are counted over; the T2 paper's unit by default.
+
+    Raises
+    ------
+    T2Error
+        Without designs, or for one with a number out of range.
+    """
+    if not designs:
+        raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
+    workload = workload or Workload()
+    handle = Budget(workload=workload)._handle
+    for place, design in enumerate(designs, 1):
+        if not isinstance(design, Sequence) or len(design) != 3:
+            raise T2Error(f"design {place} = {design!r}: must be (n_params, n_tokens, k)")
+        names = ("n_params", "n_tokens", "k")
+        refuse_non_numbers(**{f"design {place}, {name}": x for name, x in zip(names, design, strict=True)})
+    found = tuple(from_core(law, _core.evaluate(law._handle, handle, *map(float, design))) for design in designs)
+    even = tuple(_break_even(design, found[0], workload.queries) for design in found)
+    return Comparison(law, workload, found, even)
+
+
+def _break_even(design: Design, other: Design, queries: float) -> BreakEven:
+    dearer = design.train_flops - other.train_flops
+    saved = (other.inference_flops - design.inference_flops) / queries
+    if dearer == saved == 0:
+        return BreakEven("equal")
+    if dearer <= 0 <= saved:
+        return BreakEven("always")
+    if saved <= 0 <= dearer:
+        return BreakEven("never")
+    return BreakEven("from" if saved > 0 else "below", dearer / saved)
