@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _Floats = NDArray[np.float64]
-_Report = Callable[[int], None]
+_Report = Callable[[int], object]
 _Ends = list[tuple[float, float]]
 _Design = tuple[float, float, float, float, float, float, float]
 
@@ -170,10 +170,7 @@ class FitProblem:
     def staged_counts(first: FitProblem, checkpoint: NDArray[np.int64], counts: FitProblem) -> FitProblem: ...
     def names(self) -> list[str]: ...
     def fit(self, threads: int | None) -> FitOutcome: ...
-    def group_means(
-    n: _Integers, c: _Integers, ends: _Integers, k: _Integers, same_problems: bool
-) -> tuple[_Floats, _Floats]: ...
-def bootstrap(
+    def bootstrap(
         self,
         outcome: FitOutcome,
         units: list[NDArray[np.int64]],
@@ -271,6 +268,9 @@ class Histogram:
     def subsample(self, m: int, seed: int, replicate: int) -> Histogram: ...
 
 def estimate(name: str, n: _Integers, c: _Integers, k: _Integers, parameter: float = 0.0) -> _Floats: ...
+def group_means(
+    n: _Integers, c: _Integers, ends: _Integers, k: _Integers, same_problems: bool
+) -> tuple[_Floats, _Floats]: ...
 def bootstrap(
     values: _Floats,
     problems: _Integers,

@@ -106,12 +106,11 @@ class Counts(Result):
         if wrong.size:
             at = wrong[0]
             raise T2Error(f"n[{at}] = {ns[at]}, c[{at}] = {cs[at]}: must satisfy 0 <= c <= n and n >= 1")
-        sizes = [
-            None if value is None else np.full(len(cs), arguments.number(name, value, low=0, low_open=True))
-            for name, value in (("n_params", n_params), ("n_tokens", n_tokens))
-        ]
-        names = tuple(map(str, range(len(cs))))
-        return cls((model,) * len(cs), (benchmark,) * len(cs), names, ns, cs, *sizes)
+        def size(name: str, value: float | None) -> Array | None:
+            return None if value is None else np.full(len(cs), arguments.number(name, value, low=0, low_open=True))
+
+        names, size_n, size_d = tuple(map(str, range(len(cs)))), size("n_params", n_params), size("n_tokens", n_tokens)
+        return cls((model,) * len(cs), (benchmark,) * len(cs), names, ns, cs, size_n, size_d)
 
     @cached_property
     def _groups(self) -> dict[tuple[str, str], Integers]:

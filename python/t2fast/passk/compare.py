@@ -25,8 +25,8 @@ class PassComparison(Result):
     Examples
     --------
     >>> found = compare((10, [2, 5, 9]), (10, [1, 5, 7]), 1)
-    >>> found.rows()[0]["difference"]
-    0.1
+    >>> found.difference.round(4), found.ratio.round(4)
+    (array([0.1]), array([1.2308]))
     """
 
     #: The k, shape (ks,).
@@ -135,8 +135,8 @@ def compare(
     --------
     >>> print(compare((10, [2, 5, 9]), (10, [1, 5, 7]), 1))
     3 problems, paired; 95% intervals for new problems (analytic)
-    k   first  second  difference                      ratio                  
-    1  0.5333  0.4333      0.1000  [-0.1481, 0.3481]  1.2308  [0.7427, 2.0395]
+    k   first  second  difference                      ratio
+    1  0.5333  0.4333      0.1000  [-0.1466, 0.3466]  1.2308  [0.7689, 1.9701]
     """
     confidence_level = arguments.confidence_level(confidence_level)
     n_resamples, seed = arguments.whole("n_resamples", n_resamples, least=2), arguments.seed(seed)

@@ -119,8 +119,8 @@ def curve(
         Between 0 and 1.
     scope
         ``"problems"``: how far would the mean be off with other problems of the same kind? The interval to report for a
-        benchmark that stands for more than itself. ``"samples"``: how far with new samples of these very problems? Needs
-        2k <= n, where the variance ``F^2 - C(n-c, 2k)/C(n, 2k)`` has an unbiased estimate; NaN beyond.
+        benchmark that stands for more than itself. ``"samples"``: how far with new samples of these very problems?
+        Needs 2k <= n, where the variance ``F^2 - C(n-c, 2k)/C(n, 2k)`` has an unbiased estimate; NaN beyond.
     method
         ``"analytic"``: Student's t on the logit, which stays within [0, 1]; or the percentile ``"bootstrap"`` over
         problems (for ``scope="problems"``).
@@ -144,8 +144,8 @@ def curve(
     mean pass@k of 6 problems, 20 samples each or more
     95% intervals for new problems of the same kind (analytic)
      k  pass@k   lower   upper
-     1  0.3250  0.0741  0.7430
-    10  0.7294  0.2546  0.9551
+     1  0.3250  0.0741  0.7434
+    10  0.7297  0.2377  0.9590
     """
     counts = histogram(n, c)
     ks = default_ks(counts.fewest_samples) if k is None else flat_ks(k)[0]
@@ -161,10 +161,7 @@ def curve(
         draws = _core.bootstrap(values, problems, n_resamples, seed, arguments.threads(threads), report)
     lower, upper = np.quantile(draws, tails(confidence_level), axis=0)
     means = counts.means(name, ks, parameter)
-    warnings = tuple(_warnings(counts.problems, counts.fewest_samples, ks, means, lower, upper, scope, method))
-    return PassCurve(
-        ks, means, lower, upper, confidence_level, scope, method, counts.problems, counts.fewest_samples, warnings
-    )
+    return assembled(counts.problems, counts.fewest_samples, ks, means, lower, upper, confidence_level, scope, method)
 
 
 def default_ks(n_samples: int) -> Integers:
@@ -202,18 +199,28 @@ def analytic(counts: Histogram, ks: Integers, level: float, scope: Scope, batch:
     return assembled(counts.problems, counts.fewest_samples, ks, means, lower, upper, level, scope)
 
 
-def intervals(means: Array, variances: Array, problems: npt.ArrayLike, level: float, scope: Scope) -> tuple[Array, Array]:
+def intervals(
+    means: Array, variances: Array, problems: npt.ArrayLike, level: float, scope: Scope
+) -> tuple[Array, Array]:
     """Ends of analytic intervals; ``problems`` decides Student's t where the interval speaks about new ones."""
     freedom = np.full(np.shape(problems), np.inf) if scope == "samples" else np.maximum(np.asarray(problems) - 1.0, 1.0)
     return logit_intervals(means, np.sqrt(np.maximum(variances, 0.0)), quantile(level, freedom))
 
 
 def assembled(
-    problems: int, samples: int, ks: Integers, means: Array, lower: Array, upper: Array, level: float, scope: Scope
+    problems: int,
+    samples: int,
+    ks: Integers,
+    means: Array,
+    lower: Array,
+    upper: Array,
+    level: float,
+    scope: Scope,
+    method: str = "analytic",
 ) -> PassCurve:
-    """A curve from its analytic numbers, with what is to be said of them."""
-    warnings = tuple(_warnings(problems, samples, ks, means, lower, upper, scope, "analytic"))
-    return PassCurve(ks, means, lower, upper, level, scope, "analytic", problems, samples, warnings)
+    """A curve from its numbers, with what is to be said of them."""
+    warnings = tuple(_warnings(problems, samples, ks, means, lower, upper, scope, method))
+    return PassCurve(ks, means, lower, upper, level, scope, method, problems, samples, warnings)
 
 
 def _warnings(

@@ -44,7 +44,7 @@ def flat_counts(n: npt.ArrayLike, c: npt.ArrayLike) -> tuple[Integers, Integers,
 
 
 def flat_ks(k: npt.ArrayLike) -> tuple[Integers, tuple[int, ...]]:
-    """k in one dimension, and its shape."""
+    """K in one dimension, and its shape."""
     ks = arguments.integers("k", k)
     return ks.reshape(-1), ks.shape
 
@@ -161,7 +161,7 @@ def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
     Examples
     --------
     >>> print(f"{log_failure(10_000, 5_000, 4_000):.6f}")
-    -3891.984053
+    -4227.555307
     """
     return _per_problem("ln_failure", n, c, k)
 
@@ -251,9 +251,7 @@ class ProblemCounts(NamedTuple):
     n_correct: Integers
 
 
-def counts_from_matrix(
-    verdicts: npt.ArrayLike, missing: Literal["error", "drop", "fail"] = "error"
-) -> ProblemCounts:
+def counts_from_matrix(verdicts: npt.ArrayLike, missing: Literal["error", "drop", "fail"] = "error") -> ProblemCounts:
     """Count a matrix of verdicts, problems x trials, each 1 (or True), 0, or NaN for a missing trial.
 
     Parameters

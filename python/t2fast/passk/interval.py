@@ -34,7 +34,7 @@ def tails(confidence_level: float) -> list[float]:
     return [0.5 - 0.5 * confidence_level, 0.5 + 0.5 * confidence_level]
 
 
-def logit_intervals(mean: Array, error: Array, quantiles: npt.ArrayLike) -> tuple[Array, Array]:
+def logit_intervals(mean: Array, error: Array, quantiles: Array) -> tuple[Array, Array]:
     """Ends of intervals for means in [0, 1] that stay there: symmetric in the logit, by the delta method."""
     with np.errstate(all="ignore"):
         odds = mean / (1 - mean)
@@ -43,8 +43,8 @@ def logit_intervals(mean: Array, error: Array, quantiles: npt.ArrayLike) -> tupl
     # Without spread, and at the ends, where the logit is infinite.
     flat = (error == 0) | (mean <= 0) | (mean >= 1)
     unknown = ~(np.isfinite(mean) & np.isfinite(error))
-    lower, upper = (np.where(unknown, np.nan, np.where(flat, mean, end)) for end in (lower, upper))
-    return lower, upper
+    known = np.where(flat, mean, lower), np.where(flat, mean, upper)
+    return np.where(unknown, np.nan, known[0]), np.where(unknown, np.nan, known[1])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

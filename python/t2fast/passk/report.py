@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,8 +12,7 @@ import numpy.typing as npt
 
 from t2fast import _core, arguments
 from t2fast.errors import DataError
-from t2fast.passk import curve as curves
-from t2fast.passk.curve import PassCurve, Scope, default_ks
+from t2fast.passk.curve import PassCurve, Scope, analytic, assembled, check, curve, default_ks, intervals
 from t2fast.passk.estimate import Array, Histogram, Integers, flat_ks
 from t2fast.passk.extrapolate import METHOD_NAMES, Extrapolation, Method, predicted
 from t2fast.passk.interval import shown
@@ -26,9 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["PassReport", "report"]
 
 
+#: More models and benchmarks than this are shown as one table instead of a table each.
+_MANY = 20
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class PassReport(Result):
     """pass@k of every model and benchmark in a set of counts; :func:`report` makes it.
+
+    Groups are in the order of ``counts.groups()``.
 
     Examples
     --------
@@ -40,11 +46,25 @@ class PassReport(Result):
 
     #: What the numbers come from.
     counts: Counts
-    #: pass@k of each (model, benchmark) at the k asked for, in the order of ``counts.groups()``.
-    curves: tuple[PassCurve, ...]
+    #: All k, shape (ks,).
+    k: Integers
+    #: Which of them are asked for in each group, shape (groups, ks).
+    asked: npt.NDArray[np.bool_]
+    #: Mean pass@k, shape (groups, ks), NaN where a problem of the group has fewer than k samples.
+    pass_at_k: Array
+    #: Lower ends of the intervals, shape (groups, ks); NaN where no interval exists.
+    lower: Array
+    #: Upper ends of the intervals, shape (groups, ks).
+    upper: Array
+    #: Confidence level of the intervals.
+    confidence_level: float
+    #: What the intervals speak about: new ``"samples"`` of the same problems, or new ``"problems"``.
+    scope: Scope
+    #: ``"analytic"`` or ``"bootstrap"``.
+    method: str
     #: Their extrapolations, where k beyond the samples were asked for.
     extrapolations: tuple[Extrapolation | None, ...]
-    #: The size of batches where sampling stopped at the first success, or None, for each.
+    #: The size of batches where sampling stopped at the first success, or None, for each group.
     batches: tuple[int | None, ...]
     #: What to know about the whole.
     warnings: tuple[str, ...] = ()
@@ -53,34 +73,69 @@ class PassReport(Result):
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
-        """(model, benchmark) of each part."""
+        """(model, benchmark) of each group."""
         return tuple(self.counts.groups())
 
     @cached_property
+    def curves(self) -> tuple[PassCurve, ...]:
+        """pass@k of each group at the k asked for."""
+        sizes = [(len(rows), int(self.counts.n_samples[rows].min())) for rows in self.counts.groups().values()]
+        parts = zip(sizes, self.asked, self.pass_at_k, self.lower, self.upper, strict=True)
+        return tuple(
+            assembled(
+                problems,
+                samples,
+                self.k[at],
+                mean[at],
+                low[at],
+                high[at],
+                self.confidence_level,
+                self.scope,
+                self.method,
+            )
+            for (problems, samples), at, mean, low, high in parts
+        )
+
+    @cached_property
     def bands(self) -> tuple[PassCurve, ...]:
-        """The whole curve of each part with analytic intervals, for figures."""
+        """The whole curve of each group with analytic intervals, for figures."""
         found = []
-        for rows, one, batch in zip(self.counts.groups().values(), self.curves, self.batches, strict=True):
+        for rows, batch in zip(self.counts.groups().values(), self.batches, strict=True):
             counts = Histogram(self.counts.n_samples[rows], self.counts.n_correct[rows])
             ks = default_ks(counts.fewest_samples)
-            found.append(curves.analytic(counts, ks, one.confidence_level, one.scope, batch))
+            found.append(analytic(counts, ks, self.confidence_level, self.scope, batch))
         return tuple(found)
 
+    def _head(self) -> str:
+        what = "new samples of the same problems" if self.scope == "samples" else "new problems of the same kind"
+        return f"pass@k, {100 * self.confidence_level:.4g}% intervals for {what} ({self.method})"
+
     def summary(self) -> str:
-        """The whole result as tables of at most 80 columns."""
-        return "\n".join(self._lines(titles=_plain, table=_aligned, warn=warning_lines))
+        """The whole result as tables of at most 80 columns; one table where models and benchmarks are many."""
+        lines = [self._head()]
+        if len(self.asked) > _MANY:
+            lines += self._one_table()
+        else:
+            for title, contents, cells, notes in self._tables():
+                lines += ["", f"{title}: {contents}", *("  " + line for line in columns(cells, left=(4,)))]
+                lines += warning_lines(notes)
+        return "\n".join([*lines, *warning_lines(self.warnings)])
 
     def markdown(self) -> str:
         """The whole result as Markdown: a heading and a table for each model and benchmark."""
-        return "\n".join(self._lines(titles=_heading, table=_piped, warn=_bullets)) + "\n"
+        lines = [self._head()]
+        for title, contents, cells, notes in self._tables():
+            width = 5 if any(row[4] for row in cells) else 4
+            rows = ["| " + " | ".join(row[:width]) + " |" for row in cells]
+            lines += ["", f"### {title}", "", contents, "", rows[0], "|" + "---:|" * width, *rows[1:]]
+            lines += _bullets(notes)
+        return "\n".join([*lines, *_bullets(self.warnings)])
 
-    def _lines(self, titles: Any, table: Any, warn: Any) -> list[str]:
-        first = self.curves[0]
-        what = "new samples of the same problems" if first.scope == "samples" else "new problems of the same kind"
-        lines = [f"pass@k, {100 * first.confidence_level:.4g}% intervals for {what} ({first.method})"]
+    def _tables(self) -> Iterator[tuple[str, str, list[tuple[str, ...]], list[str]]]:
+        """Title, contents, cells and warnings of each group."""
         groups = self.counts.groups()
         for (name, rows), one, beyond in zip(groups.items(), self.curves, self.extrapolations, strict=True):
-            cells = [("k", "pass@k", "lower", "upper", "")]
+            cells: list[tuple[str, ...]] = [("k", "pass@k", "lower", "upper", "")]
             numbers = (one.k.tolist(), one.pass_at_k.tolist(), one.lower.tolist(), one.upper.tolist())
             for k, value, lower, upper in zip(*numbers, strict=True):
                 cells.append((str(k), shown(value), shown(lower), shown(upper), ""))
@@ -94,17 +149,43 @@ class PassReport(Result):
                     error, n = beyond.backtest.errors()[beyond.method], beyond.backtest.predicted
                     notes.append(f"measured error of the extrapolation: {error:.4f} in pass@{n} from fewer samples")
                 notes.extend(beyond.warnings)
-            lines += ["", *titles(" on ".join(filter(None, name)) or "all problems", self.counts.contents(rows))]
-            lines += table(cells)
-            lines += warn(notes)
-        return [*lines, *warn(self.warnings)]
+            yield " on ".join(filter(None, name)) or "all problems", self.counts.contents(rows), cells, notes
+
+    def _one_table(self) -> list[str]:
+        """All groups below each other."""
+        groups = self.counts.groups()
+        sizes = [str(len(rows)) for rows in groups.values()]
+        cells: list[tuple[str, ...]] = [("model", "benchmark", "problems", "k", "pass@k", "lower", "upper")]
+        ks = list(map(str, self.k.tolist()))
+        numbers = zip(
+            self.asked.tolist(), self.pass_at_k.tolist(), self.lower.tolist(), self.upper.tolist(), strict=True
+        )
+        for (model, benchmark), size, beyond, (asked, values, lowers, uppers) in zip(
+            groups, sizes, self.extrapolations, numbers, strict=True
+        ):
+            names = (model[:28], benchmark[:16], size)
+            for k, wanted, value, lower, upper in zip(ks, asked, values, lowers, uppers, strict=True):
+                if wanted:
+                    cells.append((*names, k, shown(value), shown(lower), shown(upper)))
+            if beyond is not None:
+                for row in beyond.rows():
+                    value, lower, upper = (shown(row[name]) for name in ("pass_at_k", "lower", "upper"))
+                    cells.append((*names, f"{row['k']:g}", value, lower, upper))
+        notes = []
+        if np.isnan(self.pass_at_k[self.asked]).any():
+            notes.append("pass@k is undefined for k beyond the samples of a problem; extrapolate")
+        if self.scope == "problems" and "1" in sizes:
+            notes.append("one problem tells nothing about others: use scope='samples'")
+        if any(beyond is not None for beyond in self.extrapolations):
+            notes.append("k beyond the samples of a group are extrapolated: --json names method and measured error")
+        return ["", *columns(cells, left=(0, 1)), *warning_lines(notes)]
 
     def headline(self) -> str:
         """What matters most, in one line: the body of the ``repr``."""
-        (model, benchmark), one = self.names[0], self.curves[0]
-        more = f", and {len(self.curves) - 1} more" if len(self.curves) > 1 else ""
+        (model, benchmark), *others = self.names
+        more = f", and {len(others)} more" if others else ""
         where = " on ".join(filter(None, (model, benchmark)))[:80] or "all problems"
-        value = f"pass@{one.k[0]} = {shown(float(one.pass_at_k[0]))}" if len(one.k) else "pass@k"
+        value = f"pass@{self.k[0]} = {shown(float(self.pass_at_k[0, 0]))}" if len(self.k) else "pass@k"
         return f"{value} of {where}{more}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,25 +217,7 @@ class PassReport(Result):
         return found
 
 
-def _plain(name: str, contents: str) -> list[str]:
-    return [f"{name}: {contents}"]
-
-
-def _heading(name: str, contents: str) -> list[str]:
-    return [f"### {name}", "", contents, ""]
-
-
-def _aligned(cells: list[tuple[str, ...]]) -> list[str]:
-    return ["  " + line for line in columns(cells, left=(4,))]
-
-
-def _piped(cells: list[tuple[str, ...]]) -> list[str]:
-    width = 5 if any(row[4] for row in cells) else 4
-    lines = ["| " + " | ".join(row[:width]) + " |" for row in cells]
-    return [lines[0], "|" + "---:|" * width, *lines[1:]]
-
-
-def _bullets(warnings: Any) -> list[str]:
+def _bullets(warnings: Iterable[str]) -> list[str]:
     lines = [f"* {text}" for text in warnings]
     return ["", *lines] if lines else []
 
@@ -204,41 +267,46 @@ def report(
     <BLANKLINE>
     m: 4 problems, 10 samples each
       k  pass@k   lower   upper
-      1  0.5000  0.0742  0.9258
-      5  0.7292  0.0961  0.9855
+      1  0.5000  0.0576  0.9424
+      5  0.7292  0.0505  0.9927
     """
     level = arguments.confidence_level(confidence_level)
-    curves.check(scope, method, batch)
+    check(scope, method, batch)
     groups = counts.groups()
     batches, warnings = _batches(counts, groups, batch)
-    fewest = [int(counts.n_samples[rows].min()) for rows in groups.values()]
+    order = np.concatenate(list(groups.values()))
+    sizes = np.asarray([len(rows) for rows in groups.values()])
+    fewest = np.minimum.reduceat(counts.n_samples[order], np.cumsum(sizes) - sizes)
     wanted = None if k is None else _whole_ks(k)
+    ks = np.asarray([10**i for i in range(16) if 10**i <= fewest.max()] if wanted is None else wanted, np.int64)
+    asked = np.ones((len(groups), len(ks)), np.bool_)
+    if wanted is None or extrapolate_with is not None:
+        asked = ks[None, :] <= fewest[:, None]
     if method == "analytic" and not any(batches):
-        found = _all_at_once(counts, groups, fewest, wanted, extrapolate_with is not None, level, scope)
+        n, c = counts.n_samples[order], counts.n_correct[order]
+        means, variances = _core.group_means(n, c, np.cumsum(sizes), ks, scope == "samples")
+        lower, upper = intervals(means, variances, sizes[:, None], level, scope)
     else:
-        found = []
-        for rows, most, size in zip(groups.values(), fewest, batches, strict=True):
-            inside = _inside(wanted, most, extrapolate_with is not None)
-            found.append(
-                curves.curve(
-                    counts.n_samples[rows], counts.n_correct[rows], inside, confidence_level=level, scope=scope,
-                    method=method, n_resamples=n_resamples, batch=size, seed=seed, threads=threads, progress=progress,
-                )
+        means, lower, upper = (np.full(asked.shape, np.nan) for _ in range(3))
+        for i, (rows, size) in enumerate(zip(groups.values(), batches, strict=True)):
+            one = curve(
+                counts.n_samples[rows], counts.n_correct[rows], ks[asked[i]], confidence_level=level, scope=scope,
+                method=method, n_resamples=n_resamples, batch=size, seed=seed, threads=threads, progress=progress,
             )  # fmt: skip
-    beyond: list[Extrapolation | None] = []
-    for rows, most, size in zip(groups.values(), fewest, batches, strict=True):
-        outside = [] if extrapolate_with is None or wanted is None else [one for one in wanted if one > most]
-        if not outside:
-            beyond.append(None)
+            means[i, asked[i]], lower[i, asked[i]], upper[i, asked[i]] = one.pass_at_k, one.lower, one.upper
+    beyond: list[Extrapolation | None] = [None] * len(groups)
+    for i, (rows, size) in enumerate(zip(groups.values(), batches, strict=True)):
+        if extrapolate_with is None or asked[i].all():
             continue
         pairs = Histogram(counts.n_samples[rows], counts.n_correct[rows])
-        beyond.append(
-            predicted(
-                pairs, outside, extrapolate_with or "auto", level, seed=seed, batch=size, threads=threads,
-                progress=progress,
+        if wanted is not None:
+            beyond[i] = predicted(
+                pairs, ks[~asked[i]], extrapolate_with, level, seed=seed, batch=size, threads=threads, progress=progress
             )
-        )  # fmt: skip
-    return PassReport(counts, tuple(found), tuple(beyond), batches, tuple(dict.fromkeys(warnings)))
+    return PassReport(
+        counts, ks, asked, means, lower, upper, level, scope, method, tuple(beyond), batches,
+        tuple(dict.fromkeys(warnings)),
+    )  # fmt: skip
 
 
 def _whole_ks(k: npt.ArrayLike | str) -> list[int]:
@@ -251,15 +319,6 @@ def _whole_ks(k: npt.ArrayLike | str) -> list[int]:
             numbers += map(round, found) if ":" in part else found
         k = np.asarray(numbers)
     return sorted(set(flat_ks(k)[0].tolist()))
-
-
-def _inside(wanted: list[int] | None, fewest: int, extrapolated: bool) -> Integers:
-    """The k of a group's curve."""
-    if wanted is None:
-        inside = [10**i for i in range(19) if 10**i <= fewest]
-    else:
-        inside = [one for one in wanted if one <= fewest] if extrapolated else wanted
-    return np.asarray(inside, np.int64)
 
 
 def _batches(
@@ -281,31 +340,3 @@ def _batches(
     if any(found):
         warnings.append("sampling stopped at the first success of each problem, and estimates allow for that")
     return tuple(found), warnings
-
-
-def _all_at_once(
-    counts: Counts,
-    groups: dict[tuple[str, str], Integers],
-    fewest: list[int],
-    wanted: list[int] | None,
-    extrapolated: bool,
-    level: float,
-    scope: Scope,
-) -> list[PassCurve]:
-    """The curves of all groups with analytic intervals; the core works them out together."""
-    ks = _inside(wanted, max(fewest), False)
-    order = np.concatenate(list(groups.values()))
-    sizes = np.asarray([len(rows) for rows in groups.values()])
-    n, c = np.ascontiguousarray(counts.n_samples[order]), np.ascontiguousarray(counts.n_correct[order])
-    means, variances = _core.group_means(n, c, np.cumsum(sizes), ks, scope == "samples")
-    lower, upper = curves.intervals(means, variances, sizes[:, None], level, scope)
-    if wanted is not None and not extrapolated:
-        parts = [slice(None)] * len(sizes)
-    else:
-        parts = [slice(end) for end in np.searchsorted(ks, fewest, side="right").tolist()]
-    return [
-        curves.assembled(problems, samples, ks[part], mean[part], low[part], high[part], level, scope)
-        for problems, samples, part, mean, low, high in zip(
-            sizes.tolist(), fewest, parts, means, lower, upper, strict=True
-        )
-    ]

@@ -73,7 +73,7 @@ def maj_at_k(
     Examples
     --------
     >>> maj_at_k([["4", "4", "5", "6"]], ["4"], [1, 3]).value
-    array([[0.5       , 0.83333333]])
+    array([[0.5       , 0.66666667]])
     """
     if len(answers) != len(correct):
         raise T2Error(f"answers and correct have lengths {len(answers)} and {len(correct)}: they must be equal")
