@@ -650,11 +650,11 @@ class TestUncertainPlan:
         n, d, samples, correct, _ = counts()
         fit = fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct)
         budget = t2fast.Budget(train_flops=1e20, inference_flops=1e11)
-        found = fitting.plan_uncertain(fit.bootstrap(60), budget)
-        assert found.plan.design == t2fast.plan(fit.law, budget).design
+        found = t2fast.plan(fit.bootstrap(60), budget).uncertainty
+        assert found.recommended == t2fast.plan(fit.law, budget).design
         for name in ("n_params", "n_tokens", "k"):
             low, high = found.intervals[name]
-            assert 0.5 * low <= getattr(found.plan.design, name) <= 2 * high
+            assert 0.5 * low <= getattr(found.recommended, name) <= 2 * high
         assert found.mean_best >= found.mean_recommended
         assert 0 <= found.beats_chinchilla <= 1
         assert found.n_laws + found.n_infeasible == 60
@@ -667,21 +667,18 @@ class TestUncertainPlan:
         fit = fitting.fit_chinchilla(*losses(0.01))
         boot = fit.bootstrap(40)
         budget = t2fast.Budget(train_flops=1e21)
-        carried, direct = fitting.plan_uncertain(boot.law(), budget), fitting.plan_uncertain(boot, budget)
+        carried, direct = t2fast.plan(boot.law(), budget).uncertainty, t2fast.plan(boot, budget).uncertainty
         assert carried.intervals["n_params"] == pytest.approx(direct.intervals["n_params"], rel=1e-6)
         assert carried.n_laws == 40
-        with pytest.raises(t2fast.LawError, match="carries no bootstrap draws"):
-            fitting.plan_uncertain(fit.law, budget)
-        with pytest.raises(t2fast.T2Error, match="level = 90"):
-            fitting.plan_uncertain(boot, budget, level=90)
+        assert t2fast.plan(fit.law, budget).uncertainty is None
 
     def test_losses_are_minimised(self):
         fit = fitting.fit_chinchilla(*losses(0.01))
-        found = fitting.plan_uncertain(fit.bootstrap(40), t2fast.Budget(train_flops=1e21))
+        found = t2fast.plan(fit.bootstrap(40), t2fast.Budget(train_flops=1e21)).uncertainty
         assert found.mean_best <= found.mean_recommended
         assert found.beats_chinchilla is None
         low, high = found.intervals["loss"]
-        assert low < found.plan.design.loss < high
+        assert low < found.recommended.loss < high
 
 
 def test_isoflop_weights_are_inverse_variances():
@@ -719,8 +716,8 @@ def test_planning_with_a_fit_is_planning_with_its_bootstrap():
     budget = t2fast.Budget(train_flops=1e22)
     found = t2fast.plan(fit, budget)
     assert found.to_dict() == t2fast.plan(fit.bootstrap(1000), budget).to_dict()
-    low, high = found.intervals["n_params"]
-    assert low < found.plan.n_params < high
+    low, high = found.uncertainty.intervals["n_params"]
+    assert low < found.n_params < high
 
 
 def test_a_table_of_two_benchmarks_is_refused():

@@ -9,14 +9,12 @@ from t2fast.fitting.laws import fit_chinchilla, fit_t2_loss, fit_t2_pass, isoflo
 from t2fast.fitting.results import Bootstrap, FitResult
 from t2fast.fitting.solve import OBJECTIVES
 from t2fast.fitting.tables import Backtest, backtest, fit_table
-from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
 
 __all__ = [
     "OBJECTIVES",
     "Backtest",
     "Bootstrap",
     "FitResult",
-    "UncertainPlan",
     "backtest",
     "fit_chinchilla",
     "fit_t2_loss",
@@ -24,5 +22,4 @@ __all__ = [
     "fit_table",
     "isoflop_weights",
     "neg_log_pass_at_k",
-    "plan_uncertain",
 ]

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import _core
-from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.fitting.rows import FloatArray, IntArray
 from t2fast.laws import DataRange, Law
-from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
 from t2fast.quantity import format_quantity
 
 if TYPE_CHECKING:
@@ -233,9 +231,9 @@ class FitResult:
             self, tuple(self._problem.core.names()), samples, np.concatenate(converged), names, seed, interrupted
         )
 
-    def plan(self, budget: Budget) -> UncertainPlan:
-        """Plan with the laws of a bootstrap of 1,000 replicates; ``t2.plan(fit, budget)`` does the same."""
-        return self.bootstrap().plan(budget)
+    def law_with_draws(self) -> Law:
+        """The law with the draws of a bootstrap of 1,000 replicates: what ``t2.plan(fit, budget)`` plans with."""
+        return self.bootstrap().law()
 
     def profile(self, name: str, level: float = 0.9) -> tuple[float, float]:
         """The interval of one coefficient within which refitting all others keeps the objective low enough.
@@ -356,9 +354,9 @@ class Bootstrap:
         low, high = np.quantile(self.usable, [tail, 1 - tail], axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.names, low, high, strict=True)}
 
-    def plan(self, budget: Budget) -> UncertainPlan:
-        """Plan with every law of the bootstrap; ``t2.plan(bootstrap, budget)`` does the same."""
-        return plan_uncertain(self, budget)
+    def law_with_draws(self) -> Law:
+        """As :meth:`law`: what ``t2.plan(bootstrap, budget)`` plans with."""
+        return self.law()
 
     def laws(self) -> Iterator[Law]:
         """The law of every usable replicate that its kind allows (a scale may have vanished in some)."""
@@ -369,8 +367,8 @@ class Bootstrap:
     def law(self, level: float = 0.9) -> Law:
         """The fitted law with this bootstrap's standard errors, intervals and draws as its ``uncertainty``.
 
-        Draws are the coefficients of the first 1,000 replicates: :func:`t2fast.fitting.plan_uncertain` and
-        ``t2fast plan`` plan with each of them.
+        Draws are the coefficients of the first 1,000 replicates: :func:`t2fast.plan` plans with each of
+        them.
         """
         known = set(self.fit.law.coefficient_names)
         intervals = {name: list(ends) for name, ends in self.intervals(level).items() if name in known}

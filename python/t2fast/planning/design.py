@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from t2fast import _core
-from t2fast.laws import Law
+from t2fast.laws import DataRange, Law
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 
@@ -146,14 +146,14 @@ def cautions(law: Law, design: Design, what: str = "the recommendation") -> list
     return [f"{what} extrapolates: {', '.join(parts)}"] if parts else []
 
 
-def _beyond_data(design: Design, beyond: Extrapolation, data: Any) -> Iterable[str]:
+def _beyond_data(design: Design, beyond: Extrapolation, data: DataRange) -> Iterable[str]:
     for name, symbol in (("n_params", "N"), ("n_tokens", "D"), ("k", "k")):
         ratio = getattr(beyond, name)
         if ratio == 1.0:
             continue
-        low, high = getattr(data, name)
+        low, high = (format_quantity(end) for end in getattr(data, name))
         value = format_quantity(getattr(design, name), 4 if name == "k" else 3)
         if ratio > 1:
-            yield f"{symbol} = {value} is {format_quantity(ratio, 2)} times the largest in the data ({format_quantity(high)})"
+            yield f"{symbol} = {value} is {format_quantity(ratio, 2)} times the largest in the data ({high})"
         else:
-            yield f"{symbol} = {value} is {format_quantity(1 / ratio, 2)} times smaller than the smallest in the data ({format_quantity(low)})"
+            yield f"{symbol} = {value} is {format_quantity(1 / ratio, 2)} times below the smallest in the data ({low})"

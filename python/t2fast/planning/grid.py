@@ -16,7 +16,7 @@ from t2fast import _core
 from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget
-from t2fast.laws import Law, as_law
+from t2fast.laws import Fitted, Law, as_law
 from t2fast.planning.design import Design, cautions, from_core
 from t2fast.planning.words import describe, table
 from t2fast.results import Progress, Report, Result
@@ -117,7 +117,7 @@ class Grid(Result):
 
 
 def grid_search(
-    law: Law | str | Path,
+    law: Law | str | Path | Fitted,
     budget: Budget,
     n_params: ArrayLike,
     n_tokens: ArrayLike,

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from t2fast import _core
 from t2fast.arguments import number, numbers
 from t2fast.costs import Budget
-from t2fast.errors import T2Error
-from t2fast.laws import Law, as_law
+from t2fast.laws import Fitted, Law, as_law
 from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core
 from t2fast.planning.uncertain import PlanUncertainty, resample
 from t2fast.planning.words import describe, table
@@ -199,7 +198,7 @@ class Plan(Result):
         return tuple(from_core(self.law, one) for one in found if one is not None)
 
 
-def plan(law: Law | str | Path, budget: Budget) -> Plan:
+def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
     """Find the best N, D and k for a law and a budget.
 
     The objective is the law's own: most pass@k, or least loss. The continuous optimum is exact to 1e-9 in the
@@ -250,7 +249,7 @@ def from_outcome(law: Law, budget: Budget, outcome: _core.Plan) -> Plan:
     )
 
 
-def cheapest(law: Law | str | Path, budget: Budget, target: float) -> Plan:
+def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> Plan:
     """Find the cheapest design that reaches a target.
 
     With ``inference_flops`` in the budget, the least training cost beside it; without, the least total cost over the

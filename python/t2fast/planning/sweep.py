@@ -17,7 +17,7 @@ from t2fast.arguments import numbers
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget
 from t2fast.errors import InfeasibleError, T2Error
-from t2fast.laws import Law, as_law
+from t2fast.laws import Fitted, Law, as_law
 from t2fast.planning.design import Design, from_core, value_of
 from t2fast.planning.grid import reporter
 from t2fast.planning.optimum import Plan, from_outcome
@@ -124,7 +124,11 @@ class Frontier(Result):
 
 
 def frontier(
-    law: Law | str | Path, budgets: Iterable[Budget], *, threads: int | None = None, progress: Report | None = None
+    law: Law | str | Path | Fitted,
+    budgets: Iterable[Budget],
+    *,
+    threads: int | None = None,
+    progress: Report | None = None,
 ) -> Frontier:
     """Plan for each of many budgets, for example ``Budget(inference_flops=1.4e11).sweep(train_flops=[1e20, 1e21])``.
 
@@ -213,7 +217,7 @@ class IsoFlop(Result):
         return self.best.summary()
 
 
-def isoflop(law: Law | str | Path, budget: Budget, n_params: ArrayLike) -> IsoFlop:
+def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike) -> IsoFlop:
     """Follow an isoFLOP curve: the whole training budget spent at each N, and k as large as the budget pays for.
 
     Sizes at which nothing is affordable are left out.
