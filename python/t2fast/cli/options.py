@@ -21,7 +21,7 @@ from rich.progress import Progress as Bar
 from t2fast.costs import Attention, Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.quantity import parse_quantity
-from t2fast.results import Progress, Report, Result
+from t2fast.results import Progress, Result
 
 T = TypeVar("T")
 
@@ -166,15 +166,18 @@ def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Report]:
+def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, gone when the work is done and silent when stderr is no terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
 
-        def report(at: Progress) -> None:
-            words = " ".join(word for word in (label, at.note) if word)
-            bar.update(task, completed=at.done, total=at.total, description=words)
+        def show(done: Progress | float, total: float | None = None) -> None:
+            if isinstance(done, Progress):
+                words = " ".join(word for word in (label, done.note) if word)
+                bar.update(task, completed=done.done, total=done.total, description=words)
+            else:
+                bar.update(task, completed=done, total=total)
 
-        yield report
+        yield show
