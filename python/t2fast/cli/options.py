@@ -21,7 +21,7 @@ from rich.progress import Progress as Bar
 from t2fast.costs import Attention, Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.quantity import parse_quantity
-from t2fast.results import Progress, Result
+from t2fast.results import Progress
 
 T = TypeVar("T")
 
@@ -77,6 +77,7 @@ def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Para
         if item.name not in names:
             continue
         flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]
+        kind: Any
         default: Any
         if isinstance(item.default, bool):
             kind, default = bool, item.default
@@ -146,7 +147,7 @@ limits = _maker(_LIMIT_FLAGS | _USE_FLAGS, _budget)
 budget = _maker(_flags(Budget, _BUDGET_PANEL, _FLOPS) | _LIMIT_FLAGS | _USE_FLAGS, _budget)
 
 
-def show(result: Result, as_json: bool) -> None:
+def show(result: Any, as_json: bool) -> None:
     """Print a result to stdout."""
     sys.stdout.write((json.dumps(result.to_dict(), indent=2) if as_json else result.summary()) + "\n")
 

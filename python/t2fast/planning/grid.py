@@ -161,20 +161,21 @@ def grid_search(
     """
     law = as_law(law)
     top, threads = whole("top", top, least=1, most=sys.maxsize), checked_threads(threads)
-    axes = [numbers(name, axis, ndim=1) for name, axis in (("n_params", n_params), ("n_tokens", n_tokens), ("k", k))]
-    sizes = len(axes[0])
+    ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
+    ks = numbers("k", k, ndim=1)
+    sizes = len(ns)
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
-    found = _core.grid_search(law._handle, budget._handle, *axes, top, threads, report)
+    found = _core.grid_search(law._handle, budget._handle, ns, ds, ks, top, threads, report)
     values = None
     if surface:
-        values = np.empty([len(axis) for axis in axes])
+        values = np.empty((len(ns), len(ds), len(ks)))
         report = reporter(progress, total, "sizes", before=sizes)
-        _core.surface(law._handle, *axes, values, budget.unique_tokens, threads, report)
+        _core.surface(law._handle, ns, ds, ks, values, budget.unique_tokens, threads, report)
     if progress is not None:
         progress(Progress(total, total, "sizes"))
     places = np.array([place.index for place in found], dtype=np.intp)
-    return Grid(law, budget, *axes, tuple(from_core(law, place.design) for place in found), places, values)
+    return Grid(law, budget, ns, ds, ks, tuple(from_core(law, place.design) for place in found), places, values)
 
 
 def reporter(progress: Report | None, total: int, unit: str, before: int = 0) -> Callable[[int], object] | None:
