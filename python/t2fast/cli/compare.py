@@ -10,7 +10,7 @@ from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Workload
 from t2fast.errors import T2Error
-from t2fast.laws import load_law
+from t2fast.laws import as_law
 from t2fast.quantity import parse_quantity
 
 
@@ -32,7 +32,7 @@ def compare(
     csv: o.CsvFile = None,
 ) -> None:
     """Compare designs: prediction, costs of training and inference, and when each costs less than the first."""
-    result = planning.compare(load_law(law), [_design(text) for text in designs], use)
+    result = planning.compare(as_law(law), [_design(text) for text in designs], use)
     o.show(result, as_json)
     o.write_csv(csv, [design.to_dict() for design in result.designs])
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from t2fast import fitting
 from t2fast.data import evaluate, read_table
 from t2fast.errors import T2Error
-from t2fast.laws import load_law
+from t2fast.laws import as_law
 from t2fast.quantity import parse_quantity
 
 __all__ = ["register"]
@@ -71,7 +71,7 @@ def _fit(
         "delta": delta,
         "tie_exponents": tie_exponents or None,
         "E": fixed_e,
-        "loss_law": None if loss_law is None else load_law(loss_law),
+        "loss_law": None if loss_law is None else as_law(loss_law),
         "threads": threads,
     }
     options = {key: value for key, value in given.items() if value is not None}

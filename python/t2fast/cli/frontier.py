@@ -10,7 +10,7 @@ from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
-from t2fast.laws import load_law
+from t2fast.laws import as_law
 from t2fast.quantity import parse_axis
 
 _SWEEP = "A list, or LOW:HIGH:COUNT evenly spaced in the logarithm."
@@ -40,7 +40,7 @@ def frontier(
     if not sweeps:
         raise T2Error("no budget to sweep: give --train-flops and --inference-flops, or --total-flops")
     with o.progress_bar("planning") as progress:
-        result = planning.frontier(load_law(law), base.sweep(**sweeps), threads=threads, progress=progress)
+        result = planning.frontier(as_law(law), base.sweep(**sweeps), threads=threads, progress=progress)
     if not result.plans:
         raise T2Error(result.failures[0][1])
     o.show(result, as_json)

@@ -9,7 +9,7 @@ import typer
 from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Budget
-from t2fast.laws import load_law
+from t2fast.laws import as_law
 from t2fast.quantity import parse_axis
 
 
@@ -39,7 +39,7 @@ def grid(
         samples = sorted({float(round(one)) for one in samples})
     with o.progress_bar("searching") as progress:
         result = planning.grid_search(
-            load_law(law),
+            as_law(law),
             parse_axis(n_params, "--n-params"),
             parse_axis(n_tokens, "--n-tokens"),
             samples,

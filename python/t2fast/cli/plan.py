@@ -10,7 +10,7 @@ from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
-from t2fast.laws import load_law
+from t2fast.laws import as_law
 from t2fast.planning.uncertain import plan_uncertain
 
 
@@ -40,7 +40,7 @@ def plan(
     goal = o.number("--target", target)
     if goal is None and budget.train_flops is budget.inference_flops is budget.total_flops is None:
         raise T2Error("no budget: give --train-flops and --inference-flops, or --total-flops, or a --target")
-    chosen = load_law(law)
+    chosen = as_law(law)
     result = planning.plan(chosen, budget) if goal is None else planning.cheapest(chosen, budget, goal)
     more = {}
     if goal is None and "draws" in chosen.uncertainty:

@@ -1,21 +1,15 @@
-"""Scaling laws: what a model of N parameters, trained on D tokens and sampled k times per question, achieves.
-
-Three laws, all functions of the Chinchilla loss ``E + A N^-alpha + B D^-beta`` and of k. They are frozen, carry where
-they come from and which data stand behind them, and travel as JSON files; :func:`presets` lists those that come with
-t2fast.
-"""
+"""The laws: coefficients, values and gradients, and what is known of the data behind them."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
-from functools import cache, cached_property
-from importlib import resources
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,24 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
+from t2fast.laws.data_range import DataRange
+from t2fast.laws.files import SCHEMA, arguments, number
 from t2fast.quantity import refuse_non_numbers
 
-__all__ = ["ChinchillaLaw", "DataRange", "Gradient", "Law", "T2LossLaw", "T2PassLaw", "load_law", "presets"]
-
-#: Written into every law file; a reader refuses what it does not know.
-SCHEMA = "t2fast.law/1"
+__all__ = ["ChinchillaLaw", "Gradient", "Law", "T2LossLaw", "T2PassLaw"]
 
 #: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
 R_STAR_TOKENS = 15.387756
-
-
-@dataclass(frozen=True)
-class DataRange:
-    """The smallest and largest N, D and k in the data behind a law."""
-
-    n_params: tuple[float, float]
-    n_tokens: tuple[float, float]
-    k: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -92,19 +76,27 @@ class Law:
     source: str = ""
     params_counted: str = ""
     data_range: DataRange | None = None
-    uncertainty: Mapping[str, Any] = field(default_factory=dict)
+    uncertainty: Mapping[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
     r_star_tokens: float = R_STAR_TOKENS
     r_star_params: float | None = None
 
     #: The law's name in files.
-    kind: ClassVar[str]
+    kind: ClassVar[str] = ""
     #: Names of the coefficients, in order.
     coefficient_names: ClassVar[tuple[str, ...]]
     #: True for a law of success rates, False for a law of losses.
     predicts_pass: ClassVar[bool] = False
 
+    _kinds: ClassVar[dict[str, type[Law]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._kinds[cls.kind] = cls
+
     def __post_init__(self) -> None:
+        if type(self) is Law:
+            raise LawError("Law is the base of all laws: make a ChinchillaLaw, a T2LossLaw or a T2PassLaw instead")
+        object.__setattr__(self, "uncertainty", _frozen(self.uncertainty))
         try:
             _ = self._handle  # checks the coefficients
         except TypeError:
@@ -117,6 +109,14 @@ class Law:
             except T2Error as error:
                 raise LawError(str(error)) from None
             raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what the core makes again from the fields, and with dicts for views of them, which do not pickle.
+        return {item.name: _thawed(getattr(self, item.name)) for item in fields(self)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, _frozen(value) if name == "uncertainty" else value)
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -205,7 +205,7 @@ class Law:
         allowed = (*self.coefficient_names, "r_star_tokens", "r_star_params")
         if not isinstance(draws, Mapping) or not draws or not set(draws) <= set(allowed):
             raise LawError(f"uncertainty.draws: must be an object of lists, named as {', '.join(allowed)}")
-        columns = {name: [_number(v, f"uncertainty.draws.{name}") for v in column] for name, column in draws.items()}
+        columns = {name: [number(v, f"uncertainty.draws.{name}") for v in column] for name, column in draws.items()}
         if len({len(column) for column in columns.values()}) > 1:
             raise LawError("uncertainty.draws: every coefficient needs as many draws as the others")
         for row in zip(*columns.values(), strict=True):
@@ -220,8 +220,8 @@ class Law:
             if item.name in self.coefficient_names or value == item.default or value in ({}, None):
                 continue
             if isinstance(value, DataRange):
-                value = {f.name: list(getattr(value, f.name)) for f in fields(value)}
-            data[item.name] = list(value) if isinstance(value, tuple) else value
+                value = {f.name: getattr(value, f.name) for f in fields(value)}
+            data[item.name] = _lists(value)
         return data
 
     def save(self, path: str | Path) -> None:
@@ -240,7 +240,14 @@ class Law:
         LawError
             For a missing, unknown or malformed key, by name.
         """
-        return _from_dict(data, origin)
+        law, given = arguments(data, origin, Law._kinds)
+        try:
+            made: Law = law(**given)
+        except LawError:
+            raise
+        except T2Error as error:
+            raise LawError(f"{origin}: {error}") from None
+        return made
 
 
 @dataclass(frozen=True)
@@ -300,133 +307,22 @@ class T2PassLaw(Law):
         return _core.Law.t2_pass(*self._base(), theta)
 
 
-_KINDS: dict[str, type[Law]] = {law.kind: law for law in (ChinchillaLaw, T2LossLaw, T2PassLaw)}
+def _frozen(value: Any) -> Any:
+    """JSON data that cannot be changed in place."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _frozen(inner) for key, inner in value.items()})
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, list | tuple) else value
 
 
-def _near(word: str, words: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(word, words, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(words)}"
+def _thawed(value: Any) -> Any:
+    """The same with dicts, which pickle."""
+    if isinstance(value, Mapping):
+        return {key: _thawed(inner) for key, inner in value.items()}
+    return tuple(_thawed(inner) for inner in value) if isinstance(value, tuple) else value
 
 
-def _from_dict(data: Mapping[str, Any], origin: str) -> Law:
-    if not isinstance(data, Mapping):
-        raise LawError(f"{origin}: a law is a JSON object, not {type(data).__name__}")
-    if data.get("schema") != SCHEMA:
-        raise LawError(f"{origin}: schema = {data.get('schema')!r}: this version reads {SCHEMA!r}")
-    kind = data.get("kind")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise LawError(f"{origin}: kind = {kind!r}: {_near(str(kind), _KINDS)}")
-    law = _KINDS[kind]
-    allowed = {item.name for item in fields(law)} - set(law.coefficient_names) | {
-        "schema",
-        "kind",
-        "coefficients",
-    }
-    for key in data:
-        if key not in allowed:
-            raise LawError(f"{origin}: unknown key {key!r}: {_near(key, dict.fromkeys(sorted(allowed)))}")
-    coefficients = data.get("coefficients")
-    if not isinstance(coefficients, Mapping):
-        raise LawError(f"{origin}: coefficients must be an object with {', '.join(law.coefficient_names)}")
-    wanted = dict.fromkeys(law.coefficient_names)
-    for key in coefficients:
-        if key not in wanted:
-            raise LawError(f"{origin}: unknown coefficient {key!r}: {_near(key, wanted)}")
-    arguments: dict[str, Any] = {}
-    for key in wanted:
-        if key not in coefficients:
-            raise LawError(f"{origin}: coefficients.{key} is missing; a {kind} law needs {', '.join(wanted)}")
-        arguments[key] = _number(coefficients[key], f"{origin}: coefficients.{key}")
-    for key in ("name", "title", "source", "params_counted"):
-        if key in data:
-            if not isinstance(data[key], str):
-                raise LawError(f"{origin}: {key} must be text, not {data[key]!r}")
-            arguments[key] = data[key]
-    if "data_range" in data:
-        arguments["data_range"] = _data_range(data["data_range"], origin)
-    if "uncertainty" in data:
-        if not isinstance(data["uncertainty"], Mapping):
-            raise LawError(f"{origin}: uncertainty must be an object")
-        arguments["uncertainty"] = data["uncertainty"]
-    if "warnings" in data:
-        lines = data["warnings"]
-        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-            raise LawError(f"{origin}: warnings must be a list of texts")
-        arguments["warnings"] = tuple(lines)
-    for key in ("r_star_tokens", "r_star_params"):
-        if data.get(key) is not None:
-            arguments[key] = _number(data[key], f"{origin}: {key}")
-    try:
-        return law(**arguments)
-    except LawError:
-        raise
-    except T2Error as error:
-        raise LawError(f"{origin}: {error}") from None
-
-
-def _number(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise LawError(f"{name} = {value!r}: must be a number")
-    try:
-        return float(value)
-    except OverflowError:
-        raise LawError(f"{name}: must be finite, and has {len(str(value))} digits") from None
-
-
-def _data_range(data: object, origin: str) -> DataRange:
-    names = [item.name for item in fields(DataRange)]
-    if not isinstance(data, Mapping) or not set(data) <= set(names):
-        raise LawError(f"{origin}: data_range must be an object with {', '.join(names)}")
-    ends: dict[str, tuple[float, float]] = {}
-    for name, value in data.items():
-        if not isinstance(value, list) or len(value) != 2:
-            raise LawError(f"{origin}: data_range.{name} = {value!r}: must be a list of two numbers")
-        low, high = (_number(end, f"{origin}: data_range.{name}") for end in value)
-        if not 0 < low <= high:
-            raise LawError(f"{origin}: data_range.{name} = {value!r}: must be positive and rising")
-        ends[name] = (low, high)
-    for name in ("n_params", "n_tokens"):
-        if name not in ends:
-            raise LawError(f"{origin}: data_range.{name} is missing")
-    return DataRange(**ends)
-
-
-def _read(text: str, origin: str) -> Law:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise LawError(f"{origin}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    return _from_dict(data, origin)
-
-
-@cache
-def presets() -> Mapping[str, Law]:
-    """The laws that come with t2fast, by name; each carries its source, its data's range and its warnings."""
-    folder = resources.files("t2fast").joinpath("presets")
-    laws = (
-        _read(file.read_text(encoding="utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".json")
-    )
-    return {law.name: law for law in sorted(laws, key=lambda law: (law.kind, law.name))}
-
-
-def load_law(name: str | Path | Law) -> Law:
-    """Load a law by a preset's name or from a JSON file.
-
-    Raises
-    ------
-    LawError
-        When neither a preset nor a file has that name, or the file is malformed (the message names the key).
-    """
-    if isinstance(name, Law):
-        return name
-    if isinstance(name, str) and name in presets():
-        return presets()[name]
-    path = Path(name)
-    if path.is_file():
-        try:
-            return _read(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise LawError(f"{path}: cannot be read: {error}") from None
-    if path.suffix == ".json":
-        raise LawError(f"{path}: no such file")
-    raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {_near(str(name), presets())}")
+def _lists(value: Any) -> Any:
+    """The same as the json module makes it: dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: _lists(inner) for key, inner in value.items()}
+    return [_lists(inner) for inner in value] if isinstance(value, tuple) else value

@@ -1,0 +1,16 @@
+"""The N, D and k of the data behind a law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DataRange"]
+
+
+@dataclass(frozen=True)
+class DataRange:
+    """The smallest and largest N, D and k in the data behind a law."""
+
+    n_params: tuple[float, float]
+    n_tokens: tuple[float, float]
+    k: tuple[float, float] = (1.0, 1.0)

@@ -1,0 +1,104 @@
+"""Laws as JSON data: the schema and the checks of every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from t2fast.errors import LawError
+from t2fast.laws.data_range import DataRange
+from t2fast.text import near
+
+__all__ = ["SCHEMA", "arguments", "number"]
+
+#: Written into every law file; a reader refuses what it does not know.
+SCHEMA = "t2fast.law/1"
+
+
+def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tuple[type[Any], dict[str, Any]]:
+    """Check a law's JSON data: its class, one of ``kinds``, and the arguments that make it.
+
+    Raises
+    ------
+    LawError
+        For a missing, unknown or malformed key, by name.
+    """
+    if not isinstance(data, Mapping):
+        raise LawError(f"{origin}: a law is a JSON object, not {type(data).__name__}")
+    if data.get("schema") != SCHEMA:
+        raise LawError(f"{origin}: schema = {data.get('schema')!r}: this version reads {SCHEMA!r}")
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise LawError(f"{origin}: kind = {kind!r}: {near(str(kind), kinds)}")
+    law = kinds[kind]
+    allowed = {item.name for item in fields(law)} - set(law.coefficient_names) | {"schema", "kind", "coefficients"}
+    for key in data:
+        if key not in allowed:
+            raise LawError(f"{origin}: unknown key {key!r}: {near(key, sorted(allowed))}")
+    coefficients = data.get("coefficients")
+    if not isinstance(coefficients, Mapping):
+        raise LawError(f"{origin}: coefficients must be an object with {', '.join(law.coefficient_names)}")
+    wanted = dict.fromkeys(law.coefficient_names)
+    for key in coefficients:
+        if key not in wanted:
+            raise LawError(f"{origin}: unknown coefficient {key!r}: {near(key, wanted)}")
+    found: dict[str, Any] = {}
+    for key in wanted:
+        if key not in coefficients:
+            raise LawError(f"{origin}: coefficients.{key} is missing; a {kind} law needs {', '.join(wanted)}")
+        found[key] = number(coefficients[key], f"{origin}: coefficients.{key}")
+    for key in ("name", "title", "source", "params_counted"):
+        if key in data:
+            if not isinstance(data[key], str):
+                raise LawError(f"{origin}: {key} must be text, not {data[key]!r}")
+            found[key] = data[key]
+    if "data_range" in data:
+        found["data_range"] = _data_range(data["data_range"], origin)
+    if "uncertainty" in data:
+        if not isinstance(data["uncertainty"], Mapping):
+            raise LawError(f"{origin}: uncertainty must be an object")
+        found["uncertainty"] = data["uncertainty"]
+    if "warnings" in data:
+        lines = data["warnings"]
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise LawError(f"{origin}: warnings must be a list of texts")
+        found["warnings"] = tuple(lines)
+    for key in ("r_star_tokens", "r_star_params"):
+        if data.get(key) is not None:
+            found[key] = number(data[key], f"{origin}: {key}")
+    return law, found
+
+
+def number(value: object, name: str) -> float:
+    """A number of JSON data as a float.
+
+    Raises
+    ------
+    LawError
+        For anything else, by the name given.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise LawError(f"{name} = {value!r}: must be a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise LawError(f"{name}: must be finite, and has {len(str(value))} digits") from None
+
+
+def _data_range(data: object, origin: str) -> DataRange:
+    names = [item.name for item in fields(DataRange)]
+    if not isinstance(data, Mapping) or not set(data) <= set(names):
+        raise LawError(f"{origin}: data_range must be an object with {', '.join(names)}")
+    ends: dict[str, tuple[float, float]] = {}
+    for name, value in data.items():
+        if not isinstance(value, list) or len(value) != 2:
+            raise LawError(f"{origin}: data_range.{name} = {value!r}: must be a list of two numbers")
+        low, high = (number(end, f"{origin}: data_range.{name}") for end in value)
+        if not 0 < low <= high:
+            raise LawError(f"{origin}: data_range.{name} = {value!r}: must be positive and rising")
+        ends[name] = (low, high)
+    for name in ("n_params", "n_tokens"):
+        if name not in ends:
+            raise LawError(f"{origin}: data_range.{name} is missing")
+    return DataRange(**ends)

@@ -1,0 +1,94 @@
+"""Finding laws: those that come with t2fast, law files, and whichever of them a caller names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from t2fast.arguments import shown
+from t2fast.errors import LawError
+from t2fast.laws.law import Law
+from t2fast.text import near
+
+__all__ = ["as_law", "load_law", "presets"]
+
+
+@cache
+def _presets() -> Mapping[str, Law]:
+    folder = resources.files("t2fast").joinpath("presets")
+    laws = (
+        _read(file.read_text(encoding="utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".json")
+    )
+    return {law.name: law for law in sorted(laws, key=lambda law: (law.kind, law.name))}
+
+
+def presets() -> dict[str, Law]:
+    """The laws that come with t2fast, by name; each carries its source, its data's range and its warnings.
+
+    The dict is the caller's own, and laws cannot be changed.
+
+    Examples
+    --------
+    >>> presets()["hoffmann"].alpha
+    0.33917084
+    """
+    return dict(_presets())
+
+
+def load_law(name: str | Path) -> Law:
+    """Load a law by a preset's name or from a JSON file.
+
+    Raises
+    ------
+    LawError
+        When neither a preset nor a file has that name, or the file is malformed (the message names the key).
+
+    Examples
+    --------
+    >>> load_law("pythia-gsm8k").kind
+    't2-pass'
+    """
+    if isinstance(name, str) and name in _presets():
+        return _presets()[name]
+    path = Path(name)
+    if path.is_file():
+        try:
+            return _read(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise LawError(f"{path}: cannot be read: {error}") from None
+    if path.suffix == ".json":
+        raise LawError(f"{path}: no such file")
+    raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {near(str(name), _presets())}")
+
+
+def as_law(law: Law | str | Path) -> Law:
+    """The law that a caller means: a law itself, a preset's name or a path to a law file.
+
+    Every function that takes a law calls this first.
+
+    Raises
+    ------
+    LawError
+        As :func:`load_law`; or when ``law`` is none of the three.
+
+    Examples
+    --------
+    >>> as_law("hoffmann") is load_law("hoffmann")
+    True
+    """
+    if isinstance(law, Law):
+        return law
+    if isinstance(law, str | Path):
+        return load_law(law)
+    raise LawError(f"law = {shown(law)}: must be a law, the name of a preset or the path of a law file")
+
+
+def _read(text: str, origin: str) -> Law:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LawError(f"{origin}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    return Law.from_dict(data, origin)

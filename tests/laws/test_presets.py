@@ -1,0 +1,60 @@
+import pytest
+
+import t2fast as t2
+from t2fast.laws import as_law
+
+
+@pytest.mark.parametrize("name", sorted(t2.presets()))
+def test_presets_travel_through_files(name, tmp_path):
+    law = t2.load_law(name)
+    path = tmp_path / "law.json"
+    law.save(path)
+    assert t2.load_law(path) == law
+    assert t2.load_law(str(path)) == law
+    assert law.source
+    assert law.params_counted
+    assert law.warnings or law.data_range is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "line 1"), ("[]", "JSON object"), ("", "not JSON"), ("nul", "not JSON")]
+)
+def test_what_is_no_law_is_refused(text, words, tmp_path):
+    path = tmp_path / "bad.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(t2.LawError, match=words):
+        t2.load_law(path)
+    path.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(t2.LawError, match="cannot be read"):
+        t2.load_law(path)
+
+
+def test_unknown_presets_offer_near_names():
+    with pytest.raises(t2.LawError, match="did you mean pythia-gsm8k"):
+        t2.load_law("pythia-gsm8")
+    with pytest.raises(t2.LawError, match=r"known: .*hoffmann"):
+        t2.load_law("zzz")
+    with pytest.raises(t2.LawError, match="no such file"):
+        t2.load_law("absent.json")
+
+
+def test_presets_belong_to_their_caller():
+    names = set(t2.presets())
+    mine = t2.presets()
+    mine.clear()
+    assert set(t2.presets()) == names
+    with pytest.raises(TypeError):
+        t2.presets()["pythia-gsm8k"].uncertainty["draws"] = {}
+
+
+def test_a_law_is_given_as_object_name_or_path(tmp_path):
+    law = t2.load_law("hoffmann")
+    law.save(tmp_path / "law.json")
+    for given in (law, "hoffmann", tmp_path / "law.json", str(tmp_path / "law.json")):
+        assert as_law(given) == law
+
+
+@pytest.mark.parametrize("given", [None, 3, ["hoffmann"], {"kind": "chinchilla"}])
+def test_what_names_no_law_is_refused(given):
+    with pytest.raises(t2.LawError, match=r"law = .*must be a law, the name of a preset or the path"):
+        as_law(given)
