@@ -16,8 +16,8 @@ from t2fast.lab import claims
 from t2fast.lab.back_test import HeldOut, back_test
 from t2fast.lab.claims import Claim
 from t2fast.lab.duel import DuelOutcome, judge_duel
-from t2fast.lab.intervals import CONFIDENCE_LEVEL
 from t2fast.lab.fits import LabFits, fit_laws, optima, propose
+from t2fast.lab.intervals import CONFIDENCE_LEVEL
 from t2fast.lab.preset import Preset
 from t2fast.laws import Law
 from t2fast.planning import Plan
@@ -173,7 +173,13 @@ def find(lab: Lab, preset: Preset, progress: Report | None = None) -> Findings:
     T2Error
         When a law cannot be fitted, or the duel's budget pays for no design.
     """
-    steps = ("fitting laws", f"resampling {preset.n_resamples} tables", "predicting held-out runs", "judging claims", "")
+    steps = (
+        "fitting laws",
+        f"resampling {preset.n_resamples} tables",
+        "predicting held-out runs",
+        "judging claims",
+        "",
+    )
 
     def say(done: int) -> None:
         if progress is not None:

@@ -80,9 +80,7 @@ def run_study(
     return _judge(lab, chosen, Path(page_folder), progress)
 
 
-def judge_study(
-    folder: str | Path | None, page_folder: str | Path, *, progress: Report | None = None
-) -> Findings:
+def judge_study(folder: str | Path | None, page_folder: str | Path, *, progress: Report | None = None) -> Findings:
     """Judge a stored table anew and write its page; without a folder, the table that comes with t2fast.
 
     Raises

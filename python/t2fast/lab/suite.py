@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from t2fast.data import Table, evaluate
 from t2fast.costs import train_flops
+from t2fast.data import Table, evaluate
 from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
+from t2fast.lab import train
 from t2fast.lab.corpus import make_tokenizer, open_corpus, write_corpus
 from t2fast.lab.preset import Preset, load_preset
 from t2fast.lab.tasks import FAMILIES, World
-from t2fast.lab import train
 from t2fast.lab.train import Recipe, count_params, finetune, load, pretrain
 from t2fast.planning import Design
 from t2fast.quantity import format_flops, format_quantity
@@ -264,7 +264,9 @@ def _work(job: LabRun, folder: Path, device: str) -> str:
     made = place / "manifest.json"
     if made.is_file() and (old := json.loads(made.read_text(encoding="utf-8"))) != manifest:
         changed = [key for key in manifest if old.get(key) != manifest[key]]
-        raise T2Error(f"{place}: was begun with another {', '.join(changed)}: remove it, or choose another folder (--out)")
+        raise T2Error(
+            f"{place}: was begun with another {', '.join(changed)}: remove it, or choose another folder (--out)"
+        )
     _write_json(made, manifest)
     if job.base is not None:
         model = load(folder / "runs" / job.base / "model", device)

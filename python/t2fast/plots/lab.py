@@ -15,9 +15,9 @@ from t2fast.plots.canvas import BLACK, BLUE, GREY, ORANGE
 from t2fast.quantity import format_flops, format_quantity
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from pathlib import Path
+
+    from matplotlib.axes import Axes
 
     from t2fast.lab.findings import Findings
 
