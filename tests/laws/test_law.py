@@ -233,3 +233,20 @@ def test_a_law_cannot_be_changed_through_its_uncertainty():
 def test_the_base_of_all_laws_names_its_kinds():
     with pytest.raises(t2.LawError, match="ChinchillaLaw, a T2LossLaw or a T2PassLaw"):
         t2.Law(1.8, 480, 2100, 0.35, 0.37)
+
+
+@pytest.mark.parametrize(
+    ("draws", "message"),
+    [
+        (None, "carries no bootstrap draws"),
+        ({"alpha": [0.3, "x"]}, "draws.alpha = 'x': must be a number"),
+        ({"alpha": [0.3], "beta": [0.3, 0.4]}, "as many draws"),
+        ({"gamma": [0.3]}, "must be an object of lists, named as E, A"),
+        ([1], "must be an object of lists"),
+    ],
+)
+def test_malformed_draws_are_refused(draws, message):
+    uncertainty = {} if draws is None else {"draws": draws}
+    law = t2.ChinchillaLaw(1.7, 450, 1800, 0.34, 0.36, uncertainty=uncertainty)
+    with pytest.raises(t2.LawError, match=message):
+        list(law.resampled())
