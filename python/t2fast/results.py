@@ -33,6 +33,11 @@ class Progress:
         What is counted, in the plural: ``"budgets"``, ``"replicates"``, ``"samples"``.
     note
         The part under way, in words; often empty.
+
+    Examples
+    --------
+    >>> Progress(3, 8, "replicates")
+    Progress(done=3, total=8, unit='replicates', note='')
     """
 
     done: float
@@ -63,27 +68,19 @@ def counted(progress: Report | None, total: int, unit: str, note: str = "") -> I
     progress(Progress(total, total, unit, note))
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two fields hold the same, arrays number by number, and NaN where the other has NaN."""
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        one, other = np.asarray(one), np.asarray(other)
-        exact = one.dtype.kind not in "fc" or other.dtype.kind not in "fc"
-        return bool(one.dtype == other.dtype and np.array_equal(one, other, equal_nan=not exact))
-    if isinstance(one, float) and isinstance(other, float):
-        return one == other or (one != one and other != other)
-    if isinstance(one, tuple | list) and type(one) is type(other):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    return bool(one == other)
-
-
 class Result:
     """The base of all results: frozen dataclasses that say what was found and how.
 
     A result prints as a table (``print(result)``), has a ``repr`` of one short line, shows itself in notebooks, becomes
     JSON data (:meth:`to_dict`) or a table's rows (:meth:`rows`, which ``pandas.DataFrame`` takes), is drawn by
     :meth:`plot`, and pickles and copies.
+
+    Examples
+    --------
+    >>> from t2fast import passk
+    >>> found = passk.fit_beta_binomial(20, [0, 1, 4, 9, 15])
+    >>> isinstance(found, Result), found.rows()[0]["success"]
+    (True, True)
     """
 
     #: Where :meth:`plot` finds its figure: ``"module:function"`` in :mod:`t2fast.plots`.
@@ -129,15 +126,6 @@ class Result:
         figure: Figure = draw(self, path)
         return figure
 
-    # Dataclasses that hold arrays are made with eq=False, so that these serve: arrays have no truth value.
-    def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
-            return NotImplemented
-        return all(_same(getattr(self, item.name), getattr(other, item.name)) for item in fields(self))  # type: ignore[arg-type]
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.headline()))
-
     def __str__(self) -> str:
         return self.summary()
 
@@ -149,6 +137,17 @@ class Result:
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.summary())}</pre>"
 
+    def __eq__(self, other: object) -> bool:
+        # For results that hold arrays (``@dataclass(eq=False)``): the others have what dataclasses make.
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [item.name for item in fields(self) if item.compare]  # type: ignore[arg-type]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        values = (getattr(self, item.name) for item in fields(self) if item.compare)  # type: ignore[arg-type]
+        return hash((type(self), *(value for value in values if isinstance(value, int | float | str | None))))
+
     def __getstate__(self) -> dict[str, Any]:
         # Cached properties hold what the core can make again from the fields.
         return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
@@ -156,3 +155,15 @@ class Result:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality that takes arrays as values, NaN equal to NaN in them."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        both = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+        return both and one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if isinstance(one, tuple | list) and type(one) is type(other):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other)

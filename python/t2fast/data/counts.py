@@ -106,6 +106,7 @@ class Counts(Result):
         if wrong.size:
             at = wrong[0]
             raise T2Error(f"n[{at}] = {ns[at]}, c[{at}] = {cs[at]}: must satisfy 0 <= c <= n and n >= 1")
+
         def size(name: str, value: float | None) -> Array | None:
             return None if value is None else np.full(len(cs), arguments.number(name, value, low=0, low_open=True))
 
