@@ -7,11 +7,13 @@ t2fast.
 
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.law import ChinchillaLaw, Gradient, Law, T2LossLaw, T2PassLaw
-from t2fast.laws.presets import as_law, load_law, presets
+from t2fast.laws.presets import DEFAULT_LAW, Fitted, as_law, load_law, presets
 
 __all__ = [
+    "DEFAULT_LAW",
     "ChinchillaLaw",
     "DataRange",
+    "Fitted",
     "Gradient",
     "Law",
     "T2LossLaw",
