@@ -145,6 +145,8 @@ class FitOutcome:
     @property
     def coefficients(self) -> list[float]: ...
     @property
+    def penalty(self) -> float: ...
+    @property
     def objective(self) -> float: ...
     @property
     def gradient(self) -> float: ...
@@ -178,7 +180,13 @@ class FitProblem:
     ) -> FitProblem: ...
     @staticmethod
     def latent(
-        n_params: _Floats, n_tokens: _Floats, num_samples: _Floats, num_correct: _Floats, weights: _Floats | None
+        n_params: _Floats,
+        n_tokens: _Floats,
+        n_samples: _Floats,
+        n_correct: _Floats,
+        weights: _Floats | None,
+        *,
+        overtraining: bool = False,
     ) -> FitProblem: ...
     def with_losses(self, law: Law) -> FitProblem: ...
     @staticmethod
