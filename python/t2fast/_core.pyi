@@ -37,6 +37,7 @@ __all__ = [
     "pareto",
     "plan_budget",
     "plane",
+    "predict",
     "samples_needed",
     "sensitivities",
     "surface",
@@ -104,6 +105,9 @@ class Plane:
 
 def number_rows(columns: list[_Floats]) -> NDArray[np.int64]: ...
 def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> Design: ...
+def predict(
+    laws: list[Law], n_params: _Floats, n_tokens: _Floats, k: _Floats, unique_tokens: float | None = None
+) -> _Floats: ...
 def plan_budget(law: Law, budget: Budget, data: object | None = None) -> Plan: ...
 def cheapest(law: Law, budget: Budget, target: float) -> float: ...
 def sweep(
@@ -145,6 +149,8 @@ class FitOutcome:
     @property
     def coefficients(self) -> list[float]: ...
     @property
+    def penalty(self) -> float: ...
+    @property
     def objective(self) -> float: ...
     @property
     def gradient(self) -> float: ...
@@ -178,7 +184,13 @@ class FitProblem:
     ) -> FitProblem: ...
     @staticmethod
     def latent(
-        n_params: _Floats, n_tokens: _Floats, num_samples: _Floats, num_correct: _Floats, weights: _Floats | None
+        n_params: _Floats,
+        n_tokens: _Floats,
+        n_samples: _Floats,
+        n_correct: _Floats,
+        weights: _Floats | None,
+        *,
+        overtraining: bool = False,
     ) -> FitProblem: ...
     def with_losses(self, law: Law) -> FitProblem: ...
     @staticmethod

@@ -4,6 +4,7 @@ use super::histogram::{Histogram, Pair};
 use super::rises::Rises;
 use crate::error::{Error, Result};
 use crate::law::beta_pass_at_k;
+use crate::linear;
 
 /// |ln a| and |ln b| stay below this: at the bound the distribution is a set of points to every digit.
 const BOUND: f64 = 34.0;
@@ -328,35 +329,11 @@ fn uphill(slope: &Slope, size: usize) -> ([f64; 3], f64) {
     }
 }
 
-/// Solves (damping - H) x = g by Cholesky; `None` unless the matrix is positive definite.
+/// Solves (damping - H) x = g; `None` unless the matrix is positive definite.
 fn solve(hessian: &Matrix, gradient: &[f64; 3], damping: f64, size: usize) -> Option<[f64; 3]> {
-    let mut lower = [[0.0; 3]; 3];
-    for i in 0..size {
-        for j in 0..=i {
-            let mut sum = -hessian[i][j] + if i == j { damping } else { 0.0 };
-            sum -= (0..j).map(|k| lower[i][k] * lower[j][k]).sum::<f64>();
-            if i == j {
-                if sum <= 1e-14 * (damping - hessian[i][i]).abs() || !sum.is_finite() {
-                    return None;
-                }
-                lower[i][i] = sum.sqrt();
-            } else {
-                lower[i][j] = sum / lower[j][j];
-            }
-        }
+    let mut matrix = hessian.map(|row| row.map(|h| -h));
+    for (i, row) in matrix.iter_mut().enumerate() {
+        row[i] += damping;
     }
-    let mut x = *gradient;
-    for i in 0..size {
-        for j in 0..i {
-            x[i] -= lower[i][j] * x[j];
-        }
-        x[i] /= lower[i][i];
-    }
-    for i in (0..size).rev() {
-        for j in i + 1..size {
-            x[i] -= lower[j][i] * x[j];
-        }
-        x[i] /= lower[i][i];
-    }
-    Some(x)
+    Some(linear::solve(&linear::cholesky(&matrix, size)?, gradient, size))
 }

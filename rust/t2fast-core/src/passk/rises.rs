@@ -4,6 +4,7 @@ use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
 use crate::simd;
+use crate::special::stirling;
 
 /// Terms of the sums below that are written out, so that Stirling's series serves the rest.
 const HEAD: usize = 12;
@@ -75,22 +76,6 @@ impl Rises {
         }
         sums
     }
-}
-
-/// Stirling's series for ln Γ, ψ and ψ' at `y = 1 / r`, without their leading terms.
-#[inline(always)]
-fn stirling<const FMA: bool>(r: f64) -> [f64; 3] {
-    /// `B_2j / (2j (2j - 1))`, `B_2j / 2j` and `B_2j`.
-    const LN_GAMMA: [f64; 6] =
-        [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0];
-    const DIGAMMA: [f64; 6] = [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32_760.0];
-    const TRIGAMMA: [f64; 6] = [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0];
-    let rr = r * r;
-    [
-        r * simd::polynomial::<FMA, 6>(rr, &LN_GAMMA),
-        -r * simd::mul_add::<FMA>(r, simd::polynomial::<FMA, 6>(rr, &DIGAMMA), 0.5),
-        rr * simd::mul_add::<FMA>(r, simd::polynomial::<FMA, 6>(rr, &TRIGAMMA), 0.5),
-    ]
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]

@@ -10,7 +10,7 @@ use t2fast_core::passk::{self, interval};
 
 use super::{estimator, positive, unknown};
 use crate::errors::{Error, Result};
-use crate::work::run;
+use crate::work::{self, run};
 
 /// n, c and problems of the distinct pairs.
 type Columns<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
@@ -55,7 +55,7 @@ impl Histogram {
     #[new]
     fn new(py: Python<'_>, n: PyReadonlyArray1<'_, i64>, c: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
         let (n, c) = (n.as_slice()?, c.as_slice()?);
-        Ok(Self(py.detach(|| passk::Histogram::from_counts(n, c)).map_err(Error::from)?))
+        Ok(Self(work::detached(py, || passk::Histogram::from_counts(n, c))?))
     }
 
     /// From pairs with multiplicities.
@@ -117,13 +117,13 @@ impl Histogram {
         parameter: f64,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (estimator, ks) = (estimator(name, parameter)?, positive(&k)?);
-        let means = py.detach(|| self.0.means(estimator, &ks)).map_err(Error::from)?;
+        let means = work::detached(py, || self.0.means(estimator, &ks))?;
         Ok(PyArray1::from_vec(py, means))
     }
 
     /// Mean pass@k for k = 1 ... `k_max`.
     fn curve<'py>(&self, py: Python<'py>, k_max: u64) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let curve = py.detach(|| passk::curve::mean_curve(&self.0, k_max)).map_err(Error::from)?;
+        let curve = work::detached(py, || passk::curve::mean_curve(&self.0, k_max))?;
         Ok(PyArray1::from_vec(py, curve))
     }
 

@@ -8,7 +8,7 @@ use t2fast_core::passk::beta_binomial::BetaBinomial;
 use t2fast_core::passk::{self, Estimator, allocation, interval};
 
 use crate::errors::{Error, Result};
-use crate::work::run;
+use crate::work::{self, run};
 
 mod histogram;
 mod vote;
@@ -60,7 +60,7 @@ pub fn estimate<'py>(
     let (estimator, ks) = (estimator(name, parameter)?, positive(&k)?);
     let (n, c) = (n.as_slice()?, c.as_slice()?);
     let mut out = vec![0.0; c.len() * ks.len()];
-    py.detach(|| passk::histogram::table(estimator, n, c, &ks, &mut out)).map_err(Error::from)?;
+    work::detached(py, || passk::histogram::table(estimator, n, c, &ks, &mut out))?;
     PyArray1::from_vec(py, out).reshape([c.len(), ks.len()])
 }
 
@@ -76,7 +76,7 @@ pub fn group_means<'py>(
 ) -> PyResult<(Table<'py>, Table<'py>)> {
     let (n, c, ks) = (n.as_slice()?, c.as_slice()?, positive(&k)?);
     let ends: Vec<usize> = ends.as_slice()?.iter().map(|&end| usize::try_from(end).unwrap_or(0)).collect();
-    let groups = py.detach(|| passk::groups::means(n, c, &ends, &ks, same_problems)).map_err(Error::from)?;
+    let groups = work::detached(py, || passk::groups::means(n, c, &ends, &ks, same_problems))?;
     let table = |get: fn(&passk::groups::Group) -> &Vec<f64>| {
         PyArray1::from_iter(py, groups.iter().flat_map(get).copied()).reshape([groups.len(), ks.len()])
     };
@@ -156,7 +156,7 @@ pub fn allocate<'py>(
     least: u64,
 ) -> PyResult<(Bound<'py, PyArray1<i64>>, f64, f64)> {
     let (counts, squares) = sensitivities(n.as_slice()?, c.as_slice()?, k, model)?;
-    let further = py.detach(|| allocation::allocate(&counts, &squares, budget, least)).map_err(Error::from)?;
+    let further = work::detached(py, || allocation::allocate(&counts, &squares, budget, least))?;
     let after: Vec<u64> = counts.iter().zip(&further).map(|(n, m)| n + m).collect();
     let (before, after) = (allocation::standard_error(&counts, &squares), allocation::standard_error(&after, &squares));
     Ok((PyArray1::from_iter(py, further.iter().map(|&m| m as i64)), before, after))
@@ -184,6 +184,6 @@ pub fn tally_json_lines(
     keys: Vec<String>,
     problem: usize,
     verdict: usize,
-) -> Option<Vec<passk::records::Tally>> {
-    py.detach(|| passk::records::tally(block, &keys, problem, verdict))
+) -> PyResult<Option<Vec<passk::records::Tally>>> {
+    work::detached(py, || Ok(passk::records::tally(block, &keys, problem, verdict)))
 }

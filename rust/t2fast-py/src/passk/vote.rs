@@ -10,7 +10,7 @@ use t2fast_core::random::Philox;
 
 use super::{Table, positive, unknown};
 use crate::errors::Error;
-use crate::work::run;
+use crate::work::{self, run};
 
 /// The parts of a flat array between offsets.
 fn ragged<'a, T>(flat: &'a [T], offsets: &[i64]) -> PyResult<Vec<&'a [T]>> {
@@ -95,13 +95,13 @@ pub fn best_of_k<'py>(
     let (ks, offsets) = (positive(&k)?, offsets.as_slice()?);
     let problems: Vec<_> =
         ragged(scores.as_slice()?, offsets)?.into_iter().zip(ragged(values.as_slice()?, offsets)?).collect();
-    let rows = py.detach(|| {
+    let rows = work::detached(py, || {
         problems
             .par_iter()
             .with_min_len(16)
             .map(|(scores, values)| vote::best_of_k(scores, values, &ks))
             .collect::<t2fast_core::Result<Vec<_>>>()
-    });
-    let flat: Vec<f64> = rows.map_err(Error::from)?.into_iter().flatten().collect();
+    })?;
+    let flat: Vec<f64> = rows.into_iter().flatten().collect();
     PyArray1::from_vec(py, flat).reshape([problems.len(), ks.len()])
 }
