@@ -8,17 +8,22 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Budget",
+    "Design",
     "FitOutcome",
     "FitProblem",
     "Histogram",
     "InfeasibleError",
     "Law",
+    "Place",
+    "Plan",
+    "Plane",
     "T2Error",
     "allocate",
     "best_of_k",
     "beta_pass_at_k",
     "bootstrap",
     "cheapest",
+    "curve",
     "estimate",
     "evaluate",
     "grid_search",
@@ -27,6 +32,8 @@ __all__ = [
     "number_rows",
     "pareto",
     "plan_budget",
+    "plane",
+    "predict",
     "samples_needed",
     "sensitivities",
     "surface",
@@ -35,20 +42,7 @@ __all__ = [
 ]
 
 _Floats = NDArray[np.float64]
-_Report = Callable[[int], None]
-_Ends = list[tuple[float, float]]
-_Design = tuple[float, float, float, float, float, float, float]
-
-_PlanTuple = tuple[
-    _Design,
-    _Design,
-    _Design | None,
-    _Design | None,
-    tuple[float, float],
-    list[float | None],
-    int,
-    bool,
-]
+_Report = Callable[[int], object]
 
 class T2Error(ValueError): ...
 class InfeasibleError(T2Error): ...
@@ -64,30 +58,65 @@ class Law:
 
 @final
 class Budget:
-    def __new__(
-        cls,
-        flops: list[float | None],
-        workload: tuple[float, float, float, bool],
-        attention: tuple[float, float] | None,
-        most: list[float | None],
-        unique_tokens: float | None,
-    ) -> Budget: ...
+    def __new__(cls, limits: object) -> Budget: ...
     def train_flops(self, n_params: float, n_tokens: float) -> float: ...
     def inference_flops(self, n_params: float, k: float) -> float: ...
+    def most_tokens(self, n_params: float, k: float) -> float: ...
+    def most_samples(self, n_params: float, n_tokens: float) -> float: ...
+    def size_for_tokens(self, train_flops: float, n_tokens: float) -> float: ...
+    def size_for_ratio(self, train_flops: float, tokens_per_param: float) -> float: ...
+
+@final
+class Design:
+    n_params: float
+    n_tokens: float
+    k: float
+    value: float
+    loss: float
+    train_flops: float
+    inference_flops: float
+
+@final
+class Plan:
+    best: Design
+    continuous: Design
+    chinchilla: Design | None
+    inside_data: Design | None
+    flat_n_params: tuple[float, float]
+    gain_train: float | None
+    gain_inference: float | None
+    gain_total: float | None
+    evaluations: int
+    converged: bool
+
+@final
+class Place:
+    index: list[int]
+    design: Design
+
+@final
+class Plane:
+    values: _Floats
+    k: _Floats
 
 def number_rows(columns: list[_Floats]) -> NDArray[np.int64]: ...
-def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> _Design: ...
-def plan_budget(law: Law, budget: Budget, data: _Ends | None = None) -> _PlanTuple: ...
-def cheapest(law: Law, budget: Budget, target: float) -> tuple[float | None, float | None]: ...
+def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> Design: ...
+def predict(
+    laws: list[Law], n_params: _Floats, n_tokens: _Floats, k: _Floats, unique_tokens: float | None = None
+) -> _Floats: ...
+def plan_budget(law: Law, budget: Budget, data: object | None = None) -> Plan: ...
+def cheapest(law: Law, budget: Budget, target: float) -> float: ...
 def sweep(
     law: Law,
     budgets: list[Budget],
-    data: _Ends | None = None,
+    data: object | None = None,
     threads: int | None = None,
     report: _Report | None = None,
-) -> list[tuple[_PlanTuple | None, str | None]]: ...
-def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[_Design | None]: ...
-def pareto(law: Law, designs: list[tuple[float, float, float]]) -> NDArray[np.bool_]: ...
+) -> list[Plan | str]: ...
+def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
+def curve(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
+def pareto(law: Law, values: _Floats, train_flops: _Floats, inference_flops: _Floats) -> NDArray[np.bool_]: ...
+def plane(law: Law, budget: Budget, n_params: _Floats, n_tokens: _Floats, k: _Floats) -> Plane: ...
 def grid_search(
     law: Law,
     budget: Budget,
@@ -97,7 +126,7 @@ def grid_search(
     top: int,
     threads: int | None = None,
     report: _Report | None = None,
-) -> list[tuple[list[int], _Design]]: ...
+) -> list[Place]: ...
 def surface(
     law: Law,
     n_params: _Floats,
@@ -115,6 +144,8 @@ def surface(
 class FitOutcome:
     @property
     def coefficients(self) -> list[float]: ...
+    @property
+    def penalty(self) -> float: ...
     @property
     def objective(self) -> float: ...
     @property
@@ -149,7 +180,13 @@ class FitProblem:
     ) -> FitProblem: ...
     @staticmethod
     def latent(
-        n_params: _Floats, n_tokens: _Floats, num_samples: _Floats, num_correct: _Floats, weights: _Floats | None
+        n_params: _Floats,
+        n_tokens: _Floats,
+        n_samples: _Floats,
+        n_correct: _Floats,
+        weights: _Floats | None,
+        *,
+        overtraining: bool = False,
     ) -> FitProblem: ...
     def with_losses(self, law: Law) -> FitProblem: ...
     @staticmethod

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -104,6 +106,17 @@ class Result:
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.summary())}</pre>"
 
+    def __eq__(self, other: object) -> bool:
+        # For results that hold arrays (``@dataclass(eq=False)``): the others have what dataclasses make.
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [item.name for item in fields(self) if item.compare]  # type: ignore[arg-type]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        values = (getattr(self, item.name) for item in fields(self) if item.compare)  # type: ignore[arg-type]
+        return hash((type(self), *(value for value in values if isinstance(value, int | float | str | None))))
+
     def __getstate__(self) -> dict[str, Any]:
         # Cached properties hold what the core can make again from the fields.
         return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
@@ -111,3 +124,15 @@ class Result:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality that takes arrays as values, NaN equal to NaN in them."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        both = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+        return both and one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if isinstance(one, tuple | list) and type(one) is type(other):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other)

@@ -36,6 +36,8 @@ class Labelled:
     base: ChinchillaLaw | None = None
     #: Whether the loss inside the law has no scale of its own.
     latent: bool = False
+    #: What the fit itself found out about the data.
+    cautions: tuple[str, ...] = ()
     #: Largest k that the data speak of; by default the largest in the rows.
     most_k: float | None = None
 
@@ -57,11 +59,12 @@ def diagnose(refit: Refit, observed: Observed, said: Labelled) -> FitResult:
     if said.most_k is not None:
         ends[2] = (ends[2][0], said.most_k)
     kind = LAWS[said.kind]
-    named = (*kind.coefficient_names, "r_star_tokens", "r_star_params")
+    named = (*kind.coefficient_names, "F", "delta", "r_star_tokens", "r_star_params")
     coefficients: dict[str, Any] = {name: values[name] for name in named if name in values}
     bare = kind(**coefficients)
     residual = _residual(bare, observed, refit)
     warnings = (
+        *said.cautions,
         *_bounds(values, at_bound, outcome.starts),
         *_lack_of_fit(bare, residual),
         *_undetermined(said, observed, at_bound, values, correlation, errors),
@@ -137,6 +140,7 @@ def _bounds(values: Mapping[str, float], at_bound: tuple[str, ...], starts: tupl
     meaning = {
         "E": "the data show no irreducible loss, or nothing but it",
         "theta2": "the data don't determine the success rate at zero loss",
+        "F": "the data show no cost of overtraining",
     }
     out = [
         f"{name} = {values[name]:.4g} is at the bound of its allowed range: "

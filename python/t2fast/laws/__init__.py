@@ -7,19 +7,24 @@ data stand behind them, and travel as JSON files; :func:`presets` lists those th
 
 from t2fast.laws.ability import BetaAbilityLaw, ItemResponseLaw
 from t2fast.laws.average import LawAverage
+from t2fast.laws.checkpoints import Checkpoints, Observation
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.law import Law
 from t2fast.laws.power import ChinchillaLaw, Gradient, PowerLaw, T2LossLaw, T2PassLaw
-from t2fast.laws.presets import as_law, load_law, presets
+from t2fast.laws.presets import DEFAULT_LAW, Fitted, as_law, load_law, presets
 
 __all__ = [
+    "DEFAULT_LAW",
     "BetaAbilityLaw",
+    "Checkpoints",
     "ChinchillaLaw",
     "DataRange",
+    "Fitted",
     "Gradient",
     "ItemResponseLaw",
     "Law",
     "LawAverage",
+    "Observation",
     "PowerLaw",
     "T2LossLaw",
     "T2PassLaw",

@@ -17,10 +17,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
+from t2fast.laws.checkpoints import Checkpoints
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.files import SCHEMA, arguments, number
+from t2fast.laws.predictive import predictive
 
-__all__ = ["Law"]
+__all__ = ["R_STAR_TOKENS", "Law", "effective_tokens"]
+
+#: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
+R_STAR_TOKENS = 15.387756
+
+
+def effective_tokens(n_tokens: NDArray[np.float64], unique_tokens: float) -> NDArray[np.float64]:
+    """Fresh tokens worth as much as these, repeats included (Muennighoff et al. 2023, equation 5)."""
+    repeats = np.maximum(n_tokens / unique_tokens - 1, 0.0)
+    return np.where(
+        repeats > 0, unique_tokens * (1 - R_STAR_TOKENS * np.expm1(-repeats / R_STAR_TOKENS)), n_tokens
+    )
 
 
 @dataclass(frozen=True)
@@ -36,10 +49,12 @@ class Law:
     data_range
         N, D and k in the data behind the law, if known.
     uncertainty
-        Standard errors or intervals of the coefficients, draws of a bootstrap, and how checkpoints scatter about the
-        law, as far as they are known.
+        Standard errors or intervals of the coefficients, as the source gives them; the ``draws`` of a bootstrap and the
+        ``scatter`` of checkpoints around the law, which :meth:`predictive` reads.
     warnings
         What a user must know before relying on the law.
+    checkpoints
+        Measured checkpoints that predictions can be held against.
 
     Raises
     ------
@@ -55,6 +70,7 @@ class Law:
     data_range: DataRange | None = None
     uncertainty: Mapping[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
+    checkpoints: Checkpoints | None = field(default=None, hash=False)
 
     #: The law's name in files.
     kind: ClassVar[str] = ""
@@ -178,6 +194,36 @@ class Law:
             with contextlib.suppress(T2Error):
                 yield self.with_coefficients(row)
 
+    @cached_property
+    def _resampled(self) -> list[Any]:
+        """What :meth:`resampled` gives, in the form that :meth:`_predict` takes."""
+        return list(self.resampled())
+
+    def _predict(
+        self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64], unique_tokens: float | None
+    ) -> NDArray[np.float64]:
+        """Values of every resampled law at points given by flat arrays, of shape (draws, points)."""
+        if unique_tokens is not None:
+            d = effective_tokens(d, unique_tokens)
+        return np.stack([law._values(n, d, k) for law in self._resampled])
+
+    def predictive(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1, unique_tokens: float | None = None
+    ) -> NDArray[np.float64]:
+        """Draws of what checkpoints will show: the resampled laws' values, moved by the scatter of checkpoints.
+
+        Returns
+        -------
+        array of shape (draws, *the arguments' broadcast shape)
+            pass@k in [0, 1], or losses, according to the law.
+
+        Raises
+        ------
+        LawError
+            When the law carries no draws.
+        """
+        return predictive(self, n_params, n_tokens, k, unique_tokens)
+
     def _form(self) -> dict[str, Any]:
         """The law's form as JSON data, under its :attr:`own_keys`."""
         return {"coefficients": self.coefficients}
@@ -196,7 +242,9 @@ class Law:
             if item.name in own or value == item.default or value in ({}, None):
                 continue
             if isinstance(value, DataRange):
-                value = {f.name: getattr(value, f.name) for f in fields(value)}
+                value = {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) is not None}
+            if isinstance(value, Checkpoints):
+                value = value.to_dict()
             data[item.name] = _lists(value)
         return data
 

@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
 from t2fast.laws.files import coefficients
-from t2fast.laws.law import Law
+from t2fast.laws.law import R_STAR_TOKENS, Law
 from t2fast.quantity import refuse_non_numbers
 
 __all__ = ["ChinchillaLaw", "Gradient", "PowerLaw", "T2LossLaw", "T2PassLaw"]
 
 #: Coefficients that every such law may have beside its own.
 _EXTRA = ("F", "delta", "r_star_tokens", "r_star_params")
-
-#: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
-R_STAR_TOKENS = 15.387756
 
 
 @dataclass(frozen=True)
@@ -101,6 +98,15 @@ class PowerLaw(Law):
 
     def _values(self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._handle.values(n, d, k)
+
+    @cached_property
+    def _resampled(self) -> list[Any]:
+        return [law._handle for law in self.resampled()]
+
+    def _predict(
+        self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64], unique_tokens: float | None
+    ) -> NDArray[np.float64]:
+        return _core.predict(self._resampled, n, d, k, unique_tokens)
 
     @classmethod
     def _from_form(cls, data: Mapping[str, Any], origin: str) -> dict[str, Any]:

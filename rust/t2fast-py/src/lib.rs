@@ -29,5 +29,8 @@ mod _core {
         tally_json_lines,
     };
     #[pymodule_export]
-    use crate::plan::{Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep};
+    use crate::plan::{
+        Budget, Design, Place, Plan, Plane, cheapest, curve, evaluate, grid_search, isoflop, pareto, plan_budget,
+        plane, predict, surface, sweep,
+    };
 }

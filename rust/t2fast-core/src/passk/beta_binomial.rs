@@ -6,7 +6,9 @@ use multiversion::target::target_cfg_f;
 use super::histogram::{Histogram, Pair};
 use crate::error::{Error, Result};
 use crate::law::beta_pass_at_k;
+use crate::linear;
 use crate::simd;
+use crate::special::stirling;
 
 /// Terms of the sums below that are written out, so that Stirling's series serves the rest.
 const HEAD: usize = 12;
@@ -134,22 +136,6 @@ impl Rises {
         }
         sums
     }
-}
-
-/// Stirling's series for ln Γ, ψ and ψ' at `y = 1 / r`, without their leading terms.
-#[inline(always)]
-fn stirling<const FMA: bool>(r: f64) -> [f64; 3] {
-    /// `B_2j / (2j (2j - 1))`, `B_2j / 2j` and `B_2j`.
-    const LN_GAMMA: [f64; 6] =
-        [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0];
-    const DIGAMMA: [f64; 6] = [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32_760.0];
-    const TRIGAMMA: [f64; 6] = [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0];
-    let rr = r * r;
-    [
-        r * simd::polynomial::<FMA, 6>(rr, &LN_GAMMA),
-        -r * simd::mul_add::<FMA>(r, simd::polynomial::<FMA, 6>(rr, &DIGAMMA), 0.5),
-        rr * simd::mul_add::<FMA>(r, simd::polynomial::<FMA, 6>(rr, &TRIGAMMA), 0.5),
-    ]
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
@@ -457,35 +443,11 @@ fn uphill(slope: &Slope, size: usize) -> ([f64; 3], f64) {
     }
 }
 
-/// Solves (damping - H) x = g by Cholesky; `None` unless the matrix is positive definite.
+/// Solves (damping - H) x = g; `None` unless the matrix is positive definite.
 fn solve(hessian: &Matrix, gradient: &[f64; 3], damping: f64, size: usize) -> Option<[f64; 3]> {
-    let mut lower = [[0.0; 3]; 3];
-    for i in 0..size {
-        for j in 0..=i {
-            let mut sum = -hessian[i][j] + if i == j { damping } else { 0.0 };
-            sum -= (0..j).map(|k| lower[i][k] * lower[j][k]).sum::<f64>();
-            if i == j {
-                if sum <= 1e-14 * (damping - hessian[i][i]).abs() || !sum.is_finite() {
-                    return None;
-                }
-                lower[i][i] = sum.sqrt();
-            } else {
-                lower[i][j] = sum / lower[j][j];
-            }
-        }
+    let mut matrix = hessian.map(|row| row.map(|h| -h));
+    for (i, row) in matrix.iter_mut().enumerate() {
+        row[i] += damping;
     }
-    let mut x = *gradient;
-    for i in 0..size {
-        for j in 0..i {
-            x[i] -= lower[i][j] * x[j];
-        }
-        x[i] /= lower[i][i];
-    }
-    for i in (0..size).rev() {
-        for j in i + 1..size {
-            x[i] -= lower[j][i] * x[j];
-        }
-        x[i] /= lower[i][i];
-    }
-    Some(x)
+    Some(linear::solve(&linear::cholesky(&matrix, size)?, gradient, size))
 }
