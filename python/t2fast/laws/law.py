@@ -31,9 +31,7 @@ R_STAR_TOKENS = 15.387756
 def effective_tokens(n_tokens: NDArray[np.float64], unique_tokens: float) -> NDArray[np.float64]:
     """Fresh tokens worth as much as these, repeats included (Muennighoff et al. 2023, equation 5)."""
     repeats = np.maximum(n_tokens / unique_tokens - 1, 0.0)
-    return np.where(
-        repeats > 0, unique_tokens * (1 - R_STAR_TOKENS * np.expm1(-repeats / R_STAR_TOKENS)), n_tokens
-    )
+    return np.where(repeats > 0, unique_tokens * (1 - R_STAR_TOKENS * np.expm1(-repeats / R_STAR_TOKENS)), n_tokens)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ def predictive(
         When the law carries no draws.
     """
     n, d, samples = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
-    flat = [np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples)]
-    values = law._predict(*flat, unique_tokens)
+    sizes, tokens, ks = (np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples))
+    values = law._predict(sizes, tokens, ks, unique_tokens)
     scatter = np.asarray(law.uncertainty.get("scatter", ()), dtype=np.float64)
     if scatter.size:
         if not np.isfinite(scatter).all():
