@@ -44,8 +44,8 @@ def predictive(
         When the law carries no draws.
     """
     n, d, samples = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
-    flat = [np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples)]
-    values = _core.predict(law._resampled, *flat, unique_tokens)
+    ns, ds, ks = (np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples))
+    values = _core.predict(law._resampled, ns, ds, ks, unique_tokens)
     scatter = np.asarray(law.uncertainty.get("scatter", ()), dtype=np.float64)
     if scatter.size:
         if not np.isfinite(scatter).all():
