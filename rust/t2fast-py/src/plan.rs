@@ -326,7 +326,7 @@ pub fn plane(
     k: PyReadonlyArray1<'_, f64>,
 ) -> PyResult<Plane> {
     let axes = Axes { n_params: n_params.as_slice()?, n_tokens: n_tokens.as_slice()?, k: k.as_slice()? };
-    let found = py.detach(|| curves::plane(&law.0, axes, &budget.0)).map_err(Error::from)?;
+    let found = work::detached(py, || curves::plane(&law.0, axes, &budget.0))?;
     Ok(Plane { values: PyArray1::from_vec(py, found.values).unbind(), k: PyArray1::from_vec(py, found.k).unbind() })
 }
 
