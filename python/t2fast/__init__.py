@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2fast.costs import Attention, Budget, Workload, inference_flops, train_flops
 from t2fast.errors import DataError, InfeasibleError, LawError, MissingExtraError, T2Error
-from t2fast.laws import ChinchillaLaw, DataRange, Law, T2LossLaw, T2PassLaw, load_law, presets
+from t2fast.laws import ChinchillaLaw, DataRange, Law, LawAverage, T2LossLaw, T2PassLaw, load_law, presets
 from t2fast.results import Progress, Result
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ __all__ = [
     "InfeasibleError",
     "IsoFlop",
     "Law",
+    "LawAverage",
     "LawError",
     "MissingExtraError",
     "Plan",
