@@ -33,6 +33,7 @@ __all__ = [
     "pareto",
     "plan_budget",
     "plane",
+    "predict",
     "samples_needed",
     "sensitivities",
     "surface",
@@ -100,6 +101,9 @@ class Plane:
 
 def number_rows(columns: list[_Floats]) -> NDArray[np.int64]: ...
 def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> Design: ...
+def predict(
+    laws: list[Law], n_params: _Floats, n_tokens: _Floats, k: _Floats, unique_tokens: float | None = None
+) -> _Floats: ...
 def plan_budget(law: Law, budget: Budget, data: object | None = None) -> Plan: ...
 def cheapest(law: Law, budget: Budget, target: float) -> float: ...
 def sweep(

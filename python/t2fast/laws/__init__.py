@@ -5,17 +5,20 @@ they come from and which data stand behind them, and travel as JSON files; :func
 t2fast.
 """
 
+from t2fast.laws.checkpoints import Checkpoints, Observation
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.law import ChinchillaLaw, Gradient, Law, T2LossLaw, T2PassLaw
 from t2fast.laws.presets import DEFAULT_LAW, Fitted, as_law, load_law, presets
 
 __all__ = [
     "DEFAULT_LAW",
+    "Checkpoints",
     "ChinchillaLaw",
     "DataRange",
     "Fitted",
     "Gradient",
     "Law",
+    "Observation",
     "T2LossLaw",
     "T2PassLaw",
     "as_law",

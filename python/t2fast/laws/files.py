@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from t2fast.errors import LawError
+from t2fast.laws.checkpoints import Checkpoints
 from t2fast.laws.data_range import DataRange
 from t2fast.text import near
 
@@ -65,6 +66,8 @@ def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tupl
             found[key] = data[key]
     if "data_range" in data:
         found["data_range"] = _data_range(data["data_range"], origin)
+    if "checkpoints" in data:
+        found["checkpoints"] = Checkpoints.from_dict(data["checkpoints"], origin)
     if "uncertainty" in data:
         if not isinstance(data["uncertainty"], Mapping):
             raise LawError(f"{origin}: uncertainty must be an object")

@@ -17,8 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
+from t2fast.laws.checkpoints import Checkpoints
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.files import SCHEMA, arguments, number
+from t2fast.laws.predictive import predictive
 from t2fast.quantity import refuse_non_numbers
 
 #: Coefficients that every law may have beside its own.
@@ -58,9 +60,12 @@ class Law:
     data_range
         N, D and k in the data behind the law, if known.
     uncertainty
-        Standard errors or intervals of the coefficients, as the source gives them.
+        Standard errors or intervals of the coefficients, as the source gives them; the ``draws`` of a bootstrap and the
+        ``scatter`` of checkpoints around the law, which :meth:`predictive` reads.
     warnings
         What a user must know before relying on the law.
+    checkpoints
+        Measured checkpoints that predictions can be held against.
     r_star_tokens, r_star_params
         How fast repeated tokens, and parameters beyond those the unique tokens warrant, lose their worth (R* of
         Muennighoff et al. 2023); ``None`` leaves parameters undiscounted.
@@ -86,6 +91,7 @@ class Law:
     data_range: DataRange | None = None
     uncertainty: Mapping[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
+    checkpoints: Checkpoints | None = field(default=None, hash=False)
     r_star_tokens: float = R_STAR_TOKENS
     r_star_params: float | None = None
 
@@ -235,6 +241,27 @@ class Law:
             with contextlib.suppress(T2Error):
                 yield self.with_coefficients(dict(zip(columns, row, strict=True)))
 
+    @cached_property
+    def _resampled(self) -> list[_core.Law]:
+        return [one._handle for one in self.resampled()]
+
+    def predictive(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1, unique_tokens: float | None = None
+    ) -> NDArray[np.float64]:
+        """Draws of what checkpoints will show: the resampled laws' values, moved by the scatter of checkpoints.
+
+        Returns
+        -------
+        array of shape (draws, *the arguments' broadcast shape)
+            pass@k in [0, 1], or losses, according to the law.
+
+        Raises
+        ------
+        LawError
+            When the law carries no draws.
+        """
+        return predictive(self, n_params, n_tokens, k, unique_tokens)
+
     def to_dict(self) -> dict[str, Any]:
         """The law as JSON data; :meth:`from_dict` reads it back."""
         data: dict[str, Any] = {"schema": SCHEMA, "kind": self.kind, "coefficients": self.coefficients}
@@ -243,7 +270,9 @@ class Law:
             if item.name in data["coefficients"] or value == item.default or value in ({}, None):
                 continue
             if isinstance(value, DataRange):
-                value = {f.name: getattr(value, f.name) for f in fields(value)}
+                value = {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) is not None}
+            if isinstance(value, Checkpoints):
+                value = value.to_dict()
             data[item.name] = _lists(value)
         return data
 

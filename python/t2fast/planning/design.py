@@ -45,11 +45,12 @@ class Extrapolation:
     n_params: float
     n_tokens: float
     k: float
+    tokens_per_param: float = 1.0
 
     @property
     def inside(self) -> bool:
-        """True when N, D and k are all within the data's range."""
-        return self.n_params == self.n_tokens == self.k == 1.0
+        """True when N, D, k and D / N are all within the data's range."""
+        return self.n_params == self.n_tokens == self.k == self.tokens_per_param == 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,6 +95,9 @@ class Design(Result):
         beyond = {name: _beyond(getattr(self, name), getattr(data, name)) for name in ("n_params", "n_tokens", "k")}
         if law.kind == "chinchilla":
             beyond["k"] = 1.0
+        if data.tokens_per_param is not None:
+            # Laws are measured down to a few tokens per parameter, and fail above the largest ratio seen.
+            beyond["tokens_per_param"] = max(1.0, _beyond(self.tokens_per_param, data.tokens_per_param))
         return Extrapolation(**beyond)
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def cautions(law: Law, design: Design, what: str = "the recommendation") -> list
 
 
 def _beyond_data(design: Design, beyond: Extrapolation, data: DataRange) -> Iterable[str]:
-    for name, symbol in (("n_params", "N"), ("n_tokens", "D"), ("k", "k")):
+    for name, symbol in (("n_params", "N"), ("n_tokens", "D"), ("k", "k"), ("tokens_per_param", "D/N")):
         ratio = getattr(beyond, name)
         if ratio == 1.0:
             continue

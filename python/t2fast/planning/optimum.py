@@ -283,4 +283,5 @@ def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> P
     law = as_law(law)
     flops = _core.cheapest(law._handle, budget._handle, number("target", target))
     wanted = "total_flops" if budget.inference_flops is None else "train_flops"
-    return plan(law, replace(budget, **{wanted: flops}))
+    within = {wanted: flops}
+    return plan(law, replace(budget, **within))  # type: ignore[arg-type]

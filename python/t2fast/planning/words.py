@@ -54,6 +54,6 @@ def beyond_words(beyond: Extrapolation | None) -> str:
     """How far a design lies outside the data, in a cell of a table."""
     if beyond is None:
         return "unknown"
-    symbols = {"N": beyond.n_params, "D": beyond.n_tokens, "k": beyond.k}
+    symbols = {"N": beyond.n_params, "D": beyond.n_tokens, "k": beyond.k, "D/N": beyond.tokens_per_param}
     said = [f"{name} x{format_quantity(ratio, 2)}" for name, ratio in symbols.items() if ratio != 1.0]
     return ", ".join(said) or "-"

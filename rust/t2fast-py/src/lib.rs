@@ -31,6 +31,6 @@ mod _core {
     #[pymodule_export]
     use crate::plan::{
         Budget, Design, Place, Plan, Plane, cheapest, curve, evaluate, grid_search, isoflop, pareto, plan_budget,
-        plane, surface, sweep,
+        plane, predict, surface, sweep,
     };
 }

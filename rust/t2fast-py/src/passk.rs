@@ -12,7 +12,7 @@ use t2fast_core::passk::{self, Estimator, allocation, interval};
 use t2fast_core::random::Philox;
 
 use crate::errors::{Error, Result};
-use crate::work::run;
+use crate::work::{self, run};
 
 /// A matrix on its way to Python.
 type Table<'py> = Bound<'py, PyArray2<f64>>;
@@ -58,7 +58,7 @@ pub fn estimate<'py>(
     let (estimator, ks) = (estimator(name, parameter)?, positive(&k)?);
     let (n, c) = (n.as_slice()?, c.as_slice()?);
     let mut out = vec![0.0; c.len() * ks.len()];
-    py.detach(|| passk::histogram::table(estimator, n, c, &ks, &mut out)).map_err(Error::from)?;
+    work::detached(py, || passk::histogram::table(estimator, n, c, &ks, &mut out))?;
     PyArray1::from_vec(py, out).reshape([c.len(), ks.len()])
 }
 
@@ -72,7 +72,7 @@ impl Histogram {
     #[new]
     fn new(py: Python<'_>, n: PyReadonlyArray1<'_, i64>, c: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
         let (n, c) = (n.as_slice()?, c.as_slice()?);
-        Ok(Self(py.detach(|| passk::Histogram::from_counts(n, c)).map_err(Error::from)?))
+        Ok(Self(work::detached(py, || passk::Histogram::from_counts(n, c))?))
     }
 
     /// From pairs with multiplicities.
@@ -127,13 +127,13 @@ impl Histogram {
         parameter: f64,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (estimator, ks) = (estimator(name, parameter)?, positive(&k)?);
-        let means = py.detach(|| self.0.means(estimator, &ks)).map_err(Error::from)?;
+        let means = work::detached(py, || self.0.means(estimator, &ks))?;
         Ok(PyArray1::from_vec(py, means))
     }
 
     /// Mean pass@k for k = 1 ... `k_max`.
     fn curve<'py>(&self, py: Python<'py>, k_max: u64) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let curve = py.detach(|| passk::curve::mean_curve(&self.0, k_max)).map_err(Error::from)?;
+        let curve = work::detached(py, || passk::curve::mean_curve(&self.0, k_max))?;
         Ok(PyArray1::from_vec(py, curve))
     }
 
@@ -314,7 +314,7 @@ pub fn allocate<'py>(
     least: u64,
 ) -> PyResult<(Bound<'py, PyArray1<i64>>, f64, f64)> {
     let (counts, squares) = sensitivities(n.as_slice()?, c.as_slice()?, k, model)?;
-    let further = py.detach(|| allocation::allocate(&counts, &squares, budget, least)).map_err(Error::from)?;
+    let further = work::detached(py, || allocation::allocate(&counts, &squares, budget, least))?;
     let after: Vec<u64> = counts.iter().zip(&further).map(|(n, m)| n + m).collect();
     let (before, after) = (allocation::standard_error(&counts, &squares), allocation::standard_error(&after, &squares));
     Ok((PyArray1::from_iter(py, further.iter().map(|&m| m as i64)), before, after))
@@ -417,14 +417,14 @@ pub fn best_of_k<'py>(
     let (ks, offsets) = (positive(&k)?, offsets.as_slice()?);
     let problems: Vec<_> =
         ragged(scores.as_slice()?, offsets)?.into_iter().zip(ragged(values.as_slice()?, offsets)?).collect();
-    let rows = py.detach(|| {
+    let rows = work::detached(py, || {
         problems
             .par_iter()
             .with_min_len(16)
             .map(|(scores, values)| vote::best_of_k(scores, values, &ks))
             .collect::<t2fast_core::Result<Vec<_>>>()
-    });
-    let flat: Vec<f64> = rows.map_err(Error::from)?.into_iter().flatten().collect();
+    })?;
+    let flat: Vec<f64> = rows.into_iter().flatten().collect();
     PyArray1::from_vec(py, flat).reshape([problems.len(), ks.len()])
 }
 
@@ -436,6 +436,6 @@ pub fn tally_json_lines(
     keys: Vec<String>,
     problem: usize,
     verdict: usize,
-) -> Option<Vec<passk::records::Tally>> {
-    py.detach(|| passk::records::tally(block, &keys, problem, verdict))
+) -> PyResult<Option<Vec<passk::records::Tally>>> {
+    work::detached(py, || Ok(passk::records::tally(block, &keys, problem, verdict)))
 }

@@ -2,10 +2,10 @@
 
 use std::num::NonZeroUsize;
 
-use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray3, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use t2fast_core::cost::{self, Range};
-use t2fast_core::law::Law as _;
+use t2fast_core::law::{AnyLaw, Law as _, predictive};
 use t2fast_core::plan::exact::{self, Region};
 use t2fast_core::plan::grid::{self, Axes};
 use t2fast_core::plan::{self, curve as curves, frontier};
@@ -186,16 +186,18 @@ pub struct DataRange {
     n_params: (f64, f64),
     n_tokens: (f64, f64),
     k: (f64, f64),
+    tokens_per_param: Option<(f64, f64)>,
 }
 
 fn region(data: Option<DataRange>) -> Result<Option<Region>> {
-    let Some(DataRange { n_params: n, n_tokens: d, k }) = data else {
+    let Some(DataRange { n_params: n, n_tokens: d, k, tokens_per_param }) = data else {
         return Ok(None);
     };
     Ok(Some(Region {
         n_params: Range::new("data_range n_params", n.0, n.1)?,
         n_tokens: Range::new("data_range n_tokens", d.0, d.1)?,
         k: Range::new("data_range k", k.0, k.1)?,
+        max_tokens_per_param: tokens_per_param.map_or(f64::INFINITY, |ends| ends.1),
     }))
 }
 
@@ -204,6 +206,24 @@ fn region(data: Option<DataRange>) -> Result<Option<Region>> {
 pub fn evaluate(law: &Law, budget: &Budget, n_params: f64, n_tokens: f64, k: f64) -> Result<Design> {
     law.0.value(n_params, n_tokens, k)?;
     Ok((&plan::Design::new(&law.0, &budget.0, n_params, n_tokens, k)).into())
+}
+
+/// What each law predicts at each point, repeated tokens discounted; shape (laws, points).
+#[pyfunction]
+#[pyo3(signature = (laws, n_params, n_tokens, k, unique_tokens = None))]
+pub fn predict<'py>(
+    py: Python<'py>,
+    laws: Vec<PyRef<'py, Law>>,
+    n_params: PyReadonlyArray1<'py, f64>,
+    n_tokens: PyReadonlyArray1<'py, f64>,
+    k: PyReadonlyArray1<'py, f64>,
+    unique_tokens: Option<f64>,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let laws: Vec<AnyLaw> = laws.iter().map(|law| law.0).collect();
+    let (n, d, k) = (n_params.as_slice()?, n_tokens.as_slice()?, k.as_slice()?);
+    let values = py.detach(|| predictive::values(&laws, n, d, k, unique_tokens)).map_err(Error::from)?;
+    let rows = laws.len();
+    PyArray1::from_vec(py, values).reshape([rows, n.len()])
 }
 
 /// The best design within a budget and what is around it.
@@ -306,7 +326,7 @@ pub fn plane(
     k: PyReadonlyArray1<'_, f64>,
 ) -> PyResult<Plane> {
     let axes = Axes { n_params: n_params.as_slice()?, n_tokens: n_tokens.as_slice()?, k: k.as_slice()? };
-    let found = py.detach(|| curves::plane(&law.0, axes, &budget.0)).map_err(Error::from)?;
+    let found = work::detached(py, || curves::plane(&law.0, axes, &budget.0))?;
     Ok(Plane { values: PyArray1::from_vec(py, found.values).unbind(), k: PyArray1::from_vec(py, found.k).unbind() })
 }
 

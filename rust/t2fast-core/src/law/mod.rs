@@ -8,6 +8,7 @@ mod chinchilla;
 mod loss;
 mod overtraining;
 mod pass;
+pub mod predictive;
 mod repeat;
 
 pub use chinchilla::ChinchillaLaw;

@@ -55,6 +55,8 @@ pub struct Region {
     pub n_tokens: Range,
     /// k.
     pub k: Range,
+    /// The largest D / N.
+    pub max_tokens_per_param: f64,
 }
 
 /// The best design with a real k.
@@ -171,6 +173,10 @@ fn inside(budget: &Budget, data: &Region) -> Option<Budget> {
         n_params: budget.n_params.intersect(data.n_params)?,
         n_tokens: budget.n_tokens.intersect(data.n_tokens)?,
         k: budget.k.intersect(data.k)?,
+        max_tokens_per_param: Some(
+            budget.max_tokens_per_param.map_or(data.max_tokens_per_param, |most| most.min(data.max_tokens_per_param)),
+        )
+        .filter(|most| most.is_finite()),
         ..*budget
     })
 }
