@@ -154,16 +154,15 @@ impl PowerSum {
         };
         problem.check_count(&problem.weights)?;
         if settings.overtraining {
-            problem.priors = Some(problem.weighed(table)?);
+            problem.weigh_priors(table)?;
         }
         Ok(problem)
     }
 
-    /// The priors beside a term of overtraining, and their weight: a nat's worth of the objective, which is what the fit
-    /// without the term leaves per row, twice that for squares.
-    fn weighed(&self, table: &Table<'_>) -> Result<(Priors, f64)> {
-        let left = Self::new(table, Settings { overtraining: false, ..self.settings })?.fit(None, None)?.objective;
-        let nat = left / self.weights.iter().sum::<f64>();
+    /// Gives the priors beside a term of overtraining their weight: a nat's worth of the objective, which is what the fit
+    /// leaves per row, twice that for squares. What it leaves depends on the weight in turn, but little.
+    fn weigh_priors(&mut self, table: &Table<'_>) -> Result<()> {
+        const ROUNDS: usize = 3;
         let last = self.x.len() - 1;
         let place = |slot: usize| self.free[slot].unwrap_or(0);
         let priors = Priors {
@@ -172,7 +171,18 @@ impl PowerSum {
             exponents: [place(2), place(4)],
             centre: -self.centre[last],
         };
-        Ok((priors, if self.settings.penalty == Penalty::Squared { 2.0 * nat } else { nat }))
+        let nats = if self.settings.penalty == Penalty::Squared { 2.0 } else { 1.0 };
+        let rows = self.weights.iter().sum::<f64>();
+        let mut left = Self::new(table, Settings { overtraining: false, ..self.settings })?.fit(None, None)?.objective;
+        let mut start = None;
+        for _ in 0..ROUNDS {
+            self.priors = Some((priors, nats * left / rows));
+            let fit = self.fit(None, start.as_ref())?;
+            left = fit.objective - self.penalty(&fit.x);
+            start = Some(fit.x);
+        }
+        self.priors = Some((priors, nats * left / rows));
+        Ok(())
     }
 
     /// How many parameters are free.
