@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BetaFit",
     "Budget",
     "Design",
     "FitCurvature",
@@ -18,7 +19,9 @@ __all__ = [
     "Place",
     "Plan",
     "Plane",
+    "Prediction",
     "T2Error",
+    "Trial",
     "allocate",
     "best_of_k",
     "beta_pass_at_k",
@@ -28,6 +31,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "grid_search",
+    "group_means",
     "isoflop",
     "majority",
     "number_rows",
@@ -233,6 +237,43 @@ class FitProblem:
 _Integers = NDArray[np.int64]
 
 @final
+class BetaFit:
+    @property
+    def a(self) -> float: ...
+    @property
+    def b(self) -> float: ...
+    @property
+    def zero(self) -> float: ...
+    @property
+    def log_likelihood(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def outcome(self) -> str: ...
+
+@final
+class Prediction:
+    @property
+    def values(self) -> _Floats: ...
+    @property
+    def resampled(self) -> _Floats: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def parameters(self) -> list[float]: ...
+
+@final
+class Trial:
+    @property
+    def method(self) -> str: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def error(self) -> float: ...
+    @property
+    def bias(self) -> float: ...
+
+@final
 class Histogram:
     def __new__(cls, n: _Integers, c: _Integers) -> Histogram: ...
     @staticmethod
@@ -247,33 +288,39 @@ class Histogram:
     def curve(self, k_max: int) -> _Floats: ...
     def samples_variance(self, k: int) -> float: ...
     def problems_variance(self, name: str, k: int, parameter: float = 0.0) -> float: ...
-    def beta_binomial(self, zero_inflated: bool) -> tuple[float, float, float, float, int, str]: ...
+    def __reduce__(self) -> tuple[Callable[..., Histogram], tuple[_Integers, _Integers, _Integers]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def beta_binomial(self, zero_inflated: bool) -> BetaFit: ...
     def extrapolate(
         self,
         method: str,
         k: _Floats,
-        replicates: int,
+        n_resamples: int,
         seed: int,
         batch: int | None = None,
         threads: int | None = None,
         report: _Report | None = None,
-    ) -> tuple[_Floats, _Floats, tuple[str, list[float]]]: ...
+    ) -> Prediction: ...
     def backtest(
         self,
         methods: list[str],
         most: float,
-        replicates: int,
+        n_resamples: int,
         seed: int,
         threads: int | None = None,
         report: _Report | None = None,
-    ) -> list[tuple[str, int, float, float]]: ...
+    ) -> list[Trial]: ...
     def subsample(self, m: int, seed: int, replicate: int) -> Histogram: ...
 
 def estimate(name: str, n: _Integers, c: _Integers, k: _Integers, parameter: float = 0.0) -> _Floats: ...
+def group_means(
+    n: _Integers, c: _Integers, ends: _Integers, k: _Integers, same_problems: bool
+) -> tuple[_Floats, _Floats]: ...
 def bootstrap(
     values: _Floats,
     problems: _Integers,
-    replicates: int,
+    n_resamples: int,
     seed: int,
     threads: int | None = None,
     report: _Report | None = None,

@@ -231,7 +231,7 @@ def test_a_law_cannot_be_changed_through_its_uncertainty():
 
 
 def test_the_base_of_all_laws_names_its_kinds():
-    with pytest.raises(t2.LawError, match="ChinchillaLaw, a T2LossLaw or a T2PassLaw"):
+    with pytest.raises(t2.LawError, match="Law is a base of laws: make one of .*a ChinchillaLaw"):
         t2.Law(1.8, 480, 2100, 0.35, 0.37)
 
 

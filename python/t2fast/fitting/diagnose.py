@@ -12,11 +12,11 @@ import numpy as np
 from t2fast.fitting.refit import Observed, Refit
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.rows import FloatArray
-from t2fast.laws import ChinchillaLaw, DataRange, Law, T2LossLaw, T2PassLaw
+from t2fast.laws import ChinchillaLaw, DataRange, PowerLaw, T2LossLaw, T2PassLaw
 
 __all__ = ["LAWS", "Labelled", "diagnose"]
 
-LAWS: Mapping[str, type[Law]] = {law.kind: law for law in (ChinchillaLaw, T2LossLaw, T2PassLaw)}
+LAWS: Mapping[str, type[PowerLaw]] = {law.kind: law for law in (ChinchillaLaw, T2LossLaw, T2PassLaw)}
 
 #: Mean residuals above which the law's form is in doubt; fits to losses of one set of runs usually leave 0.2 to 0.5%.
 _LACK_OF_FIT = 0.02
@@ -124,7 +124,7 @@ def _curvature(refit: Refit, names: list[str]) -> tuple[dict[str, float], dict[s
     return errors, correlation, None if math.isnan(curved.condition) else curved.condition
 
 
-def _residual(law: Law, observed: Observed, refit: Refit) -> float:
+def _residual(law: PowerLaw, observed: Observed, refit: Refit) -> float:
     """Mean size of the residuals: relative for losses, in pass@k for success rates."""
     unique = getattr(refit.recipe, "unique_tokens", None)
     if unique is None:
@@ -152,7 +152,7 @@ def _bounds(values: Mapping[str, float], at_bound: tuple[str, ...], starts: tupl
     return out
 
 
-def _lack_of_fit(law: Law, residual: float) -> list[str]:
+def _lack_of_fit(law: PowerLaw, residual: float) -> list[str]:
     if law.predicts_pass or residual <= _LACK_OF_FIT:
         return []
     return [

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from t2fast import _core
 from t2fast.errors import LawError
 
 if TYPE_CHECKING:
@@ -44,8 +43,8 @@ def predictive(
         When the law carries no draws.
     """
     n, d, samples = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
-    flat = [np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples)]
-    values = _core.predict(law._resampled, *flat, unique_tokens)
+    sizes, tokens, ks = (np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples))
+    values = law._predict(sizes, tokens, ks, unique_tokens)
     scatter = np.asarray(law.uncertainty.get("scatter", ()), dtype=np.float64)
     if scatter.size:
         if not np.isfinite(scatter).all():
