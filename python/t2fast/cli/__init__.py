@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -11,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from t2fast.errors import T2Error
+from t2fast.text import printable
 
 __all__ = ["build", "main"]
 
@@ -86,18 +89,31 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"] or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to lose a result.
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Most of the time to start is spent on importing verbs.
         app = build([arguments[0]] if arguments[0] in VERBS else VERBS)
         code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except (T2Error, typer.TyperException) as error:
         if debug:
             raise
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        sys.stderr.write(f"t2fast: {message}\n")
+        sys.stderr.write(f"t2fast: {printable(message)}\n")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
+    except OSError as error:
+        if debug:
+            raise
+        # What is left in the buffer would fail once more as the interpreter ends.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if not isinstance(error, BrokenPipeError):  # whoever read the results, head for instance, has had enough
+            sys.stderr.write(f"t2fast: {error.filename or 'standard output'}: {error.strerror or error}\n")
+        sys.exit(2)
     if code == _INTERRUPTED:
         # Typer turns Ctrl-C into this code without a word.
         sys.stderr.write("t2fast: interrupted\n")
