@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from t2fast.errors import T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.verdict import reference
 
 __all__ = ["Numeric", "final_number", "is_number"]
