@@ -20,8 +20,8 @@ from rich.progress import Progress as Bar
 
 from t2fast.costs import Attention, Budget, Workload
 from t2fast.errors import T2Error
-from t2fast.planning import Progress
 from t2fast.quantity import parse_quantity
+from t2fast.results import Progress
 
 T = TypeVar("T")
 
@@ -173,10 +173,17 @@ def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Progress]:
+def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, gone when the work is done and silent when stderr is no terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def show(done: Progress | float, total: float | None = None) -> None:
+            if isinstance(done, Progress):
+                bar.update(task, completed=done.done, total=done.total)
+            else:
+                bar.update(task, completed=done, total=total)
+
+        yield show

@@ -213,8 +213,8 @@ impl Counts {
     pub fn new(table: &Table<'_>) -> Result<Self> {
         let n = table.num_samples.len();
         let mut columns = vec![
-            ("num_samples", n),
-            ("num_correct", table.num_correct.len()),
+            ("n_samples", n),
+            ("n_correct", table.num_correct.len()),
             ("n_params", table.n_params.len()),
             ("n_tokens", table.n_tokens.len()),
         ];
@@ -227,11 +227,11 @@ impl Counts {
         }
         for (row, (&n, &c)) in table.num_samples.iter().zip(table.num_correct).enumerate() {
             if !((1.0..=9e15).contains(&n) && n.fract() == 0.0) {
-                return Err(Error::Array(format!("num_samples[{row}] = {n}: must be a whole number of at least 1")));
+                return Err(Error::Array(format!("n_samples[{row}] = {n}: must be a whole number of at least 1")));
             }
             if !(c >= 0.0 && c <= n && c.fract() == 0.0) {
                 return Err(Error::Array(format!(
-                    "num_correct[{row}] = {c}: must be a whole number between 0 and num_samples = {n}"
+                    "n_correct[{row}] = {c}: must be a whole number between 0 and n_samples = {n}"
                 )));
             }
         }
@@ -239,7 +239,7 @@ impl Counts {
         let drawn: f64 = table.num_samples.iter().sum();
         if solved == 0.0 || solved >= drawn {
             let what = if solved == 0.0 { "no sample is" } else { "every sample is" };
-            return Err(Error::Array(format!("num_correct: {what} correct, so there is nothing to fit")));
+            return Err(Error::Array(format!("n_correct: {what} correct, so there is nothing to fit")));
         }
         let mut found: BTreeMap<(u64, u64), usize> = BTreeMap::new();
         let mut logs = [Vec::new(), Vec::new()];
@@ -278,7 +278,7 @@ impl Counts {
     /// # Errors
     /// [`Error::Array`] when the length is wrong or a loss is not positive and finite.
     pub fn with_measured_losses(self, loss: &[f64], law: ChinchillaLaw) -> Result<Self> {
-        check_lengths(&[("num_samples", self.rows.len()), ("loss", loss.len())])?;
+        check_lengths(&[("n_samples", self.rows.len()), ("loss", loss.len())])?;
         check_positive("loss", loss)?;
         let mut sums = vec![(0.0, 0.0); self.x[0].len()];
         for (&loss, &checkpoint) in loss.iter().zip(&self.checkpoint) {
@@ -626,7 +626,7 @@ impl Problem for Counts {
         let starts = start.map_or_else(|| prepared.starts(), |start| vec![*start]);
         let fit = polish_all(&starts, |start| prepared.polish(start));
         let mut fit = fit.ok_or_else(|| {
-            Error::Array("num_correct: fewer than four checkpoints have both right and wrong samples".into())
+            Error::Array("n_correct: fewer than four checkpoints have both right and wrong samples".into())
         })?;
         let bounded = |i: usize| fit.x[i] <= prepared.lower[i] || fit.x[i] >= prepared.upper[i];
         fit.at_bound = (0..self.size()).filter(|&i| bounded(i)).collect();

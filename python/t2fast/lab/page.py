@@ -1,4 +1,4 @@
-"""The report of a laboratory: one page that needs nothing else, and its figures as files."""
+"""The page of a laboratory: one HTML file that needs nothing else, and its figures as files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from t2fast.errors import T2Error
-from t2fast.lab.verdicts import Findings, Verdict
+from t2fast.lab.claims import Claim
+from t2fast.lab.findings import Findings
 from t2fast.plots import canvas
 from t2fast.plots import lab as figures
 
-__all__ = ["write_report"]
+__all__ = ["write_page"]
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
@@ -26,7 +27,7 @@ tr { border-bottom: 1px solid #ccc; } .yes { color: #00664a; } .no { color: #a03
 """
 _CAPTIONS = {
     "grid": "The checkpoints. Every one is a training run of its own, its cosine matched to its length.",
-    "isoflop": "Equal training compute along each curve: loss, and the share of questions solved.",
+    "isoflop": "Equal training compute along each curve: loss, and the share of problems solved.",
     "curves": "pass@k measured, and what the law fitted to all counts says.",
     "extrapolation": "Runs that the laws had not seen, all more overtrained than those they had.",
     "optima": "Where the best design lies under each resampled law.",
@@ -34,7 +35,7 @@ _CAPTIONS = {
 }
 
 
-def write_report(found: Findings, folder: Path) -> Path:
+def write_page(found: Findings, folder: Path) -> Path:
     """Write ``index.html``, ``findings.json``, the fitted ``law.json`` and the figures, and give the page's path.
 
     Raises
@@ -48,8 +49,7 @@ def write_report(found: Findings, folder: Path) -> Path:
         for name, caption in _CAPTIONS.items():
             if (name == "duel" and not found.duels) or (name == "extrapolation" and not found.held_out):
                 continue
-            figure = getattr(figures, name)(found)
-            canvas.save(figure, folder / f"{name}.png")
+            figure = getattr(figures, name)(found, folder / f"{name}.png")
             drawn[name] = f"<figure>{_image(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
         (folder / "findings.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
         found.law.save(folder / "law.json")
@@ -67,7 +67,7 @@ def _image(figure: Figure) -> str:
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
 
 
-def _row(number: int, one: Verdict) -> str:
+def _row(number: int, one: Claim) -> str:
     kind, says = {True: ("yes", "holds"), False: ("no", "does not hold"), None: ("open", "open")}[one.holds]
     number_ = f"{one.value:.3f} {html.escape(one.unit)}<br>({one.low:.3f} to {one.high:.3f})"
     return (
@@ -77,18 +77,18 @@ def _row(number: int, one: Verdict) -> str:
 
 
 def _page(found: Findings, drawn: str) -> str:
-    rows = "\n".join(_row(number, one) for number, one in enumerate(found.verdicts, 1))
-    lab, laws = found.lab, found.laws
+    rows = "\n".join(_row(number, one) for number, one in enumerate(found.claims, 1))
+    lab, fits = found.lab, found.fits
     head = html.escape(found.summary().split("\n\n")[0])
-    fits = "\n\n".join(one.summary() for one in (laws.counts, laws.loss, laws.approach_1, laws.approach_2))
-    intervals = laws.bootstrap.summary()
+    laws = "\n\n".join(one.summary() for one in (fits.counts, fits.loss, fits.approach_1, fits.approach_2))
+    intervals = fits.bootstrap.summary()
     manifest = json.dumps(dict(lab.manifest), indent=1)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>t2fast laboratory: {html.escape(found.preset.name)}</title>
 <style>{_STYLE}</style></head><body>
 <h1>Train-to-test laboratory: {html.escape(found.preset.name)}</h1>
 <p>{head.replace(chr(10), "<br>")}</p>
-<h2>Verdicts</h2>
+<h2>Claims</h2>
 <p>Each number with its 90% interval.</p>
 <table><tr><th></th><th>Claim</th><th>Number</th><th></th></tr>
 {rows}
@@ -96,7 +96,7 @@ def _page(found: Findings, drawn: str) -> str:
 <h2>Figures</h2>
 {drawn}
 <h2>Plan</h2><pre>{html.escape(found.plan.summary())}</pre>
-<h2>Laws</h2><pre>{html.escape(fits)}</pre><pre>{html.escape(intervals)}</pre>
+<h2>Laws</h2><pre>{html.escape(laws)}</pre><pre>{html.escape(intervals)}</pre>
 <h2>How it was made</h2><pre>{html.escape(manifest)}</pre>
 </body></html>
 """
