@@ -17,7 +17,7 @@ __all__ = ["SamplingParams", "foreign_setting"]
 _MOST = 2**31 - 1
 #: Below this temperature, other than 0, logits divided by it leave the range of fp32.
 _COLDEST = 1e-6
-_PARAMS = "{{\"params\": {{\"{}\": ...}}}}"
+_PARAMS = '{{"params": {{"{}": ...}}}}'
 #: Settings of other engines, and what to give instead.
 _FOREIGN = {
     **dict.fromkeys(
@@ -41,10 +41,10 @@ _ELSEWHERE = {
                     "give it under chat_template_kwargs"),
     **dict.fromkeys(("do_sample", "greedy"), "temperature 0 is greedy decoding"),
     **dict.fromkeys(
-        ("num_beams", "beam_width", "use_beam_search", "length_penalty", "early_stopping", "typical_p", "epsilon_cutoff",
-         "eta_cutoff", "mirostat", "dry_multiplier", "xtc_probability", "no_repeat_ngram_size", "response_format",
-         "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "json_schema", "grammar",
-         "logits_processors", "tool_choice", "parallel_tool_calls", "functions", "function_call", "stream",
+        ("num_beams", "beam_width", "use_beam_search", "length_penalty", "early_stopping", "typical_p",
+         "epsilon_cutoff", "eta_cutoff", "mirostat", "dry_multiplier", "xtc_probability", "no_repeat_ngram_size",
+         "response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "json_schema",
+         "grammar", "logits_processors", "tool_choice", "parallel_tool_calls", "functions", "function_call", "stream",
          "stream_options", "echo", "suffix", "truncate_prompt_tokens", "extra_body"),
         "t2fast has no such setting; leave it out",
     ),
@@ -54,7 +54,7 @@ _SWITCHES = ("logprobs", "stop_on_success", "skip_special_tokens", "ignore_eos")
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How samples are drawn.
+    r"""How samples are drawn.
 
     The controls act in this order: penalties, temperature, top-k, top-p, min-p.
 
@@ -105,9 +105,9 @@ class SamplingParams:
 
     Examples
     --------
-    >>> params = SamplingParams(k=64, temperature=0.8, stop="\\n")
+    >>> params = SamplingParams(k=64, temperature=0.8, stop="\n")
     >>> params.stop
-    ('\\n',)
+    ('\n',)
     >>> SamplingParams(top_p=2.0)
     Traceback (most recent call last):
     t2fast.errors.T2Error: top_p = 2: must be above 0 and at most 1
@@ -144,7 +144,9 @@ class SamplingParams:
             put("top_k", whole("top_k", self.top_k, least=1, most=_MOST))
         put("temperature", number("temperature", self.temperature, low=0))
         if 0 < self.temperature < _COLDEST:
-            raise T2Error(f"temperature = {self.temperature:g}: must be at least {_COLDEST:g}, or 0 for greedy decoding")
+            raise T2Error(
+                f"temperature = {self.temperature:g}: must be at least {_COLDEST:g}, or 0 for greedy decoding"
+            )
         put("top_p", number("top_p", self.top_p, low=0, high=1, low_open=True))
         put("min_p", number("min_p", self.min_p, low=0, high=1))
         put("repetition_penalty", number("repetition_penalty", self.repetition_penalty, low=1e-4, high=1e4))

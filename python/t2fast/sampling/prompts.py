@@ -197,7 +197,9 @@ def _token_ids(value: Any) -> tuple[int, ...]:
 
 def _check_message(message: Any) -> None:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise T2Error(f'each of its messages needs role and content, as {{"role": "user", "content": "..."}}: {message!r}')
+        raise T2Error(
+            f'each of its messages needs role and content, as {{"role": "user", "content": "..."}}: {message!r}'
+        )
     content = message.get("content")
     if content is None:
         if "content" not in message and "tool_calls" not in message:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from t2fast.arguments import whole
+from t2fast import arguments
 from t2fast.errors import T2Error
 from t2fast.sampling.engine.endings import ENDS, Endings
 from t2fast.sampling.engine.pages import pages_for
@@ -94,8 +94,7 @@ class Call:
     ) -> None:
         self.prepared, self.prompts, self.on_tokens, self.progress = prepared, list(prompts), on_tokens, progress
         unique(self.prompts)
-        # Negative seeds of the first version are read as they were.
-        seed = whole("seed", seed, least=-(1 << 63), most=(1 << 64) - 1)
+        seed = arguments.seed(seed)
         self.settings = [prompt.params(params) for prompt in self.prompts]
         if verifier is None and any(one.stop_on_success for one in self.settings):
             raise T2Error("stop_on_success = True: needs a verifier that says what success is")

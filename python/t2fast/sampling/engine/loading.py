@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from t2fast.errors import MissingExtraError, T2Error
+from t2fast.errors import T2Error
 
 __all__ = ["load"]
 

@@ -94,7 +94,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def prepare(model: nn.Module, tokenizer: Tokenizer, eos: Sequence[int], config: Config) -> Prepared:
-    """Make a model ready as it is now: its weights, types, vocabulary and adapters may have changed since the last call.
+    """Make a model ready as it is now: weights, types, vocabulary and adapters may have changed since the last call.
 
     Raises
     ------

@@ -28,8 +28,8 @@ _TOKENS = 5
 #: Keywords that say nothing about what attention computes here.
 _HARMLESS = frozenset(
     ("cache", "cache_position", "logits_to_keep", "output_attentions", "output_hidden_states", "output_router_logits",
-     "past_key_value", "past_key_values", "position_embeddings", "position_ids", "return_dict", "use_cache", "is_causal",
-     "deterministic", "target_dtype", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
+     "past_key_value", "past_key_values", "position_embeddings", "position_ids", "return_dict", "use_cache",
+     "is_causal", "deterministic", "target_dtype", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
 )  # fmt: skip
 
 
@@ -83,7 +83,14 @@ class _Probe:
         return made
 
     def inspect(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, window: int | None, more: dict[str, Any]
+        self,
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Any,
+        window: int | None,
+        more: dict[str, Any],
     ) -> None:
         """Compare one call of attention with what reading pages gives.
 
@@ -138,21 +145,27 @@ class _Probe:
         edges = {w + d for w in (window or 0, *_windows(self.config)) for d in (-1, 0, 1, 2)}
         rows = sorted(q for q in edges | _FAR if q >= 0)
         try:
-            same = bool((_visible(function, rows, rows, mask.device) == _visible(_causal(window), rows, rows, mask.device)).all())
+            same = bool(
+                (
+                    _visible(function, rows, rows, mask.device) == _visible(_causal(window), rows, rows, mask.device)
+                ).all()
+            )
         except IndexError:  # it looks something up that the text has, so it is no matter of positions alone
             same = False
         if not same:
             what = f"other than its window of {window}" if window else "beyond causality, such as a window or chunks,"
             raise self.refuse(f"has a mask in layer {layer} {what} that its attention is not told of")
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, **_: Any) -> Tensor:
+    def __call__(self, _layer: int, q: Tensor, k: Tensor, v: Tensor, **_: Any) -> Tensor:
         if k.shape[1] == 0 or q.shape[1] % k.shape[1] or v.shape[1] != k.shape[1]:
             raise self.refuse(f"has {q.shape[1]} query heads over {k.shape[1]} of keys and {v.shape[1]} of values")
         return v.to(q.dtype).repeat_interleave(q.shape[1] // v.shape[1], 1)
 
 
 #: Positions at which masks are compared.
-_FAR = frozenset([*range(6), 31, 32, 33, 100, 127, 128, 129, 511, 512, 513, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 9000])
+_FAR = frozenset(
+    [*range(6), 31, 32, 33, 100, 127, 128, 129, 511, 512, 513, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 9000]
+)
 
 
 def _causal(window: int | None) -> Callable[..., Any]:
@@ -176,7 +189,10 @@ def _windows(config: Any) -> list[int]:
     return [
         value
         for name, value in vars(config).items()
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 24 and any(w in name for w in words)
+        if isinstance(value, int)
+        and not isinstance(value, bool)
+        and 0 < value < 1 << 24
+        and any(w in name for w in words)
     ]
 
 

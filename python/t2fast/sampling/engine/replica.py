@@ -120,4 +120,3 @@ def _nested(config: Any) -> list[Any]:
         if hasattr(value, "_attn_implementation_internal"):
             found += _nested(value)
     return found
-

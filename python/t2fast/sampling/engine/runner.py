@@ -42,7 +42,6 @@ _PENALTIES = tuple(_SETTINGS)[3:]
 _NOWHERE = -(1 << 30)
 
 
-
 class Runner:
     """Runs the model for one call of the sampler.
 
@@ -94,8 +93,9 @@ class Runner:
         self.tables = torch.from_numpy(schedule.tables)
         if cuda:
             self.tables = self.tables.to(device)
-        # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k, its rules and how
-        # many tokens it has before it may end; the other settings; its nodes. By node: table, first token, end, position.
+        # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k, its rules,
+        # how many tokens it has before it may end; the other settings; its nodes. By node: table, first token, end,
+        # position.
         self._ints = np.zeros((_INTS - _POSITION, slots), np.int32)
         self._floats = np.zeros((len(_SETTINGS), slots), np.float32)
         self._nodes = np.full((slots, levels), -1, np.int32)
@@ -127,7 +127,7 @@ class Runner:
     def _controls(self) -> dict[str, float | Tensor]:
         """The operator's settings: what all prompts leave off is left out; what differs is read from the state."""
         given: dict[str, float | Tensor] = {}
-        floats = self._state[_INTS :].view(torch.float32)
+        floats = self._state[_INTS:].view(torch.float32)
         for i, (name, off) in enumerate(_SETTINGS.items()):
             values = {float(getattr(one, name)) for one in self.settings}
             if len(values) > 1:
@@ -205,10 +205,10 @@ class Runner:
         state[_SLOT, :n], state[_SLOT, n:] = rows, schedule.slots
         state[_TABLE, :n], state[_TABLE, n:] = rows, -1
         state[_INDEX, :n], state[_INDEX, n:] = schedule.count[rows], _NOWHERE
-        state[_POSITION : _INTS, :n] = self._ints[:, rows]
+        state[_POSITION:_INTS, :n] = self._ints[:, rows]
         state[_POSITION, :n] += schedule.count[rows]
         state[_POSITION, n:] = 0
-        state[_INTS :].view(np.float32)[:, :n] = self._floats[:, rows]
+        state[_INTS:].view(np.float32)[:, :n] = self._floats[:, rows]
         self._state.copy_(self._staged, non_blocking=True)
         if self._copied is not None:
             self._copied.record()

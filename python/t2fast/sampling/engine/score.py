@@ -100,7 +100,9 @@ def _answers(prepared: Prepared, prompts: Sequence[Prompt]) -> tuple[list[Tokens
     return asked, found
 
 
-def _score(prepared: Prepared, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]) -> Iterator[Score]:
+def _score(
+    prepared: Prepared, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]
+) -> Iterator[Score]:
     """Answer after answer in the order of the tree, so that what they share stays in memory just as long as needed.
 
     As in sampling, a prefix is all of a prompt but its last token. An answer is then the text of that token and all of

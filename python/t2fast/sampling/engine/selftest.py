@@ -27,8 +27,8 @@ __all__ = ["complaint"]
 _FLOPS = {"cpu": 1e11, "cuda": 1e14}
 #: Tokens of the short text, and of the long one at least; new tokens of each sample.
 _SHORT, _LONG, _NEW = 5, 40, 4
-#: Steps of rounding, at the size of the largest logit, by which mean log-probabilities may differ: sums in another order
-#: over some tens of layers. In fp32 much less than any wrong attention makes; in narrow types as much as there is.
+#: Steps of rounding, at the size of the largest logit, by which mean log-probabilities may differ: sums in another
+#: order over some tens of layers. In fp32 that is much less than any wrong attention makes.
 _STEPS = {torch.float32: 1024.0, torch.float64: 1e6}
 _NARROW = 4.0
 
@@ -44,7 +44,13 @@ def complaint(prepared: Prepared, model: nn.Module) -> str | None:
     kinds = sorted({type(module).__qualname__ for module in model.modules()})
     config: Any = prepared.model.config
     key = json.dumps(
-        [type(model).__qualname__, config.to_json_string(use_diff=False), kinds, str(prepared.shape), str(prepared.device)]
+        [
+            type(model).__qualname__,
+            config.to_json_string(use_diff=False),
+            kinds,
+            str(prepared.shape),
+            str(prepared.device),
+        ]
     )
     if key not in _known:
         found, decisive = _compare(prepared, model)

@@ -140,7 +140,9 @@ class Tokenizer:
     def _chat(self, prompt: Prompt) -> list[int]:
         template = getattr(self.tokenizer, "apply_chat_template", None)
         if template is None:
-            raise T2Error(f"prompt {prompt.id!r}: has messages, but the tokenizer has no chat template; give text instead")
+            raise T2Error(
+                f"prompt {prompt.id!r}: has messages, but the tokenizer has no chat template; give text instead"
+            )
         taken = [name for name in prompt.chat_template_kwargs if name in _OURS]
         if taken:
             raise T2Error(f"prompt {prompt.id!r}: chat_template_kwargs cannot set {taken[0]}")
@@ -182,9 +184,7 @@ class Tokenizer:
 
     # ------------------------------------------------------------------------------------------------ answers
 
-    def continuation(
-        self, prompt: Prompt, asked: Tokens, answer: str, params: SamplingParams | None = None
-    ) -> Tokens:
+    def continuation(self, prompt: Prompt, asked: Tokens, answer: str, params: SamplingParams | None = None) -> Tokens:
         """The tokens of an answer that follows the prompt, whose own tokens are ``asked``.
 
         After a text they are what the two together have beyond the prompt's tokens. Where the prompt is a chat or

@@ -14,6 +14,7 @@ __all__ = ["Floats", "Node", "Tokens", "build_tree"]
 Tokens = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
+
 @dataclass(eq=False, slots=True)
 class Node:
     """A stretch of text whose keys and values are stored once for all that contain it there."""

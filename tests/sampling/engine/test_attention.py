@@ -6,7 +6,7 @@ import pytest
 from tests.support.tiny import FAMILIES, model, tokenizer, torch
 
 from t2fast.sampling import Prompt, Sampler, SamplingParams
-from t2fast.sampling.cache import Decode
+from t2fast.sampling.engine.cache import Decode
 
 HEADER = "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. "
 PROMPTS = [
