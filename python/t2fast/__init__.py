@@ -8,7 +8,7 @@ from __future__ import annotations
 from t2fast import datasets, fitting, passk
 from t2fast.costs import Attention, Budget, Workload, inference_flops, train_flops
 from t2fast.errors import DataError, InfeasibleError, LawError, MissingExtraError, T2Error
-from t2fast.laws import ChinchillaLaw, DataRange, Law, T2LossLaw, T2PassLaw, load_law, presets
+from t2fast.laws import ChinchillaLaw, DataRange, Law, LawAverage, T2LossLaw, T2PassLaw, load_law, presets
 from t2fast.planning import cheapest, compare, frontier, grid_search, isoflop, plan
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "DataRange",
     "InfeasibleError",
     "Law",
+    "LawAverage",
     "LawError",
     "MissingExtraError",
     "T2Error",

@@ -44,8 +44,15 @@ def parse_quantity(text: str, name: str = "quantity") -> float:
     return value
 
 
-def parse_axis(text: str, name: str = "axis") -> list[float]:
+def parse_axis(text: str, name: str = "axis", *, whole: bool = False) -> list[float]:
     """Read several numbers: a list ``1,10,100``, or ``1M:10B:50`` for 50 of them, evenly spaced in the logarithm.
+
+    With ``whole`` a range holds whole numbers: neighbours that round to the same one are one.
+
+    Examples
+    --------
+    >>> parse_axis("1:8:6", whole=True)
+    [1.0, 2.0, 3.0, 5.0, 8.0]
 
     Raises
     ------
@@ -62,7 +69,8 @@ def parse_axis(text: str, name: str = "axis") -> list[float]:
         raise T2Error(f"{name} = {text!r}: a range LOW:HIGH:COUNT needs 0 < LOW < HIGH and a whole COUNT of at least 2")
     steps = int(count) - 1
     inner = [low * (high / low) ** (i / steps) for i in range(1, steps)]
-    return [low, *inner, high]
+    axis = [low, *inner, high]
+    return sorted({float(round(value)) for value in axis}) if whole else axis
 
 
 def refuse_non_numbers(**values: object) -> None:

@@ -270,6 +270,61 @@ class TestT2Pass:
             assert value(step) >= fit.objective - 1e-6
         assert any("latent" in line for line in fit.warnings)
 
+    def test_overtraining_is_the_oracles_optimum_with_priors(self):
+        n, d, samples, correct, _ = counts()
+        fit = fitting.fit_t2_pass(n, d, n_samples=samples, n_correct=correct, overtraining=True)
+        law = fit.law.coefficients
+        names = ["A", "B", "alpha", "beta", "F", "delta", "theta0", "theta2", "theta3", "theta4"]
+
+        def value(x):
+            moved = {**law, **dict(zip(names, np.array([law[name] for name in names]) * (1 + x), strict=True))}
+            return oracle.negative_log_likelihood(moved, n, d, samples, correct) + oracle.priors(moved)
+
+        assert fit.objective == pytest.approx(value(np.zeros(10)), rel=1e-12)
+        rng = np.random.default_rng(0)
+        for _ in range(200):
+            step = 1e-3 * rng.standard_normal(10)
+            step[7] = -abs(step[7])
+            assert value(step) >= fit.objective - 1e-6
+        # These counts know no such term.
+        assert law["F"] * 1000 ** law["delta"] < 0.1
+        assert any("do not determine F and delta" in line for line in fit.warnings)
+
+    def test_overtraining_is_found_with_its_uncertainty(self):
+        sizes, tokens = np.meshgrid(np.geomspace(1e7, 1e10, 7), np.geomspace(2e9, 3e11, 7))
+        n, d = np.repeat(sizes.ravel(), 40), np.repeat(tokens.ravel(), 40)
+        truth = t2fast.T2PassLaw(
+            0, 60, 1000, 0.3, 0.35, F=0.03, delta=0.5, theta0=0.7, theta1=1, theta2=0.8, theta3=2, theta4=0.2
+        )
+        rng = np.random.default_rng(1)
+        shape = np.array([oracle.beta_shape(truth.coefficients, a, b) for a, b in zip(n, d, strict=True)])
+        correct = rng.binomial(200, rng.beta(shape[:, 0], shape[:, 1]))
+        fit = fitting.fit_t2_pass(n, d, n_samples=np.full(len(n), 200), n_correct=correct, overtraining=True)
+        scaled = lambda law: law.F * 1000**law.delta  # noqa: E731
+        assert scaled(fit.law) == pytest.approx(scaled(truth), rel=0.3)
+        assert not any("do not determine F" in line for line in fit.warnings)
+        low, high = fit.profile("delta", confidence_level=0.99)
+        assert low < 0.5 < high
+        draws = fit.bootstrap(20)
+        assert {"F", "delta"} <= set(draws.standard_errors())
+        assert all(law.F > 0 for law in draws.laws())
+
+    def test_overtraining_needs_spread_and_a_latent_loss(self):
+        n = np.repeat(np.geomspace(1e7, 1e9, 12), 5)
+        counted = {"n_samples": np.full(60, 20.0), "n_correct": np.tile([0.0, 3, 5, 9, 20], 12)}
+        with pytest.raises(t2fast.T2Error, match="D/N spans only 20"):
+            fitting.fit_t2_pass(n, 20 * n, **counted, overtraining=True)
+        with pytest.raises(t2fast.T2Error, match="needs counts with a latent loss"):
+            fitting.fit_t2_pass(n, 20 * n, **counted, loss=n / n, overtraining=True)
+
+    @needs_data
+    def test_overtraining_gains_on_pythia(self):
+        table = pythia()
+        plain, bent = (fitting.fit_table(table, "t2-pass", overtraining=it) for it in (False, True))
+        assert bent.objective - bent.refit.outcome.penalty < plain.objective - 90
+        assert bent.law.F * 1000**bent.law.delta == pytest.approx(1.48, abs=0.02)
+        assert (bent.law.alpha, bent.law.beta, bent.law.delta) == pytest.approx((0.676, 0.287, 0.345), abs=0.01)
+
     @needs_data
     def test_pythia_reaches_a_lower_likelihood_than_published_searches(self):
         fit = fitting.fit_table(pythia(), "t2-pass")

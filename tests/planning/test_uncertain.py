@@ -5,7 +5,7 @@ import pytest
 from tests.support.checkpoints import counts, losses
 
 import t2fast
-from t2fast import fitting, planning
+from t2fast import fitting
 
 
 class TestUncertainPlan:
@@ -13,11 +13,11 @@ class TestUncertainPlan:
         n, d, samples, correct, _ = counts()
         fit = fitting.fit_t2_pass(n, d, n_samples=samples, n_correct=correct)
         budget = t2fast.Budget(train_flops=1e20, inference_flops=1e11)
-        found = planning.plan_uncertain(fit.bootstrap(60), budget)
-        assert found.plan.design == t2fast.plan(fit.law, budget).design
+        found = t2fast.plan(fit.bootstrap(60), budget).uncertainty
+        assert found.recommended == t2fast.plan(fit.law, budget).design
         for name in ("n_params", "n_tokens", "k"):
             low, high = found.intervals[name]
-            assert 0.5 * low <= getattr(found.plan.design, name) <= 2 * high
+            assert 0.5 * low <= getattr(found.recommended, name) <= 2 * high
         assert found.mean_best >= found.mean_recommended
         assert 0 <= found.beats_chinchilla <= 1
         assert found.n_laws + found.n_infeasible == 60
@@ -30,21 +30,18 @@ class TestUncertainPlan:
         fit = fitting.fit_chinchilla(*losses(0.01))
         boot = fit.bootstrap(40)
         budget = t2fast.Budget(train_flops=1e21)
-        carried, direct = planning.plan_uncertain(boot.law(), budget), planning.plan_uncertain(boot, budget)
+        carried, direct = t2fast.plan(boot.law(), budget).uncertainty, t2fast.plan(boot, budget).uncertainty
         assert carried.intervals["n_params"] == pytest.approx(direct.intervals["n_params"], rel=1e-6)
         assert carried.n_laws == 40
-        with pytest.raises(t2fast.LawError, match="carries no bootstrap draws"):
-            planning.plan_uncertain(fit.law, budget)
-        with pytest.raises(t2fast.T2Error, match="level = 90"):
-            planning.plan_uncertain(boot, budget, level=90)
+        assert t2fast.plan(fit.law, budget).uncertainty is None
 
     def test_losses_are_minimised(self):
         fit = fitting.fit_chinchilla(*losses(0.01))
-        found = planning.plan_uncertain(fit.bootstrap(40), t2fast.Budget(train_flops=1e21))
+        found = t2fast.plan(fit.bootstrap(40), t2fast.Budget(train_flops=1e21)).uncertainty
         assert found.mean_best <= found.mean_recommended
         assert found.beats_chinchilla is None
         low, high = found.intervals["loss"]
-        assert low < found.plan.design.loss < high
+        assert low < found.recommended.loss < high
 
 
 def test_planning_with_a_fit_is_planning_with_its_bootstrap():
@@ -55,5 +52,5 @@ def test_planning_with_a_fit_is_planning_with_its_bootstrap():
     budget = t2fast.Budget(train_flops=1e22)
     found = t2fast.plan(fit, budget)
     assert found.to_dict() == t2fast.plan(fit.bootstrap(1000), budget).to_dict()
-    low, high = found.intervals["n_params"]
-    assert low < found.plan.n_params < high
+    low, high = found.uncertainty.intervals["n_params"]
+    assert low < found.n_params < high

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import arguments
-from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.fitting.rows import FloatArray
 from t2fast.laws import Law
-from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
 from t2fast.results import Result
 
 __all__ = ["Bootstrap"]
@@ -137,9 +135,9 @@ class Bootstrap(Result):
         }
         return replace(self.point, uncertainty=uncertainty)
 
-    def plan(self, budget: Budget) -> UncertainPlan:
-        """Plan with every law of the bootstrap; ``t2fast.plan(bootstrap, budget)`` does the same."""
-        return plan_uncertain(self, budget)
+    def law_with_draws(self) -> Law:
+        """As :meth:`law`: what ``t2fast.plan(bootstrap, budget)`` plans with."""
+        return self.law()
 
     @property
     def _drawn(self) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 from t2fast.fitting.refit import Observed, Refit
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.rows import FloatArray
-from t2fast.laws import ChinchillaLaw, DataRange, Law, T2LossLaw, T2PassLaw
+from t2fast.laws import ChinchillaLaw, DataRange, PowerLaw, T2LossLaw, T2PassLaw
 
 __all__ = ["LAWS", "Labelled", "diagnose"]
 
-LAWS: Mapping[str, type[Law]] = {law.kind: law for law in (ChinchillaLaw, T2LossLaw, T2PassLaw)}
+LAWS: Mapping[str, type[PowerLaw]] = {law.kind: law for law in (ChinchillaLaw, T2LossLaw, T2PassLaw)}
 
 #: Mean residuals above which the law's form is in doubt; fits to losses of one set of runs usually leave 0.2 to 0.5%.
 _LACK_OF_FIT = 0.02
@@ -36,6 +36,8 @@ class Labelled:
     base: ChinchillaLaw | None = None
     #: Whether the loss inside the law has no scale of its own.
     latent: bool = False
+    #: What the fit itself found out about the data.
+    cautions: tuple[str, ...] = ()
     #: Largest k that the data speak of; by default the largest in the rows.
     most_k: float | None = None
 
@@ -57,11 +59,12 @@ def diagnose(refit: Refit, observed: Observed, said: Labelled) -> FitResult:
     if said.most_k is not None:
         ends[2] = (ends[2][0], said.most_k)
     kind = LAWS[said.kind]
-    named = (*kind.coefficient_names, "r_star_tokens", "r_star_params")
+    named = (*kind.coefficient_names, "F", "delta", "r_star_tokens", "r_star_params")
     coefficients: dict[str, Any] = {name: values[name] for name in named if name in values}
     bare = kind(**coefficients)
     residual = _residual(bare, observed, refit)
     warnings = (
+        *said.cautions,
         *_bounds(values, at_bound, outcome.starts),
         *_lack_of_fit(bare, residual),
         *_undetermined(said, observed, at_bound, values, correlation, errors),
@@ -121,7 +124,7 @@ def _curvature(refit: Refit, names: list[str]) -> tuple[dict[str, float], dict[s
     return errors, correlation, None if math.isnan(condition) else condition
 
 
-def _residual(law: Law, observed: Observed, refit: Refit) -> float:
+def _residual(law: PowerLaw, observed: Observed, refit: Refit) -> float:
     """Mean size of the residuals: relative for losses, in pass@k for success rates."""
     unique = getattr(refit.recipe, "unique_tokens", None)
     if unique is None:
@@ -137,6 +140,7 @@ def _bounds(values: Mapping[str, float], at_bound: tuple[str, ...], starts: tupl
     meaning = {
         "E": "the data show no irreducible loss, or nothing but it",
         "theta2": "the data don't determine the success rate at zero loss",
+        "F": "the data show no cost of overtraining",
     }
     out = [
         f"{name} = {values[name]:.4g} is at the bound of its allowed range: "
@@ -148,7 +152,7 @@ def _bounds(values: Mapping[str, float], at_bound: tuple[str, ...], starts: tupl
     return out
 
 
-def _lack_of_fit(law: Law, residual: float) -> list[str]:
+def _lack_of_fit(law: PowerLaw, residual: float) -> list[str]:
     if law.predicts_pass or residual <= _LACK_OF_FIT:
         return []
     return [

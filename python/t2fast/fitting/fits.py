@@ -22,6 +22,9 @@ __all__ = ["fit_chinchilla", "fit_t2_loss", "fit_t2_pass"]
 #: Ends of E as shares of the smallest loss, in the first stage of Approach 2.
 _E_SHARE = (0.01, 0.95)
 
+#: Nats of likelihood below which two coefficients more are no better than none.
+_GAIN = 4.0
+
 
 def fit_chinchilla(
     n_params: ArrayLike,
@@ -192,6 +195,7 @@ def fit_t2_pass(
     objective: str = "squared",
     delta: float = 1e-3,
     loss_weights: ArrayLike | None = None,
+    overtraining: bool = False,
     problem: Labels | None = None,
     group: Labels | None = None,
     starts: int = 4,
@@ -222,6 +226,11 @@ def fit_t2_pass(
         The checkpoint's task loss, repeated on all of its rows; or a law that predicts it.
     objective, delta, loss_weights
         First stage: as in :func:`fit_chinchilla`; ``loss_weights`` are per row (see :func:`isoflop_weights`).
+    overtraining
+        Fit a term of overtraining, ``F (D/N)^delta``, in the latent loss too, with priors on F and the exponents (in
+        units of N/1e9, D/1e10 and D/N/1000: ``F ~ Exp(1)``, ``ln delta ~ N(ln 0.6, 0.4^2)``, ``ln alpha`` and
+        ``ln beta ~ N(ln 0.4, 1)``), whose negative logarithm is part of the objective. For counts alone; D/N must span
+        a factor of 10 at least, and should span what the law is asked about.
     problem, group
         Labels of problems and of training runs, for the bootstrap. With pass_at_k, labels of problems say that rows
         are per checkpoint, k and problem: their means over problems are fitted.
@@ -254,6 +263,8 @@ def fit_t2_pass(
     y = None if loss is None else columns(n_params=n_params, loss=loss)[1]
     if y is not None and loss_law is not None:
         raise T2Error("loss and loss_law: give one of them")
+    if overtraining and (n_samples is None or y is not None or loss_law is not None):
+        raise T2Error("overtraining = True: needs counts with a latent loss (n_samples and n_correct alone)")
     title = "T2 law of pass@k (Approach 2)"
     options: dict[str, Any] = {"objective": objective, "delta": delta, "starts": starts, "e_share": _E_SHARE}
     if n_samples is None:
@@ -285,16 +296,28 @@ def fit_t2_pass(
         method = "Approach 2: beta-binomial likelihood of counts at a known law of the loss"
     else:
         method = "beta-binomial likelihood of counts with a latent loss (theta1 = 1, E = 0)"
+        method += ", with a term of overtraining and priors" if overtraining else ""
+    rows = Counts(n, d, drawn, correct, checkpoint, first, loss_law, overtraining)
     refit = Refit(
-        Counts(n, d, drawn, correct, checkpoint, first, loss_law),
+        rows,
         checkpoint,
         _groups(group, len(n)),
         None if problem is None else labels(problem, len(n), "problem"),
         threads=threads,
     )
+    cautions: tuple[str, ...] = ()
+    if overtraining:
+        plain = replace(rows, overtraining=False).build().fit(threads)
+        gain = plain.objective - (refit.outcome.objective - refit.outcome.penalty)
+        if gain < _GAIN:
+            cautions = (
+                f"the term of overtraining gains {gain:.1f} nats of likelihood: these data do not determine F and "
+                "delta, whose priors speak instead; fit without it, or add checkpoints trained longer",
+            )
+    likelihood = "negative log likelihood" + (", priors included" if overtraining else "")
     said = Labelled(
-        "t2-pass", title, method, "negative log likelihood", name, params_counted, base=loss_law,
-        latent=first is None and loss_law is None,
+        "t2-pass", title, method, likelihood, name, params_counted, base=loss_law,
+        latent=first is None and loss_law is None, cautions=cautions,
         # Beyond the median, fewer than half of the problems have as many samples.
         most_k=float(np.median(drawn)),
     )  # fmt: skip

@@ -100,10 +100,13 @@ class Counts:
     checkpoint: IntArray
     first: PowerSum | None = None
     loss_law: ChinchillaLaw | None = None
+    overtraining: bool = False
 
     def build(self) -> _core.FitProblem:
         """The core's problem."""
-        core = _core.FitProblem.latent(self.n_params, self.n_tokens, self.n_samples, self.n_correct, None)
+        core = _core.FitProblem.latent(
+            self.n_params, self.n_tokens, self.n_samples, self.n_correct, None, overtraining=self.overtraining
+        )
         if self.first is not None:
             return _core.FitProblem.staged_counts(self.first.build(), self.checkpoint, core)
         if self.loss_law is not None:

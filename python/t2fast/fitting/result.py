@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import arguments
-from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.refit import Observed, Refit
 from t2fast.fitting.rows import FloatArray
 from t2fast.laws import DataRange, Law
-from t2fast.planning.uncertain import UncertainPlan
 from t2fast.quantity import format_quantity
 from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
@@ -165,9 +163,9 @@ class FitResult(Result):
             interrupted=interrupted,
         )
 
-    def plan(self, budget: Budget) -> UncertainPlan:
-        """Plan with the laws of a bootstrap of 1,000 replicates; ``t2fast.plan(fit, budget)`` does the same."""
-        return self.bootstrap().plan(budget)
+    def law_with_draws(self) -> Law:
+        """The law with the draws of a bootstrap of 1,000 replicates: what ``t2fast.plan(fit, budget)`` plans with."""
+        return self.bootstrap().law()
 
     def profile(self, name: str, confidence_level: float = 0.9) -> tuple[float, float]:
         """The interval of one coefficient within which refitting all others keeps the objective low enough.

@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from t2fast.fitting import Bootstrap, FitResult, LawBacktest, Observed
-from t2fast.planning import UncertainPlan
 from t2fast.plots import canvas
 from t2fast.quantity import format_quantity
 
-__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_optima"]
+__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit"]
 
 P = ParamSpec("P")
 
@@ -164,23 +163,4 @@ def plot_backtest(backtest: LawBacktest, path: str | Path | None = None) -> Figu
         if held.quantity == "pass@k":
             below.set_yscale("symlog", linthresh=1)
     figure.suptitle(f"held out: {backtest.holdout}")
-    return canvas.save(figure, path)
-
-
-@_styled
-def plot_optima(found: UncertainPlan, path: str | Path | None = None) -> Figure:
-    """Optimal N, D and k over the replicates, with the recommended design and the best on average."""
-    columns = (("n_params", "parameters N"), ("n_tokens", "training tokens D"), ("k", "samples per question k"))
-    values = {name: np.array([getattr(design, name) for design in found.optima]) for name, _ in columns}
-    pairs = [(0, 1), (0, 2)] if np.ptp(values["k"]) > 0 else [(0, 1)]
-    figure, axes = _figure(len(pairs))
-    for axis, (i, j) in zip(axes, pairs, strict=True):
-        (x, x_label), (y, y_label) = columns[i], columns[j]
-        axis.plot(values[x], values[y], ".", ms=2.5, alpha=0.4, color="C0")
-        marked = (found.plan.design, "k+", "recommended"), (found.best_on_average, "rx", "best on average")
-        for design, marker, label in marked:
-            axis.plot(getattr(design, x), getattr(design, y), marker, ms=10, mew=1.5, label=label)
-        axis.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
-        axis.legend(frameon=False)
-    figure.suptitle(f"optima of {found.n_laws} resampled laws")
     return canvas.save(figure, path)

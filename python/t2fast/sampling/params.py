@@ -43,8 +43,8 @@ _ELSEWHERE = {
     **dict.fromkeys(
         ("num_beams", "beam_width", "use_beam_search", "length_penalty", "early_stopping", "typical_p",
          "epsilon_cutoff", "eta_cutoff", "mirostat", "dry_multiplier", "xtc_probability", "no_repeat_ngram_size",
-         "response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "json_schema",
-         "grammar", "logits_processors", "tool_choice", "parallel_tool_calls", "functions", "function_call", "stream",
+         "response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
+         "json_schema", "grammar", "logits_processors", "tool_choice", "parallel_tool_calls", "functions", "function_call", "stream",
          "stream_options", "echo", "suffix", "truncate_prompt_tokens", "extra_body"),
         "t2fast has no such setting; leave it out",
     ),

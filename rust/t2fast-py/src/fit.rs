@@ -7,12 +7,12 @@ use pyo3::prelude::*;
 use t2fast_core::fit::bootstrap::{Units, bootstrap};
 use t2fast_core::fit::counts::Counts;
 use t2fast_core::fit::curvature::{curvature, profile};
-use t2fast_core::fit::dense::Vector;
 use t2fast_core::fit::multistart::Fit;
 use t2fast_core::fit::pass::Staged;
 use t2fast_core::fit::power::{PowerSum, Settings};
 use t2fast_core::fit::{self, Penalty, Scale};
 use t2fast_core::law::Law as _;
+use t2fast_core::linear::Vector;
 
 use crate::errors::{Error, T2Error};
 
@@ -109,24 +109,26 @@ impl FitProblem {
         Ok(Self(Inner::Power(PowerSum::new(&table, settings).map_err(Error::from)?)))
     }
 
-    /// Counts with a latent loss.
+    /// Counts with a latent loss, with a term of overtraining or without.
     #[staticmethod]
+    #[pyo3(signature = (n_params, n_tokens, n_samples, n_correct, weights, *, overtraining = false))]
     #[allow(clippy::needless_pass_by_value)]
     fn latent(
         n_params: Column<'_>,
         n_tokens: Column<'_>,
-        num_samples: Column<'_>,
-        num_correct: Column<'_>,
+        n_samples: Column<'_>,
+        n_correct: Column<'_>,
         weights: Option<Column<'_>>,
+        overtraining: bool,
     ) -> PyResult<Self> {
         let table = fit::counts::Table {
             n_params: n_params.as_slice()?,
             n_tokens: n_tokens.as_slice()?,
-            num_samples: num_samples.as_slice()?,
-            num_correct: num_correct.as_slice()?,
+            n_samples: n_samples.as_slice()?,
+            n_correct: n_correct.as_slice()?,
             weights: optional(weights.as_ref())?,
         };
-        Ok(Self(Inner::Counts(Counts::new(&table).map_err(Error::from)?)))
+        Ok(Self(Inner::Counts(Counts::new(&table, overtraining).map_err(Error::from)?)))
     }
 
     /// The same counts with the losses of a Chinchilla law, known beforehand.
@@ -180,7 +182,8 @@ impl FitProblem {
     fn fit(&self, py: Python<'_>, threads: Option<NonZeroUsize>) -> PyResult<FitOutcome> {
         let found = py.detach(|| t2fast_core::threads::on_threads(threads, || self.problem().fit(None, None)));
         let fit = found.and_then(|found| found).map_err(Error::from)?;
-        Ok(FitOutcome { coefficients: self.problem().coefficients(&fit.x), fit })
+        let problem = self.problem();
+        Ok(FitOutcome { coefficients: problem.coefficients(&fit.x), penalty: problem.penalty(&fit.x), fit })
     }
 
     /// Refits replicates `first .. first + count`: coefficients, a row per replicate, and whether each converged.
@@ -239,6 +242,9 @@ pub struct FitOutcome {
     /// The law's coefficients.
     #[pyo3(get)]
     coefficients: Vec<f64>,
+    /// What priors add to the objective.
+    #[pyo3(get)]
+    penalty: f64,
 }
 
 #[pymethods]

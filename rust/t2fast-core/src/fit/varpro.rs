@@ -7,8 +7,8 @@
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
-use super::dense::{MAX, Matrix, Vector, cholesky, solve};
-use super::newton::{Objective, minimise};
+use crate::linear::{MAX, Matrix, Vector, cholesky, solve};
+use crate::newton::{Objective, minimise};
 use crate::simd;
 
 /// Lanes of a dot product; fixed, so that sums don't depend on the machine.

@@ -24,7 +24,7 @@ def test_table(counts):
     done = run("passk", "counts.csv", "-k", "1,5,20", cwd=counts)
     assert done.returncode == 0
     assert done.stderr == ""
-    assert "one on code: 30 problems, 10 samples" in done.stdout
+    assert "one on code: 30 problems, 10 samples each" in done.stdout
     assert "k = 20 exceeds n = 10" in " ".join(done.stdout.split())
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -51,16 +51,18 @@ def test_json_figure_and_counts(counts):
     assert results[0]["extrapolation"]["backtest"]["best"] == results[0]["extrapolation"]["method"]
     assert (counts / "p.png").read_bytes()[:4] == b"\x89PNG"
     with (counts / "o.csv").open() as written, (counts / "counts.csv").open() as given:
-        assert list(csv.DictReader(written)) == list(csv.DictReader(given))
+        old = {"n": "n_samples", "c": "n_correct"}
+        renamed = [{old.get(name, name): value for name, value in row.items()} for row in csv.DictReader(given)]
+        assert list(csv.DictReader(written)) == renamed
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("none.csv",), "none.csv: cannot be read"),
-        (("counts.csv", "-k", "x"), "-k 'x'"),
+        (("counts.csv", "-k", "x"), "k = 'x'"),
         (("counts.csv", "-k", "0"), "k = 0: must be at least 1"),
-        (("counts.csv", "--ci", "95"), "ci = 95"),
+        (("counts.csv", "--confidence-level", "95"), "confidence_level = 95"),
         (("counts.csv", "--scope", "world"), "world"),
     ],
 )

@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
-use super::dense::{MAX, Matrix, Vector, cholesky, solve};
 use super::loss::check_observations;
 use super::multistart::{Fit, Start, polish_all};
-use super::newton::{Minimum, Objective, ROUNDING, minimise};
 use super::varpro::{BLOCK, Candidate, LANES, Projection, add_dot, padded};
 use super::{Penalty, Problem, Scale, check_lengths, check_positive, check_weights};
 use crate::error::{Error, Result, non_negative};
 use crate::law::{AnyLaw, ChinchillaLaw, DEFAULT_R_STAR, Repetition, T2LossLaw, effective};
+use crate::linear::{MAX, Matrix, Vector, cholesky, solve};
+use crate::newton::{Minimum, Objective, ROUNDING, minimise};
 use crate::random::Philox;
 use crate::simd;
 

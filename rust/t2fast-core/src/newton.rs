@@ -1,6 +1,6 @@
 //! A damped Newton method within bounds, for a handful of parameters and exact second derivatives.
 
-use super::dense::{MAX, Matrix, Vector, cholesky, solve};
+use crate::linear::{MAX, Matrix, Vector, cholesky, solve};
 
 /// A smooth function to be minimised within a box.
 pub trait Objective {
@@ -10,7 +10,7 @@ pub trait Objective {
     fn bounds(&self) -> (&Vector, &Vector);
     /// The value, with its gradient and a symmetric matrix of (approximate) second derivatives.
     ///
-    /// `level` is the width to which kinks are smoothed; see [`super::Penalty`].
+    /// `level` is the width to which kinks are smoothed; see [`crate::fit::Penalty`].
     fn derivatives(&self, x: &Vector, level: f64, gradient: &mut Vector, hessian: &mut Matrix) -> f64;
 }
 
