@@ -80,7 +80,8 @@ def test_json_and_controls(model, place, run):
     assert params == {
         "k": 8, "temperature": 0.8, "top_k": 50, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.1,
         "presence_penalty": 0.1, "frequency_penalty": 0.1, "max_new_tokens": 12, "stop": ["e"], "stop_token_ids": [5],
-        "logprobs": True, "stop_on_success": False,
+        "logprobs": True, "stop_on_success": False, "min_new_tokens": 0, "skip_special_tokens": True,
+        "ignore_eos": False, "add_special_tokens": None, "logit_bias": {}, "allowed_token_ids": None,
     }  # fmt: skip
 
 

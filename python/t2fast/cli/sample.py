@@ -114,7 +114,7 @@ def _bar(out: Path) -> Iterator[Callable[[sampling.SamplingProgress], None]]:
             last = now
             if task is None:
                 # What was stored before does not count for the time that is left.
-                task = bar.add_task("", total=now.total, completed=now.done - now.n_drawn, rate="-", memory=0.0)
+                task = bar.add_task("", total=now.total, completed=int(now.done) - now.n_drawn, rate="-", memory=0.0)
             rate = format_quantity(now.tokens / now.seconds) if now.seconds > 0 else "-"
             bar.update(task, completed=now.done, total=now.total, rate=rate, memory=now.memory / 1e9)
 

@@ -114,7 +114,7 @@ def end_tokens(model: Any, tokenizer: Any, vocab: int) -> tuple[int, ...]:
     """
     found: set[int] = set()
     for source in (getattr(model, "generation_config", None), tokenizer):
-        ids = getattr(source, "eos_token_id", None)
+        ids: Any = getattr(source, "eos_token_id", None)
         if hasattr(ids, "tolist"):  # a tensor
             ids = ids.tolist()
         listed = ids if isinstance(ids, Iterable) else () if ids is None else (ids,)

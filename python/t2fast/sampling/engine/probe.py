@@ -131,8 +131,7 @@ class _Probe:
             return
         if not isinstance(mask, Tensor) or mask.shape[-2:] != (_TOKENS, _TOKENS):
             raise self.refuse(f"has an attention mask of its own kind in layer {layer}")
-        rows = range(_TOKENS)
-        wanted = _visible(_causal(window), rows, rows, mask.device)
+        wanted = _visible(_causal(window), range(_TOKENS), range(_TOKENS), mask.device)
         seen = mask if mask.dtype == torch.bool else mask == 0
         given = mask.dtype == torch.bool or bool(((mask == 0) | (mask <= torch.finfo(mask.dtype).min / 2)).all())
         if not given or not bool((seen == wanted).all()):

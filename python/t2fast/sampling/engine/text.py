@@ -97,10 +97,10 @@ class Tokenizer:
     def _ids(self, text: str, special: bool | None = None) -> list[int]:
         """The tokens of a text; by default with special ones, but not a first one that the text has already."""
         if self._adds(text, special):
-            return self._call(text, True)
-        plain = self._call(text, False)
+            return list(self._call(text, True))
+        plain: list[int] = self._call(text, False)
         if special is None and (first := self._call("", True)[:1]) and plain[:1] != first:
-            return self._call(text, True)  # it begins with another one than the tokenizer adds
+            return list(self._call(text, True))  # it begins with another one than the tokenizer adds
         return plain
 
     def _call(self, text: Any, special: bool) -> Any:
@@ -165,7 +165,7 @@ class Tokenizer:
     def _rendered(self, template: Callable[..., Any], messages: list[Any], keywords: dict[str, Any]) -> list[int]:
         ids = template(messages, tokenize=True, return_dict=False, **keywords)
         if isinstance(ids, str):
-            return self._call(ids, False)
+            return list(self._call(ids, False))
         if isinstance(ids, Mapping):
             ids = ids["input_ids"]
         ids = ids.tolist() if hasattr(ids, "tolist") else list(ids)
@@ -248,11 +248,11 @@ class Tokenizer:
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ for tokenizers that write other tokens."""
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        backend: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if hasattr(backend, "to_str"):
             state = backend.to_str()
         else:
-            vocab = getattr(self.tokenizer, "get_vocab", dict)()
+            vocab: dict[Any, Any] = getattr(self.tokenizer, "get_vocab", dict)()
             state = json.dumps(sorted((str(name), int(i)) for name, i in vocab.items()))
         template = str(getattr(self.tokenizer, "chat_template", None))
         return hashlib.sha256(f"{state}\0{template}".encode()).hexdigest()[:16]
