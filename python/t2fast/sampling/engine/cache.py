@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from t2fast.sampling.engine.probe import Shape
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
-from t2fast_kernels.plan import DecodeBuffers
+from t2fast_kernels.buffers import DecodeBuffers
 
 __all__ = ["Decode", "Pool", "Prefill", "Span", "on_device"]
 
@@ -173,7 +173,7 @@ class Decode:
         sinks = None if sinks is None else sinks.float()
         out = prefix_decode(
             q.contiguous(), keys, values, self.tables, self.lens, self.buffers,
-            scale=scale, window=window, soft_cap=soft_cap, sinks=sinks,
+            scale=scale, window=window, logits_soft_cap=soft_cap, sinks=sinks,
         )  # fmt: skip
         assert isinstance(out, Tensor)
         return out

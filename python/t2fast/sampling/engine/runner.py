@@ -20,7 +20,8 @@ from t2fast.sampling.engine.rules import Rules
 from t2fast.sampling.engine.schedule import Job, Row, Schedule
 from t2fast.sampling.engine.tree import Floats, Node, Tokens
 from t2fast.sampling.params import SamplingParams
-from t2fast_kernels.plan import DecodeBuffers, plan
+from t2fast_kernels.buffers import DecodeBuffers
+from t2fast_kernels.plan import plan
 from t2fast_kernels.sample import sample as draw
 
 __all__ = ["Runner"]
@@ -273,7 +274,6 @@ class Runner:
             state[_PROMPT],
             state[_SAMPLE],
             state[_INDEX],
-            order="top_k_first",
             counts=counts,
             **given,
         )
