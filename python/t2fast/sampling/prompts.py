@@ -107,13 +107,10 @@ class Prompt:
             object.__setattr__(self, "token_ids", _token_ids(self.token_ids))
         if not getattr(self, given[0]):
             raise T2Error(f"its {given[0]} is empty")
-        for name in ("text", "answer"):
-            _check_text(name, getattr(self, name))
-        for choice in self.choices or ():
-            if not choice:
-                raise T2Error("choices must be texts, none of them empty")
-            _check_text("choices", choice)
-        if self.choices is not None and not self.choices:
+        _check_text("text", self.text)
+        if self.answer is not None and not isinstance(self.answer, str):
+            raise T2Error(f"answer must be a text, not {shown(self.answer)}")
+        if self.choices is not None and not (self.choices and all(c and isinstance(c, str) for c in self.choices)):
             raise T2Error("choices must be texts, none of them empty")
         for message in self.messages or ():
             _check_message(message)

@@ -456,7 +456,7 @@ def test_bad_prompts():
 
 def test_too_little_memory():
     one = sampler(kv_memory=2 * sampler().shape.page_bytes(16))
-    with pytest.raises(T2Error, match="kv_memory: .* don't hold the longest prompt"):
+    with pytest.raises(T2Error, match="kv_memory: .* cannot hold the longest prompt"):
         one.sample(PROMPTS, PARAMS)
 
 
