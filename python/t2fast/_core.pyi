@@ -1,14 +1,16 @@
 """The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
 
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BetaFit",
     "Budget",
     "Design",
+    "FitCurvature",
     "FitOutcome",
     "FitProblem",
     "Histogram",
@@ -17,7 +19,9 @@ __all__ = [
     "Place",
     "Plan",
     "Plane",
+    "Prediction",
     "T2Error",
+    "Trial",
     "allocate",
     "best_of_k",
     "beta_pass_at_k",
@@ -27,6 +31,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "grid_search",
+    "group_means",
     "isoflop",
     "majority",
     "number_rows",
@@ -140,6 +145,32 @@ def surface(
 
 # t2fast_core::fit
 
+class PowerTable(TypedDict):
+    n_params: _Floats
+    n_tokens: _Floats
+    loss: _Floats
+    k: _Floats | None
+    unique_tokens: _Floats | None
+    weights: _Floats | None
+
+class PowerSettings(TypedDict):
+    log: bool
+    penalty: str
+    constants: tuple[float, float]
+    tie_exponents: bool
+    E: float | None
+    e_share: tuple[float, float]
+    starts: int
+    discount_params: bool
+    overtraining: bool
+
+@final
+class FitCurvature:
+    @property
+    def covariance(self) -> list[list[float]]: ...
+    @property
+    def condition(self) -> float: ...
+
 @final
 class FitOutcome:
     @property
@@ -161,23 +192,7 @@ class FitOutcome:
 @final
 class FitProblem:
     @staticmethod
-    def power_sum(
-        n_params: _Floats,
-        n_tokens: _Floats,
-        loss: _Floats,
-        k: _Floats | None,
-        unique_tokens: _Floats | None,
-        weights: _Floats | None,
-        *,
-        log: bool,
-        penalty: str,
-        constants: tuple[float, float],
-        tied: bool,
-        e: float | None,
-        e_share: tuple[float, float],
-        starts: int,
-        discount_params: bool,
-    ) -> FitProblem: ...
+    def power_sum(table: PowerTable, settings: PowerSettings) -> FitProblem: ...
     @staticmethod
     def latent(
         n_params: _Floats,
@@ -213,15 +228,50 @@ class FitProblem:
         threads: int | None,
         report: _Report | None,
     ) -> tuple[_Floats, NDArray[np.bool_]]: ...
-    def curvature(
-        self, outcome: FitOutcome, cluster: NDArray[np.int64]
-    ) -> tuple[list[float], list[float], float] | None: ...
+    def curvature(self, outcome: FitOutcome, cluster: NDArray[np.int64]) -> FitCurvature | None: ...
     def profile(
         self, outcome: FitOutcome, cluster: NDArray[np.int64], index: int, limit: float
     ) -> tuple[float, float] | None: ...
 
 # passk
 _Integers = NDArray[np.int64]
+
+@final
+class BetaFit:
+    @property
+    def a(self) -> float: ...
+    @property
+    def b(self) -> float: ...
+    @property
+    def zero(self) -> float: ...
+    @property
+    def log_likelihood(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def outcome(self) -> str: ...
+
+@final
+class Prediction:
+    @property
+    def values(self) -> _Floats: ...
+    @property
+    def resampled(self) -> _Floats: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def parameters(self) -> list[float]: ...
+
+@final
+class Trial:
+    @property
+    def method(self) -> str: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def error(self) -> float: ...
+    @property
+    def bias(self) -> float: ...
 
 @final
 class Histogram:
@@ -238,33 +288,39 @@ class Histogram:
     def curve(self, k_max: int) -> _Floats: ...
     def samples_variance(self, k: int) -> float: ...
     def problems_variance(self, name: str, k: int, parameter: float = 0.0) -> float: ...
-    def beta_binomial(self, zero_inflated: bool) -> tuple[float, float, float, float, int, str]: ...
+    def __reduce__(self) -> tuple[Callable[..., Histogram], tuple[_Integers, _Integers, _Integers]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def beta_binomial(self, zero_inflated: bool) -> BetaFit: ...
     def extrapolate(
         self,
         method: str,
         k: _Floats,
-        replicates: int,
+        n_resamples: int,
         seed: int,
         batch: int | None = None,
         threads: int | None = None,
         report: _Report | None = None,
-    ) -> tuple[_Floats, _Floats, tuple[str, list[float]]]: ...
+    ) -> Prediction: ...
     def backtest(
         self,
         methods: list[str],
         most: float,
-        replicates: int,
+        n_resamples: int,
         seed: int,
         threads: int | None = None,
         report: _Report | None = None,
-    ) -> list[tuple[str, int, float, float]]: ...
+    ) -> list[Trial]: ...
     def subsample(self, m: int, seed: int, replicate: int) -> Histogram: ...
 
 def estimate(name: str, n: _Integers, c: _Integers, k: _Integers, parameter: float = 0.0) -> _Floats: ...
+def group_means(
+    n: _Integers, c: _Integers, ends: _Integers, k: _Integers, same_problems: bool
+) -> tuple[_Floats, _Floats]: ...
 def bootstrap(
     values: _Floats,
     problems: _Integers,
-    replicates: int,
+    n_resamples: int,
     seed: int,
     threads: int | None = None,
     report: _Report | None = None,

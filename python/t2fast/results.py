@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Progress", "Report", "Result"]
+__all__ = ["Progress", "Report", "Result", "counted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class Progress:
         What is counted, in the plural: ``"budgets"``, ``"replicates"``, ``"samples"``.
     note
         The part under way, in words; often empty.
+
+    Examples
+    --------
+    >>> Progress(3, 8, "replicates")
+    Progress(done=3, total=8, unit='replicates', note='')
     """
 
     done: float
@@ -44,12 +50,37 @@ class Progress:
 Report = Callable[[Progress], object]
 
 
+@contextmanager
+def counted(progress: Report | None, total: int, unit: str, note: str = "") -> Iterator[Callable[[int], object] | None]:
+    """What the compiled core reports to: it knows how much is done, and not of what; says so at the end as well.
+
+    Examples
+    --------
+    >>> with counted(print, 8, "replicates") as report:
+    ...     report(3)
+    Progress(done=3, total=8, unit='replicates', note='')
+    Progress(done=8, total=8, unit='replicates', note='')
+    """
+    if progress is None:
+        yield None
+        return
+    yield lambda done: progress(Progress(min(done, total), total, unit, note))
+    progress(Progress(total, total, unit, note))
+
+
 class Result:
     """The base of all results: frozen dataclasses that say what was found and how.
 
     A result prints as a table (``print(result)``), has a ``repr`` of one short line, shows itself in notebooks, becomes
     JSON data (:meth:`to_dict`) or a table's rows (:meth:`rows`, which ``pandas.DataFrame`` takes), is drawn by
     :meth:`plot`, and pickles and copies.
+
+    Examples
+    --------
+    >>> from t2fast import passk
+    >>> found = passk.fit_beta_binomial(20, [0, 1, 4, 9, 15])
+    >>> isinstance(found, Result), found.rows()[0]["success"]
+    (True, True)
     """
 
     #: Where :meth:`plot` finds its figure: ``"module:function"`` in :mod:`t2fast.plots`.

@@ -17,7 +17,7 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
     Examples
     --------
-    >>> interval(np.arange(101.0))
+    >>> tuple(round(end, 6) for end in interval(np.arange(101.0)))
     (5.0, 95.0)
     """
     low, high = np.quantile(values, [0.5 - CONFIDENCE_LEVEL / 2, 0.5 + CONFIDENCE_LEVEL / 2])

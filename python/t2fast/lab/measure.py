@@ -49,6 +49,6 @@ def measure(
         resume=True, name=place.name,
     )  # fmt: skip
     counts = read_counts([out])
-    correct = dict(zip(counts.problem_id, counts.c.tolist(), strict=True))
+    correct = dict(zip(counts.problem_id, counts.n_correct.tolist(), strict=True))
     out.unlink()
     return [nll[prompt.id] for prompt in prompts], [correct[prompt.id] for prompt in prompts]

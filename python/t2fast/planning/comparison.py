@@ -138,7 +138,7 @@ def compare(
     --------
     >>> found = compare("pythia-gsm8k", [Point(70e6, 300e9, 900), Point(500e6, 30e9, 138)])
     >>> [str(even) for even in found.break_even]
-    ['equal', 'below 1.27e18']
+    ['equal', 'below 3B']
     """
     law = as_law(law)
     if isinstance(designs, str) or not len(designs):

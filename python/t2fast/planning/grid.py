@@ -157,7 +157,7 @@ def grid_search(
     >>> budget = Budget(train_flops=1e20, inference_flops=1.4e11)
     >>> found = grid_search("pythia-gsm8k", budget, [70e6, 160e6], [100e9, 200e9], [100, 400, 800])
     >>> print(found.best)
-    N 70M, D 200B, k 800: pass@k 0.459, 2.86k tokens/param
+    N 70M, D 200B, k 800: pass@k 0.442, 2.86k tokens/param
     """
     law = as_law(law)
     top, threads = whole("top", top, least=1, most=sys.maxsize), checked_threads(threads)
