@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
+from t2fast.files import write_text
 from t2fast.laws.checkpoints import Checkpoints
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.files import SCHEMA, arguments, number
@@ -251,7 +252,7 @@ class Law:
         text = json.dumps(self.to_dict(), indent=2)
         # A line for each list of numbers, not for each number.
         text = re.sub(r"\[[-+\d.eE,\s]*\]", lambda found: " ".join(found[0].split()), text)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], origin: str = "law") -> Law:

@@ -26,7 +26,7 @@ def decode(
     *,
     scale: float | None = None,
     window: int | None = None,
-    soft_cap: float | None = None,
+    logits_soft_cap: float | None = None,
     sinks: Tensor | None = None,
     k_scale: Tensor | float | None = None,
     v_scale: Tensor | float | None = None,
@@ -50,8 +50,8 @@ def decode(
             v = v * torch.as_tensor(v_scale).double().reshape(-1, 1)
         for h in range(n_heads):
             scores = k[:, h // group] @ q[r, h].double() * (dim**-0.5 if scale is None else scale)
-            if soft_cap:
-                scores = soft_cap * torch.tanh(scores / soft_cap)
+            if logits_soft_cap:
+                scores = logits_soft_cap * torch.tanh(scores / logits_soft_cap)
             if window:
                 scores = scores.masked_fill(where <= at - window, -torch.inf)
             if sinks is not None:

@@ -1,4 +1,4 @@
-"""The configurations of sample, append_kv, copy_pages and merge_states, for the compilation tests."""
+"""The configurations of sample, append_kv, copy_pages and merge_state, for the compilation tests."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from offline import Case
-from t2fast_kernels.triton import append_kv, copy_pages, merge_states, sample
+from kit.offline import Case
+from t2fast_kernels.triton import append_kv, copy_pages, merge_state, sample
 
 # The package's functions hide the modules of the same names.
 shipped = {
     name: importlib.import_module(f"t2fast_kernels.{name}")
-    for name in ("sample", "append_kv", "copy_pages", "merge_states")
+    for name in ("sample", "append_kv", "copy_pages", "merge_state")
 }
 
 FLOATS = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency")
@@ -22,7 +22,7 @@ TYPES = {
     **dict.fromkeys(("bias", "processed", "groups", "found", "held", "shares", "logprobs", "top_logprobs"), "*fp32"),
     **dict.fromkeys(("counts", "allowed", "tokens", "held_tokens", "prompt", "sample", "step"), "*i32"),
     **dict.fromkeys(("seed", "drawn", "top_tokens", "positions"), "*i64"),
-    **dict.fromkeys(("tables", "row_table", "index", "source", "destination"), "*i32"),
+    **dict.fromkeys(("block_tables", "row_table", "index", "source", "destination"), "*i32"),
     **dict.fromkeys(("cos", "sin", "k_scale", "v_scale", "s_a", "s_b", "s"), "*fp32"),
 }
 PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACKED": False}
@@ -54,11 +54,9 @@ def cases(chip: str) -> list[Case]:
                 full = f"sample-{name}-{dtype}{'-rows' if settings else ''}"
                 found.append(case(chip, full, kernel, "sample", SIZES | constants, logits=f"*{dtype}", **settings))
         tensors = dict.fromkeys(("v_a", "v_b", "v"), f"*{dtype}")
-        block = {"BLOCK_HEADS": shipped["merge_states"].BLOCK_HEADS}
-        for natural in (False, True):
-            sizes = block | {"HEADS": 32, "DIM": 128, "BLOCK_DIM": 128, "NATURAL": natural}
-            name = f"merge-{dtype}{'-natural' if natural else ''}"
-            found.append(case(chip, name, merge_states.merge_kernel, "merge_states", sizes, **tensors))
+        block = {"BLOCK_HEADS": shipped["merge_state"].BLOCK_HEADS}
+        sizes = block | {"HEADS": 32, "DIM": 128, "BLOCK_DIM": 128}
+        found.append(case(chip, f"merge-{dtype}", merge_state.merge_kernel, "merge_state", sizes, **tensors))
         for cache in (dtype, "fp8e5", "fp8e4nv"):
             if (chip, cache) == ("sm_80", "fp8e4nv"):
                 continue  # Triton has no conversion to it there

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import oracle
 from conftest import DEVICE, INTERPRETED
+from kit import oracle
 from t2fast_kernels import DecodeBuffers, Plan, plan, prefix_decode
 
 NO_PAGE = 2**30
@@ -41,16 +41,16 @@ class Scene:
         pages = [range(begin // self.page_size, -(-end // self.page_size)) for begin, end in runs]
         n_pages = sum(map(len, pages)) + 3
         order = iter(torch.randperm(n_pages, generator=generator).tolist())
-        self.tables = torch.full((len(runs), max([1, *(p.stop for p in pages)])), NO_PAGE, dtype=torch.int32)
+        self.block_tables = torch.full((len(runs), max([1, *(p.stop for p in pages)])), NO_PAGE, dtype=torch.int32)
         shape = (n_pages, self.page_size, self.n_kv_heads, self.head_dim)
         caches = [torch.full(shape, torch.nan) for _ in "kv"]
         for table, (begin, end) in enumerate(runs):
             for page in pages[table]:
-                self.tables[table, page] = next(order)
+                self.block_tables[table, page] = next(order)
             for token in range(begin, end):
                 for cache in caches:
                     value = torch.randn(self.n_kv_heads, self.head_dim, generator=generator)
-                    cache[self.tables[table, token // self.page_size], token % self.page_size] = value
+                    cache[self.block_tables[table, token // self.page_size], token % self.page_size] = value
         self.k_cache, self.v_cache = (cache.to(self.cache_dtype or self.dtype) for cache in caches)
         n_rows, first = len(self.row_segments), len(self.segments)
         self.q = torch.randn(n_rows, self.n_kv_heads * self.group, self.head_dim, generator=generator).to(self.dtype)
@@ -66,7 +66,7 @@ class Scene:
         lens = [
             10**9 if given is None else end for given, (_, end) in zip(self.row_segments, self.suffixes, strict=True)
         ]
-        self.lens = torch.tensor(lens, dtype=torch.int32)
+        self.seq_lens = torch.tensor(lens, dtype=torch.int32)
         self.planned = (segments, levels, tables, [begin for begin, _ in self.suffixes], positions)
 
     def buffers(self, **options) -> DecodeBuffers:
@@ -94,13 +94,15 @@ class Scene:
         )
 
     def decode(self, buffers: DecodeBuffers, **options) -> tuple[Tensor, Tensor]:
-        tensors = (self.q, self.k_cache, self.v_cache, self.tables, self.lens)
+        tensors = (self.q, self.k_cache, self.v_cache, self.block_tables, self.seq_lens)
         options = {name: value.to(DEVICE) if isinstance(value, Tensor) else value for name, value in options.items()}
         out, lse = prefix_decode(*(tensor.to(DEVICE) for tensor in tensors), buffers, return_lse=True, **options)
         return out.cpu(), lse.cpu()
 
     def expected(self, **options) -> tuple[Tensor, Tensor]:
-        return oracle.decode(self.q, self.k_cache, self.v_cache, self.tables, self.lens, *self.planned, **options)
+        return oracle.decode(
+            self.q, self.k_cache, self.v_cache, self.block_tables, self.seq_lens, *self.planned, **options
+        )
 
     def check(self, buffers: DecodeBuffers, **options) -> None:
         """The operator agrees with the oracle on what is planned."""

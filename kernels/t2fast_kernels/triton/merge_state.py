@@ -20,7 +20,6 @@ def merge_kernel(
     s,
     HEADS: tl.constexpr,
     DIM: tl.constexpr,
-    NATURAL: tl.constexpr,
     BLOCK_HEADS: tl.constexpr,
     BLOCK_DIM: tl.constexpr,
 ):
@@ -32,10 +31,7 @@ def merge_kernel(
     log_b = tl.load(s_b + at, mask=head < HEADS, other=float("-inf"))
     top = tl.maximum(log_a, log_b)
     base = tl.where(top == float("-inf"), 0.0, top)
-    if NATURAL:
-        a, b = tl.exp(log_a - base), tl.exp(log_b - base)
-    else:
-        a, b = tl.exp2(log_a - base), tl.exp2(log_b - base)
+    a, b = tl.exp(log_a - base), tl.exp(log_b - base)
     total = a + b
     share = tl.where(total > 0, total, 1.0)
     # A part without weight may hold anything, NaN included: it is not even read.
@@ -49,5 +45,4 @@ def merge_kernel(
     )
     merged = part_a.to(tl.float32) * (a / share)[:, None] + part_b.to(tl.float32) * (b / share)[:, None]
     tl.store(v + at[:, None] * DIM + dim, merged.to(v.dtype.element_ty), mask=mask)
-    log_total = tl.log(share) if NATURAL else tl.log2(share)
-    tl.store(s + at, tl.where(total > 0, base + log_total, total - float("inf")), mask=head < HEADS)
+    tl.store(s + at, tl.where(total > 0, base + tl.log(share), total - float("inf")), mask=head < HEADS)
