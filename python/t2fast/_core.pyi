@@ -1,7 +1,7 @@
 """The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
 
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ __all__ = [
     "BetaFit",
     "Budget",
     "Design",
+    "FitCurvature",
     "FitOutcome",
     "FitProblem",
     "Histogram",
@@ -144,6 +145,32 @@ def surface(
 
 # t2fast_core::fit
 
+class PowerTable(TypedDict):
+    n_params: _Floats
+    n_tokens: _Floats
+    loss: _Floats
+    k: _Floats | None
+    unique_tokens: _Floats | None
+    weights: _Floats | None
+
+class PowerSettings(TypedDict):
+    log: bool
+    penalty: str
+    constants: tuple[float, float]
+    tie_exponents: bool
+    E: float | None
+    e_share: tuple[float, float]
+    starts: int
+    discount_params: bool
+    overtraining: bool
+
+@final
+class FitCurvature:
+    @property
+    def covariance(self) -> list[list[float]]: ...
+    @property
+    def condition(self) -> float: ...
+
 @final
 class FitOutcome:
     @property
@@ -165,23 +192,7 @@ class FitOutcome:
 @final
 class FitProblem:
     @staticmethod
-    def power_sum(
-        n_params: _Floats,
-        n_tokens: _Floats,
-        loss: _Floats,
-        k: _Floats | None,
-        unique_tokens: _Floats | None,
-        weights: _Floats | None,
-        *,
-        log: bool,
-        penalty: str,
-        constants: tuple[float, float],
-        tied: bool,
-        e: float | None,
-        e_share: tuple[float, float],
-        starts: int,
-        discount_params: bool,
-    ) -> FitProblem: ...
+    def power_sum(table: PowerTable, settings: PowerSettings) -> FitProblem: ...
     @staticmethod
     def latent(
         n_params: _Floats,
@@ -217,9 +228,7 @@ class FitProblem:
         threads: int | None,
         report: _Report | None,
     ) -> tuple[_Floats, NDArray[np.bool_]]: ...
-    def curvature(
-        self, outcome: FitOutcome, cluster: NDArray[np.int64]
-    ) -> tuple[list[float], list[float], float] | None: ...
+    def curvature(self, outcome: FitOutcome, cluster: NDArray[np.int64]) -> FitCurvature | None: ...
     def profile(
         self, outcome: FitOutcome, cluster: NDArray[np.int64], index: int, limit: float
     ) -> tuple[float, float] | None: ...

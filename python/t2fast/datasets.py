@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from t2fast import passk
 from t2fast.data import Table
 from t2fast.errors import DataError
+from t2fast.files import write_text
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 
@@ -198,7 +199,7 @@ class Lab(Result):
         data = self.to_dict()
         lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in data.pop("checkpoints"))
         head = json.dumps(data, separators=(",", ":"))
-        Path(path).write_text(f'{head[:-1]},"checkpoints":[\n{lines}\n]}}\n', encoding="utf-8")
+        write_text(path, f'{head[:-1]},"checkpoints":[\n{lines}\n]}}\n')
 
     @staticmethod
     def read(path: str | Path) -> Lab:

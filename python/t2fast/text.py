@@ -6,7 +6,7 @@ import difflib
 import textwrap
 from collections.abc import Iterable, Sequence
 
-__all__ = ["WIDTH", "columns", "near", "warning_lines"]
+__all__ = ["WIDTH", "columns", "near", "printable", "warning_lines"]
 
 WIDTH = 80
 
@@ -38,6 +38,19 @@ def warning_lines(warnings: Iterable[str], indent: str = "") -> list[str]:
         for text in warnings
         for line in textwrap.wrap(text, WIDTH, initial_indent=f"{indent}! ", subsequent_indent=f"{indent}  ")
     ]
+
+
+def printable(text: str) -> str:
+    r"""A line without what would steer a terminal: control characters, as a file may hold, become their escapes.
+
+    Examples
+    --------
+    >>> printable("model\x1b[2J")
+    'model\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == " " else ascii(one)[1:-1] for one in text)
 
 
 def near(word: str, words: Iterable[str]) -> str:

@@ -46,6 +46,23 @@ class TestChinchilla:
         found = minimize(value, best, method="Nelder-Mead", options={"maxiter": 3000, "fatol": 0, "xatol": 0})
         assert found.fun >= fit.objective * (1 - 1e-8)
 
+    @pytest.mark.parametrize("objective", ["huber_log", "squared", "absolute_log"])
+    def test_overtraining_is_found_where_it_is_and_questioned_where_it_is_not(self, objective):
+        sizes, tokens = np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(2e9, 1e12, 8))
+        n, d = sizes.ravel(), tokens.ravel()
+        noise = 1 + 0.002 * np.random.default_rng(0).standard_normal(64)
+        plain = oracle.power_sum(LAW, n, d)
+        fit = fitting.fit_chinchilla(
+            n, d, (plain + 0.02 * (d / n) ** 0.4) * noise, objective=objective, overtraining=True
+        )
+        assert fit.law.F * 1000**fit.law.delta == pytest.approx(0.02 * 1000**0.4, rel=0.1)
+        assert fit.law.delta == pytest.approx(0.4, abs=0.05)
+        assert {"F", "delta"} <= set(fit.standard_errors)
+        assert not any("do not determine F" in line for line in fit.warnings)
+        none = fitting.fit_chinchilla(n, d, plain * noise, objective=objective, overtraining=True)
+        assert none.law.F * 1000**none.law.delta < 0.02
+        assert any("do not determine F" in line for line in none.warnings)
+
     @needs_data
     def test_240_points_reach_the_true_minimum(self):
         table = chinchilla_240()

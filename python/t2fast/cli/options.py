@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from t2fast.costs import Attention, Budget, Workload
-from t2fast.errors import T2Error
+from t2fast.files import replacing
 from t2fast.quantity import parse_quantity
 from t2fast.results import Progress
+from t2fast.text import printable
 
 T = TypeVar("T")
 
@@ -149,7 +147,8 @@ budget = _maker(_flags(Budget, _BUDGET_PANEL, _FLOPS) | _LIMIT_FLAGS | _USE_FLAG
 
 def show(result: Any, as_json: bool) -> None:
     """Print a result to stdout."""
-    sys.stdout.write((json.dumps(result.to_dict(), indent=2) if as_json else result.summary()) + "\n")
+    text = json.dumps(result.to_dict(), indent=2) if as_json else result.summary()
+    sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
 
 
 def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -157,18 +156,20 @@ def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
     if path is None:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise T2Error(f"--csv {path}: cannot be written: {error.strerror}") from None
+    with replacing(path, "--csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, gone when the work is done and silent when stderr is no terminal."""
+    # Rich takes a tenth of a second to import: only for those who wait.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

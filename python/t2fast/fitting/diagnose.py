@@ -110,18 +110,18 @@ def _curvature(refit: Refit, names: list[str]) -> tuple[dict[str, float], dict[s
     curved = refit.core.curvature(refit.outcome, refit.cluster) if int(refit.cluster.max()) > 0 else None
     if curved is None:
         return {}, {}, None
-    flat, _, condition = curved
-    variance = flat[:: len(names) + 1]
     # Zero for a coefficient held fixed, and no number where the curvature is singular.
-    errors = {one: math.sqrt(v) for one, v in zip(names, variance, strict=True) if v > 0}
+    errors = {
+        one: math.sqrt(row[i]) for i, (one, row) in enumerate(zip(names, curved.covariance, strict=True)) if row[i] > 0
+    }
     correlation: dict[str, float] = {}
     for i, later in enumerate(names):
         for j, earlier in enumerate(names[:i]):
             if later in errors and earlier in errors:
-                r = flat[i * len(names) + j] / (errors[later] * errors[earlier])
+                r = curved.covariance[i][j] / (errors[later] * errors[earlier])
                 if abs(r) > 0.9:
                     correlation[f"{earlier}~{later}"] = r
-    return errors, correlation, None if math.isnan(condition) else condition
+    return errors, correlation, None if math.isnan(curved.condition) else curved.condition
 
 
 def _residual(law: PowerLaw, observed: Observed, refit: Refit) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,9 @@ __all__ = ["fit_chinchilla", "fit_t2_loss", "fit_t2_pass"]
 #: Ends of E as shares of the smallest loss, in the first stage of Approach 2.
 _E_SHARE = (0.01, 0.95)
 
+#: What a method says of the option ``overtraining``.
+_TERM = ", with a term of overtraining and priors"
+
 #: Nats of likelihood below which two coefficients more are no better than none.
 _GAIN = 4.0
 
@@ -39,6 +43,7 @@ def fit_chinchilla(
     E: float | None = None,
     unique_tokens: ArrayLike | None = None,
     discount_params: bool = False,
+    overtraining: bool = False,
     group: Labels | None = None,
     starts: int = 4,
     threads: int | None = None,
@@ -66,6 +71,12 @@ def fit_chinchilla(
         How many of the tokens were distinct, per row: fits ``R*`` of Muennighoff et al. 2023 along with the rest.
     discount_params
         With unique tokens: also discount parameters beyond those that the unique tokens warrant.
+    overtraining
+        Fit a term of overtraining, ``F (D/N)^delta``, too. Priors keep its exponents apart (in units of N/1e9, D/1e10
+        and D/N/1000: ``F ~ Exp(1)``, ``ln delta ~ N(ln 0.6, 0.4^2)``, ``ln alpha`` and ``ln beta ~ N(ln 0.4, 1)``);
+        their negative logarithm is part of the objective, a nat weighing as much as the fit leaves per row (twice that
+        for squares). D/N must span a factor of 10 at least, and should span what the law is asked
+        about. Not with unique_tokens.
     group
         Labels of training runs, for standard errors and bootstraps that respect them.
     starts
@@ -95,14 +106,15 @@ def fit_chinchilla(
         n, d, y,
         unique_tokens=unique, weights=None if weights is None else column("weights", weights), objective=objective,
         delta=delta, asymmetry=asymmetry, tie_exponents=tie_exponents, E=E, starts=starts,
-        discount_params=discount_params,
+        discount_params=discount_params, overtraining=overtraining,
     )  # fmt: skip
     method = f"Chinchilla law, {objective}{f' (delta {delta:g})' if 'huber' in objective else ''}"
     method += ", exponents tied" if tie_exponents else ""
     method += f", E fixed at {E:g}" if E is not None else ""
     method += ", repeated tokens discounted" if unique is not None else ""
+    method += _TERM if overtraining else ""
     refit = Refit(recipe, checkpoints(n, d, y), _groups(group, len(n)), threads=threads)
-    said = Labelled("chinchilla", "Chinchilla law", method, objective, name, params_counted)
+    said = Labelled("chinchilla", "Chinchilla law", method, objective, name, params_counted, cautions=_cautions(refit))
     return diagnose(refit, Observed(n, d, np.ones_like(n), y, "loss"), said)
 
 
@@ -117,6 +129,7 @@ def fit_t2_loss(
     asymmetry: tuple[float, float] = (1.0, 1.0),
     weights: ArrayLike | None = None,
     E: float | None = None,
+    overtraining: bool = False,
     problem: Labels | None = None,
     group: Labels | None = None,
     starts: int = 4,
@@ -134,7 +147,7 @@ def fit_t2_loss(
     problem
         Labels of problems: rows are then per checkpoint, k and problem, means over problems are fitted, and the
         bootstrap can draw problems.
-    objective, delta, asymmetry, weights, E, group, starts, threads, name, params_counted
+    objective, delta, asymmetry, weights, E, overtraining, group, starts, threads, name, params_counted
         As in :func:`fit_chinchilla`; the paper minimises squares of raw residuals.
 
     Raises
@@ -173,12 +186,12 @@ def fit_t2_loss(
     recipe = PowerSum(
         n, d, y, samples,
         weights=None if weights is None else column("weights", weights), objective=objective, delta=delta,
-        asymmetry=asymmetry, E=E, starts=starts,
+        asymmetry=asymmetry, E=E, starts=starts, overtraining=overtraining,
     )  # fmt: skip
     refit = Refit(recipe, checkpoints(n, d), _groups(group, len(n)), means=means, threads=threads)
     title = "T2 law of the negative log pass@k (Approach 1)"
-    method = f"Approach 1 (mean negative log pass@k), {objective}"
-    said = Labelled("t2-loss", title, method, objective, name, params_counted)
+    method = f"Approach 1 (mean negative log pass@k), {objective}{_TERM if overtraining else ''}"
+    said = Labelled("t2-loss", title, method, objective, name, params_counted, cautions=_cautions(refit))
     return diagnose(refit, Observed(n, d, samples, y, "negative log pass@k"), said)
 
 
@@ -296,7 +309,7 @@ def fit_t2_pass(
         method = "Approach 2: beta-binomial likelihood of counts at a known law of the loss"
     else:
         method = "beta-binomial likelihood of counts with a latent loss (theta1 = 1, E = 0)"
-        method += ", with a term of overtraining and priors" if overtraining else ""
+        method += _TERM if overtraining else ""
     rows = Counts(n, d, drawn, correct, checkpoint, first, loss_law, overtraining)
     refit = Refit(
         rows,
@@ -305,25 +318,36 @@ def fit_t2_pass(
         None if problem is None else labels(problem, len(n), "problem"),
         threads=threads,
     )
-    cautions: tuple[str, ...] = ()
-    if overtraining:
-        plain = replace(rows, overtraining=False).build().fit(threads)
-        gain = plain.objective - (refit.outcome.objective - refit.outcome.penalty)
-        if gain < _GAIN:
-            cautions = (
-                f"the term of overtraining gains {gain:.1f} nats of likelihood: these data do not determine F and "
-                "delta, whose priors speak instead; fit without it, or add checkpoints trained longer",
-            )
     likelihood = "negative log likelihood" + (", priors included" if overtraining else "")
     said = Labelled(
         "t2-pass", title, method, likelihood, name, params_counted, base=loss_law,
-        latent=first is None and loss_law is None, cautions=cautions,
+        latent=first is None and loss_law is None, cautions=_cautions(refit),
         # Beyond the median, fewer than half of the problems have as many samples.
         most_k=float(np.median(drawn)),
     )  # fmt: skip
     # The core checks the counts, with better messages, before they are shown as pass@k.
     _ = refit.core
     return diagnose(refit, mean_pass_at_k(n, d, checkpoint, drawn, correct), said)
+
+
+def _cautions(refit: Refit) -> tuple[str, ...]:
+    """What a fit says of its term of overtraining, if it has one that the data do not ask for."""
+    recipe, outcome = refit.recipe, refit.outcome
+    if isinstance(recipe, Curves) or not recipe.overtraining:
+        return ()
+    plain = replace(recipe, overtraining=False).build().fit(refit.threads).objective
+    gain = plain - (outcome.objective - outcome.penalty)
+    if isinstance(recipe, PowerSum):
+        # Residuals of unknown size: the profile likelihood of independent checkpoints, normal or Laplace.
+        count = int(refit.checkpoint.max()) + 1
+        left = max(outcome.objective - outcome.penalty, 1e-12 * plain)
+        gain = count * math.log(plain / left) / (2 if "squared" in recipe.objective else 1) if plain > 0 else 0.0
+    if gain >= _GAIN:
+        return ()
+    return (
+        f"the term of overtraining gains {gain:.1f} nats of likelihood: these data do not determine F and delta, whose "
+        "priors speak instead; fit without it, or add checkpoints trained longer",
+    )
 
 
 def _groups(group: Labels | None, rows: int) -> IntArray | None:

@@ -41,25 +41,31 @@ class PowerSum:
     e_share: tuple[float, float] = (1e-6, 2.0)
     starts: int = 4
     discount_params: bool = False
+    overtraining: bool = False
 
     def build(self) -> _core.FitProblem:
         """The core's problem."""
         log, penalty = OBJECTIVES[choice("objective", self.objective, OBJECTIVES)]
         return _core.FitProblem.power_sum(
-            self.n_params,
-            self.n_tokens,
-            self.value,
-            self.k,
-            self.unique_tokens,
-            self.weights,
-            log=log,
-            penalty=penalty,
-            constants=(self.delta, self.delta) if penalty == "huber" else self.asymmetry,
-            tied=self.tie_exponents,
-            e=self.E,
-            e_share=self.e_share,
-            starts=whole("starts", self.starts, least=1),
-            discount_params=self.discount_params,
+            {
+                "n_params": self.n_params,
+                "n_tokens": self.n_tokens,
+                "loss": self.value,
+                "k": self.k,
+                "unique_tokens": self.unique_tokens,
+                "weights": self.weights,
+            },
+            {
+                "log": log,
+                "penalty": penalty,
+                "constants": (self.delta, self.delta) if penalty == "huber" else self.asymmetry,
+                "tie_exponents": self.tie_exponents,
+                "E": self.E,
+                "e_share": self.e_share,
+                "starts": whole("starts", self.starts, least=1),
+                "discount_params": self.discount_params,
+                "overtraining": self.overtraining,
+            },
         )
 
     def with_values(self, value: FloatArray) -> PowerSum:

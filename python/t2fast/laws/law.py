@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
+from t2fast.files import write_text
 from t2fast.laws.checkpoints import Checkpoints
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.files import SCHEMA, arguments, number
@@ -192,6 +193,22 @@ class Law:
             with contextlib.suppress(T2Error):
                 yield self.with_coefficients(row)
 
+    @property
+    def has_draws(self) -> bool:
+        """Whether the law carries the draws of a bootstrap, so that its predictions have intervals."""
+        return "draws" in self.uncertainty
+
+    def with_fewer_draws(self, most: int) -> Law:
+        """The law with its first draws only, for work where a few are enough."""
+        draws = {name: column[:most] for name, column in self.uncertainty.get("draws", {}).items()}
+        return replace(self, uncertainty={**self.uncertainty, "draws": draws})
+
+    def value_repeated(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
+    ) -> float | NDArray[np.float64]:
+        """As :meth:`value`, where only ``unique_tokens`` tokens differ and the others repeat them."""
+        return self.value(n_params, effective_tokens(np.asarray(n_tokens, dtype=np.float64), unique_tokens), k)
+
     @cached_property
     def _resampled(self) -> list[Any]:
         """What :meth:`resampled` gives, in the form that :meth:`_predict` takes."""
@@ -251,7 +268,7 @@ class Law:
         text = json.dumps(self.to_dict(), indent=2)
         # A line for each list of numbers, not for each number.
         text = re.sub(r"\[[-+\d.eE,\s]*\]", lambda found: " ".join(found[0].split()), text)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], origin: str = "law") -> Law:

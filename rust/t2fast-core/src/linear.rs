@@ -1,5 +1,8 @@
 //! Small dense matrices on the stack: the fits have at most [`MAX`] parameters.
 
+// Indices name rows and columns, as subscripts do in the formulas.
+#![allow(clippy::needless_range_loop)]
+
 /// The most parameters that any fit has.
 pub const MAX: usize = 10;
 /// A parameter vector; only the first entries count.

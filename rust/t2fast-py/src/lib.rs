@@ -20,7 +20,7 @@ mod _core {
     #[pymodule_export]
     use crate::errors::{InfeasibleError, T2Error};
     #[pymodule_export]
-    use crate::fit::{FitOutcome, FitProblem, number_rows};
+    use crate::fit::{FitCurvature, FitOutcome, FitProblem, number_rows};
     #[pymodule_export]
     use crate::law::Law;
     #[pymodule_export]

@@ -115,6 +115,11 @@ impl Staged {
 
     fn joined(first: PowerSum, checkpoint: Vec<usize>, second: Second, rows: usize) -> Result<Self> {
         check_lengths(&[("the table", rows), ("checkpoint", checkpoint.len())])?;
+        if first.free_parameters() + 5 > MAX {
+            return Err(Error::Array(
+                "overtraining: not offered in two stages; fit the counts with a latent loss".into(),
+            ));
+        }
         if let Some(wrong) = checkpoint.iter().find(|i| **i >= first.rows()) {
             return Err(Error::Array(format!("checkpoint {wrong} is not among the {} that have a loss", first.rows())));
         }

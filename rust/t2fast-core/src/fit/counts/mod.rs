@@ -111,7 +111,9 @@ impl Counts {
             #[allow(clippy::cast_precision_loss)]
             let mean = logs.iter().sum::<f64>() / logs.len() as f64;
             *centre = mean;
-            logs.iter_mut().for_each(|v| *v -= mean);
+            for log in logs {
+                *log -= mean;
+            }
         }
         let rows = (0..n).map(|i| (table.n_samples[i], table.n_correct[i], table.weights.map_or(1.0, |w| w[i])));
         let counts = Self { rows: rows.collect(), checkpoint, x: logs, centre, known: None };
@@ -432,7 +434,9 @@ impl Problem for Counts {
             // With logarithms not centred, ln A, ln B and ln F themselves are parameters; the exponent that goes with the
             // one held leaves the term in the middle of the data as it was.
             for (t, column) in problem.x.iter_mut().enumerate() {
-                column.iter_mut().for_each(|v| *v += self.centre[t]);
+                for log in column {
+                    *log += self.centre[t];
+                }
                 from[2 * t] += from[2 * t + 1] * self.centre[t];
             }
             problem.centre = [0.0; TERMS];
