@@ -12,6 +12,7 @@ from t2fast import passk as verb
 from t2fast.cli import options as o
 from t2fast.data import read_counts
 from t2fast.errors import T2Error
+from t2fast.files import check_output
 
 _READING = "Reading"
 
@@ -48,7 +49,9 @@ def _option(flag: str, text: str, **more: Any) -> Any:
 def passk(
     files: Annotated[
         list[str],
-        typer.Argument(help="Logs, tables or folders of them, - for a pipe; recognised by content.", show_default=False),
+        typer.Argument(
+            help="Logs, tables or folders of them, - for a pipe; recognised by content.", show_default=False
+        ),
     ],
     k: Annotated[
         list[str] | None,
@@ -76,9 +79,15 @@ def passk(
     metric: Annotated[str | None, _option("--metric", "Metric, scorer or column of verdicts to take.")] = None,
     column: Annotated[
         list[str] | None,
-        _option("--column", "What a column is: problem=NAME, verdict, n, c, trial ...; may be repeated.", metavar="ROLE=NAME"),
+        _option(
+            "--column",
+            "What a column is: problem=NAME, verdict, n, c, trial ...; may be repeated.",
+            metavar="ROLE=NAME",
+        ),
     ] = None,
-    n_params: Annotated[str | None, _option("--n-params", "Parameters of the model, for t2fast fit.", metavar="N")] = None,
+    n_params: Annotated[
+        str | None, _option("--n-params", "Parameters of the model, for t2fast fit.", metavar="N")
+    ] = None,
     n_tokens: Annotated[str | None, _option("--n-tokens", "Its training tokens, for t2fast fit.", metavar="D")] = None,
     log_filter: Annotated[str | None, _option("--filter", "Filter of lm-evaluation-harness to take.")] = None,
     as_json: o.AsJson = False,
@@ -100,6 +109,9 @@ def passk(
     Beyond the samples drawn pass@k is undefined; --extrapolate auto predicts
     it with the method that predicts these counts best.
     """
+    for flag, path in (("--out", out), ("--plot", plot)):
+        if path is not None:
+            check_output(path, flag)
     with o.flags():
         counts = read_counts(
             files,

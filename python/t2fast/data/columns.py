@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from t2fast.data.cells import MISSING
+from t2fast.data.cells import number as cell_number
 from t2fast.data.tally import MOST, BadLineError, Key, Options, Tally, identified
-from t2fast.data.verdicts import WORDS
 from t2fast.errors import DataError
-from t2fast.quantity import parse_quantity
 from t2fast.text import near
 
 __all__ = ["ROLES", "Columns", "plain"]
@@ -320,17 +320,11 @@ def correct_of(n: int, k: int, value: Any, name: str) -> int:
     if k == 1:
         c = round(rate * n)
         if not abs(rate * n - c) < 1e-4 * max(1.0, n * 1e-3):
-            raise BadLineError(
-                f"{name} = {rate:g} is no multiple of 1/n with n = {n}: n is not the number of samples behind it"
-            )
+            raise BadLineError(f"{name} = {rate:g} is not a multiple of 1/n for n = {n}: it is of other samples")
         return c
     found = [c for c in range(n + 1) if abs(_pass_at_k(n, c, k) - rate) < 1e-6]
     if len(found) != 1:
-        many = (
-            f"{found[0]} to {found[-1]} correct samples of {n} give it"
-            if found
-            else f"no count of {n} samples gives it"
-        )
+        many = f"{found[0]} to {found[-1]} correct samples of {n} give it" if found else f"no count of {n} gives it"
         raise DataError(f"{name} = {rate:g}: {many}, so that counts cannot be told from it; add pass@1 to the metrics")
     return found[0]
 
@@ -341,7 +335,7 @@ def _pass_at_k(n: int, c: int, k: int) -> float:
 
 def _whole(name: str, value: Any) -> int:
     try:
-        number = int(value) if isinstance(value, str) and value.strip().isdigit() else parse_quantity(str(value))
+        number = int(value) if isinstance(value, str) and value.strip().isdigit() else cell_number(str(value))
     except ValueError:
         raise BadLineError(f"{name} = {str(value)[:40]!r}: must be a whole number") from None
     if number != int(number) or abs(number) > MOST:
@@ -351,9 +345,9 @@ def _whole(name: str, value: Any) -> int:
 
 def _size(row: Mapping[str, Any], name: str | None) -> float:
     value = None if name is None else row[name]
-    if value is None or (isinstance(value, str) and value.strip().lower() in WORDS - {"0", "1", "0.0", "1.0"}):
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
         return math.nan
-    return float(value) if isinstance(value, (int, float)) else parse_quantity(str(value), name or "")
+    return float(value) if isinstance(value, (int, float)) else cell_number(str(value), name or "")
 
 
 def _is_list(value: Any) -> bool:

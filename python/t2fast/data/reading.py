@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -138,6 +139,9 @@ def read_counts(
             raise DataError(
                 "holds no verdicts" if not aside else f"holds no verdicts; left out: {'; '.join(aside[:3])}"
             )
+    if len(own) > len(set(own)):
+        tally.warnings[f"{len(own)} files are counted as runs of {', '.join(sorted(set(own))[:4])}"] = None
+    own = list(dict.fromkeys(own))
     if len(own) > 1:
         tally.warnings[
             f"{len(own)} files name no model, and each is counted as one of its own ({', '.join(own[:4])}"
@@ -164,10 +168,15 @@ def _distinct(files: list[tuple[Path, bool]]) -> tuple[list[tuple[Path, bool]], 
 def _names(files: list[Path]) -> list[str]:
     """What tells files apart, as short as may be: names of models that the files don't name."""
     stems = [streams.stem(path) for path in files]
-    return [
-        f"{path.parent.name}/{stem}" if stems.count(stem) > 1 and path.parent.name else stem
-        for path, stem in zip(files, stems, strict=True)
-    ]
+    names = []
+    for path, stem in zip(files, stems, strict=True):
+        folder = path.resolve().parent.name if str(path) != "-" else ""
+        if re.fullmatch(r"output-rs\d+", stem):
+            # So NeMo-Skills calls the runs of one model with several seeds.
+            names.append(folder or "output")
+        else:
+            names.append(f"{folder}/{stem}" if stems.count(stem) > 1 and folder else stem)
+    return names
 
 
 def _copy_of(path: Path, read: list[tuple[Path, str]]) -> Path | None:
@@ -272,14 +281,14 @@ def _read_file(path: Path, tally: Tally) -> None:
                 _read_text(path, streams.text(rest), tally)
 
 
-def _seekable(raw: io.BufferedReader) -> Any:
+def _seekable(raw: streams.Buffered) -> Any:
     """The file itself, or in memory what comes from a pipe or a decompressor."""
     if isinstance(raw.raw, io.FileIO) and raw.seekable():
         return raw
     return io.BytesIO(raw.read())
 
 
-def _plain_lines(path: Path, first: bytes, raw: io.BufferedReader, tally: Tally) -> bool:
+def _plain_lines(path: Path, first: bytes, raw: streams.Buffered, tally: Tally) -> bool:
     """Read JSON Lines of one verdict each by blocks, with compiled code where all lines of a block are alike."""
     try:
         record = json.loads(first)

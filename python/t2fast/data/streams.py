@@ -14,9 +14,9 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from t2fast.errors import DataError, MissingExtraError, T2Error
 
@@ -74,6 +74,11 @@ def _holds_records(path: Path, root: Path) -> bool:
     return name.endswith(_KNOWN) and not name.endswith(".manifest.json")
 
 
+if TYPE_CHECKING:
+    #: Bytes that can be looked at before they are read.
+    Buffered = io.BufferedReader[Any]
+
+
 class _Limited(io.RawIOBase):
     """What a decompressor gives, refused where a small file turns into a huge one."""
 
@@ -112,23 +117,23 @@ def check_growth(given: int, read: int) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[io.BufferedReader]:
+def opened(path: Path) -> Iterator[Buffered]:
     """A file's bytes, decompressed, from its start; ``-`` is standard input."""
     with ExitStack() as stack:
         source = _Source(sys.stdin.buffer) if str(path) == "-" else stack.enter_context(path.open("rb", buffering=0))
         yield _decompressed(path, stack.enter_context(io.BufferedReader(source)), stack)
 
 
-def _decompressed(path: Path, raw: io.BufferedReader, stack: ExitStack) -> io.BufferedReader:
+def _decompressed(path: Path, raw: Buffered, stack: ExitStack) -> Buffered:
     for _ in range(4):  # compressed twice is seen, and more than that is a trick
         magic = raw.peek(6)[:6]
         inner: IO[bytes]
         if magic[:2] == b"\x1f\x8b":
-            inner = stack.enter_context(gzip.GzipFile(fileobj=raw))
+            inner = stack.enter_context(gzip.open(raw))
         elif magic[:3] == b"BZh":
             inner = stack.enter_context(bz2.BZ2File(raw))
         elif magic == b"\xfd7zXZ\x00":
-            inner = stack.enter_context(lzma.open(raw))
+            inner = stack.enter_context(lzma.open(raw))  # noqa: SIM115 - the stack closes it
         elif magic[:4] == b"\x28\xb5\x2f\xfd":
             inner = _zstd(path, raw)
         else:
@@ -157,7 +162,7 @@ def _zstd(path: Path, raw: IO[bytes]) -> IO[bytes]:
         import zstandard
     except ImportError:
         raise MissingExtraError(f"{path}: is zstd-compressed: pip install zstandard") from None
-    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)  # type: ignore[return-value]
+    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
 
 
 class Prefixed(io.RawIOBase):
@@ -194,16 +199,21 @@ def encoding(start: bytes) -> str:
     return "utf-8"
 
 
-def text(raw: io.BufferedReader) -> Iterator[str]:
+def text(raw: Buffered) -> Iterator[str]:
     """Lines of text with their ends, which may be of any system; byte order marks at their starts are gone.
 
     Standing at the start of a line, a byte order mark is what joining two files leaves behind.
     """
     stream = io.TextIOWrapper(raw, encoding=encoding(raw.peek(64)[:64]), newline="")
-    while line := stream.readline(LONGEST):
-        if len(line) >= LONGEST:
-            raise DataError(f"a line is longer than {LONGEST >> 20} MiB")
-        yield line.lstrip("\ufeff") if line[0] == "\ufeff" else line
+    try:
+        while line := stream.readline(LONGEST):
+            if len(line) >= LONGEST:
+                raise DataError(f"a line is longer than {LONGEST >> 20} MiB")
+            yield line.lstrip("\ufeff") if line[0] == "\ufeff" else line
+    finally:
+        # Whoever opened the file closes it.
+        with suppress(ValueError):
+            stream.detach()
 
 
 def fingerprint(path: Path) -> str:

@@ -183,8 +183,8 @@ class Tally:
         """What a trial without a verdict counts: nothing, a failure, or an error."""
         if self.options.missing == "error":
             raise DataError(
-                f"{place}a trial has no verdict: choose missing='drop' to leave it out or missing='fail' to count it as "
-                "incorrect"
+                f"{place}a trial has no verdict: choose missing='drop' to leave it out or missing='fail' to count it "
+                "as incorrect"
             )
         self.absent += 1
         return None if self.options.missing == "drop" else False

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from t2fast.data.cells import MISSING
+
 __all__ = ["WORDS", "accepted", "verdict"]
 
 _TRUE = frozenset({"true", "1", "1.0", "c", "pass", "passed", "correct", "yes", "success", "ok", "resolved", "solved"})
@@ -14,10 +16,9 @@ _FALSE = frozenset(
     {"false", "0", "0.0", "i", "fail", "failed", "incorrect", "no", "failure", "timeout", "timed out", "unresolved",
      "wrong", "unsolved"}
 )  # fmt: skip
-_MISSING = frozenset({"", "nan", "na", "none", "null", "n/a", "#n/a", "-", "<na>"})
 
 #: All words that stand for a verdict or for its absence.
-WORDS = _TRUE | _FALSE | _MISSING
+WORDS = _TRUE | _FALSE | MISSING
 
 #: Rewards of exactly 1 may have been through a sum.
 _ROUNDING = 1e-6
@@ -50,7 +51,7 @@ def verdict(value: Any, threshold: float | None = None) -> bool | None:
         return None
     if isinstance(value, str):
         text = value.strip().lower()
-        if text in _MISSING:
+        if text in MISSING:
             return None
         if (text in _TRUE or text in _FALSE) and (threshold is None or not text[0].isdigit()):
             return text in _TRUE

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from t2fast.data.streams import stem
 from t2fast.data.tally import BadLineError, Tally
 
 __all__ = ["claims_swe_bench", "claims_tau2", "read_swe_bench", "read_tau2"]
@@ -51,13 +53,16 @@ def claims_swe_bench(document: Mapping[str, Any]) -> bool:
 def read_swe_bench(document: Mapping[str, Any], tally: Tally) -> None:
     """Count a report's instances, one trial each: resolved or not; those that ended in an error have no verdict."""
     tally.formats["SWE-bench"] = None
+    # Reports are called MODEL.RUN.json, a slash in the model's name being two underscores.
+    model, _, run = stem(Path(tally.file)).rpartition(".")
+    name = model.replace("__", "/") or None
     if not isinstance(document.get("resolved_ids"), list):
         for instance, found in document.items():
             tally.trial(tally.key(None, None, instance), found["resolved"])
         return
     judged: dict[str, bool | None] = dict.fromkeys(document.get("error_ids") or ())
-    for name, verdict in (("unresolved_ids", False), ("empty_patch_ids", False), ("resolved_ids", True)):
-        judged |= dict.fromkeys(document.get(name) or (), verdict)
-    for instance, verdict in judged.items():
+    for ids, verdict in (("unresolved_ids", False), ("empty_patch_ids", False), ("resolved_ids", True)):
+        judged |= dict.fromkeys(document.get(ids) or (), verdict)
+    for instance, found_verdict in judged.items():
         tally.place = f"instance {instance}"
-        tally.trial(tally.key(None, None, instance), verdict)
+        tally.trial(tally.key(name, None, instance), found_verdict, (run if model else None,))

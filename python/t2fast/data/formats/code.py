@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from t2fast.data.tally import BadLineError, Tally
@@ -91,6 +92,8 @@ def claims_multipl_e(document: Mapping[str, Any]) -> bool:
 def read_multipl_e(document: Mapping[str, Any], tally: Tally) -> None:
     """Count a problem: a completion succeeds with status OK and exit code 0, as MultiPL-E's pass_k.py has it."""
     tally.formats["MultiPL-E"] = None
+    # A file holds one problem; the folder is named after model and settings.
+    tally.model = Path(tally.file).parent.name if tally.model else ""
     language = document.get("language")
     condition = f"language={language}" if language else ""
     key = tally.key(None, None, document["name"], condition)

@@ -27,7 +27,8 @@ def needs(names: Sequence[str]) -> list[str]:
 def add(row: Mapping[str, Any], number: int, tally: Tally) -> None:
     """Count a document: its verdict, or the counts behind an average over its samples."""
     tally.formats["lighteval"] = None
-    metrics = {name: value for name, value in (row.get("metric") or row.get("metrics")).items() if value is not None}
+    given = row.get("metric") or row.get("metrics") or {}
+    metrics = {name: value for name, value in given.items() if value is not None}
     wanted = tally.options.metric
     if wanted is None and len(metrics) == 1:
         wanted = next(iter(metrics))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from t2fast.data.columns import find
+from t2fast.data.columns import aggregate, find
 from t2fast.data.tally import BadLineError, Tally
 from t2fast.data.verdicts import WORDS
 
@@ -22,7 +22,9 @@ def is_bare(cells: Sequence[str]) -> bool:
 
 def titles_trials(names: Sequence[str]) -> bool:
     """Whether names number the trials of a matrix: ``s0, s1, s2``."""
-    return len(names) > 0 and all(re.fullmatch(r"[^\d]{0,20}\d+", name.strip()) is not None for name in names)
+    found = [re.fullmatch(r"(\D{0,20})\d+", name.strip()) for name in names]
+    prefixes = {one.group(1) for one in found if one}
+    return bool(found) and all(found) and len(prefixes) == 1 and not any(map(aggregate, names))
 
 
 def names_problems(names: Sequence[str]) -> bool | None:
