@@ -198,37 +198,40 @@ pub(crate) fn most_useful_ln_tokens(law: &ChinchillaLaw, ln_n: f64, unique: f64)
     if fresh <= start {
         return fresh;
     }
-    // ln of what a repeated token still gives over what it costs, falling with ln D since the loss is convex in it.
+    // ln of what a repeated token still gives over what it costs, and its slope: falling with ln D where it crosses zero,
+    // since the loss is convex in ln D.
     let r_star = law.repetition.tokens;
     let excess = |ln_d: f64| {
         let repeats = (ln_d - start).exp_m1();
-        let worth = start + (-r_star * (-repeats / r_star).exp_m1()).ln_1p();
-        pull + (1.0 - delta) * ln_d - repeats / r_star - (1.0 + law.beta) * worth
+        let left = (-repeats / r_star).exp();
+        let worth = 1.0 + r_star * (1.0 - left);
+        let value = pull + (1.0 - delta) * ln_d - repeats / r_star - (1.0 + law.beta) * (start + worth.ln());
+        let total = 1.0 + repeats;
+        (value, 1.0 - delta - total / r_star - (1.0 + law.beta) * total * left / worth)
     };
-    let (mut low, mut high) = (start, start + 1.0);
-    while excess(high) > 0.0 {
-        (low, high) = (high, high + 2.0 * (high - start));
-    }
-    // Illinois: the bracket never loses the root, and a dozen steps find all of its digits.
-    let (mut at_low, mut at_high) = (excess(low), excess(high));
-    let mut side = 0;
+    let (mut low, mut high) = (start, f64::INFINITY);
+    let mut ln_d = start;
     for _ in 0..100 {
-        let middle = (low * at_high - high * at_low) / (at_high - at_low);
-        if !(middle > low && middle < high) || high - low <= 1e-15 * high {
+        let (value, slope) = excess(ln_d);
+        if value > 0.0 {
+            low = ln_d;
+        } else {
+            high = ln_d;
+        }
+        let newton = ln_d - value / slope;
+        let next = if newton > low && newton < high {
+            newton
+        } else if high.is_finite() {
+            0.5 * (low + high)
+        } else {
+            low + 1.0
+        };
+        if (next - ln_d).abs() <= 4e-15 * ln_d.abs() {
             break;
         }
-        let value = excess(middle);
-        if value > 0.0 {
-            (low, at_low) = (middle, value);
-            at_high *= if side == 1 { 0.5 } else { 1.0 };
-            side = 1;
-        } else {
-            (high, at_high) = (middle, value);
-            at_low *= if side == -1 { 0.5 } else { 1.0 };
-            side = -1;
-        }
+        ln_d = next;
     }
-    if at_low.abs() < at_high.abs() { low } else { high }
+    ln_d
 }
 
 /// The exponential of the root of a rising convex function (value and slope), from a start at or beyond it, by Newton's
