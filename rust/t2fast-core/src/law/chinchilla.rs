@@ -198,40 +198,35 @@ pub(crate) fn most_useful_ln_tokens(law: &ChinchillaLaw, ln_n: f64, unique: f64)
     if fresh <= start {
         return fresh;
     }
-    // ln of what a repeated token still gives over what it costs, and its slope: falling with ln D where it crosses zero,
-    // since the loss is convex in ln D.
+    // ln of what a repeated token still gives over what it costs, by how often tokens are seen: falling where it crosses
+    // zero, since the loss is convex in ln D, and a line in the end.
     let r_star = law.repetition.tokens;
-    let excess = |ln_d: f64| {
-        let repeats = (ln_d - start).exp_m1();
-        let left = (-repeats / r_star).exp();
-        let worth = 1.0 + r_star * (1.0 - left);
-        let value = pull + (1.0 - delta) * ln_d - repeats / r_star - (1.0 + law.beta) * (start + worth.ln());
-        let total = 1.0 + repeats;
-        (value, 1.0 - delta - total / r_star - (1.0 + law.beta) * total * left / worth)
-    };
-    let (mut low, mut high) = (start, f64::INFINITY);
-    let mut ln_d = start;
+    let at_unique = pull - (law.beta + delta) * start;
+    let (mut low, mut high, mut seen) = (1.0, f64::INFINITY, 1.0_f64);
     for _ in 0..100 {
-        let (value, slope) = excess(ln_d);
+        let left = ((1.0 - seen) / r_star).exp();
+        let worth = 1.0 + r_star * (1.0 - left);
+        let value = at_unique + (1.0 - delta) * seen.ln() + (1.0 - seen) / r_star - (1.0 + law.beta) * worth.ln();
+        let slope = (1.0 - delta) / seen - 1.0 / r_star - (1.0 + law.beta) * left / worth;
         if value > 0.0 {
-            low = ln_d;
+            low = seen;
         } else {
-            high = ln_d;
+            high = seen;
         }
-        let newton = ln_d - value / slope;
+        let newton = seen - value / slope;
         let next = if newton > low && newton < high {
             newton
         } else if high.is_finite() {
             0.5 * (low + high)
         } else {
-            low + 1.0
+            2.0 * low
         };
-        if (next - ln_d).abs() <= 4e-15 * ln_d.abs() {
+        if (next - seen).abs() <= 1e-14 * seen {
             break;
         }
-        ln_d = next;
+        seen = next;
     }
-    ln_d
+    start + seen.ln()
 }
 
 /// The exponential of the root of a rising convex function (value and slope), from a start at or beyond it, by Newton's
