@@ -17,10 +17,11 @@ from t2fast.arguments import numbers
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget
 from t2fast.errors import InfeasibleError, T2Error
-from t2fast.laws import Fitted, Law, as_law
+from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, from_core, value_of
 from t2fast.planning.grid import reporter
-from t2fast.planning.optimum import Plan, from_outcome
+from t2fast.planning.optimum import Plan, plan, planned
+from t2fast.planning.surroundings import from_outcome
 from t2fast.planning.words import beyond_words, cells, describe, law_name, result_name
 from t2fast.quantity import format_flops
 from t2fast.results import Progress, Report, Result
@@ -76,7 +77,9 @@ class Frontier(Result):
         best: dict[tuple[float | None, float | None], Design] = {}
         for one in self.plans:
             place, design = (one.budget.train_flops, one.budget.total_flops), one.chinchilla
-            if design is not None and (place not in best or design.loss < best[place].loss):
+            if design is None:
+                continue
+            if place not in best or (design.loss or 0.0) < (best[place].loss or 0.0):
                 best[place] = design
         return tuple(sorted(best.values(), key=lambda design: design.train_flops))
 
@@ -95,9 +98,7 @@ class Frontier(Result):
         """The sweep as JSON data."""
         return {
             "law": self.law.name or self.law.to_dict(),
-            "plans": [
-                one.to_dict() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)
-            ],
+            "plans": [one.brief() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)],
             "failures": [{"budget": budget.to_dict(), "message": message} for budget, message in self.failures],
             "warnings": list(self.warnings),
         }
@@ -160,15 +161,25 @@ def frontier(
         raise T2Error("budgets is empty: give at least one")
     law, threads = as_law(law), checked_threads(threads)
     report = reporter(progress, len(budgets), "budgets")
-    outcomes = _core.sweep(law._handle, [budget._handle for budget in budgets], law.data_range, threads, report)
+    plans: list[Plan] = []
+    failures: list[Failure] = []
+    if isinstance(law, PowerLaw):
+        outcomes = _core.sweep(law._handle, [budget._handle for budget in budgets], law.data_range, threads, report)
+        for budget, outcome in zip(budgets, outcomes, strict=True):
+            if isinstance(outcome, str):
+                failures.append(Failure(budget, outcome))
+            else:
+                plans.append(planned(law, budget, from_outcome(law, outcome)))
+    else:
+        for done, budget in enumerate(budgets):
+            try:
+                plans.append(plan(law, budget))
+            except InfeasibleError as error:
+                failures.append(Failure(budget, str(error)))
+            if report is not None:
+                report(done)
     if progress is not None:
         progress(Progress(len(budgets), len(budgets), "budgets"))
-    plans, failures = [], []
-    for budget, outcome in zip(budgets, outcomes, strict=True):
-        if isinstance(outcome, str):
-            failures.append(Failure(budget, outcome))
-        else:
-            plans.append(from_outcome(law, budget, outcome))
     return Frontier(law, tuple(plans), tuple(failures))
 
 
