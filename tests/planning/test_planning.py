@@ -563,7 +563,7 @@ def test_pareto_is_what_comparing_all_pairs_finds(law, designs):
     from t2fast import _core
 
     columns = [np.array([design[i] for design in designs]) for i in range(3)]
-    assert _core.pareto(law._handle, *columns).tolist() == planning.pareto(law, designs)
+    assert _core.pareto(law.predicts_pass, *columns).tolist() == planning.pareto(law, designs)
 
 
 @settings(max_examples=60, deadline=None)
