@@ -240,11 +240,13 @@ class Plan(Result):
         """The recommended design, what was measured near it, and its rivals, within 80 columns."""
         rows = {_SHOWN[name]: one for name, one in self.designs.items()}
         ends = {_SHOWN[name]: one for name, one in self.intervals.items()}
-        lines = [describe(self.law, self.budget), "", *table(rows, self.law, ends), ""]
+        first = ceiling_warning(self.law, self.design.k)
+        lines = [describe(self.law, self.budget), "", *([*warning_lines([first]), ""] if first else [])]
+        lines += [*table(rows, self.law, ends), ""]
         if self.nearest:
             lines += ["Measured nearby:", *neighbours(self.nearest), ""]
         lines += beside(self.unlimited != self.design, self.flat_n_params, self.gains)
-        return "\n".join([*lines, *warning_lines(self.warnings)]).rstrip()
+        return "\n".join([*lines, *warning_lines(self.warnings[1:] if first else self.warnings)]).rstrip()
 
     @property
     def gains(self) -> dict[str, float]:
