@@ -431,7 +431,7 @@ AXES = {"n_params": [1e7, 1e8], "n_tokens": [1e9, 1e10], "k": [1, 10]}
         ([1.0, math.inf], "inf: must be positive and finite"),
         ([[1.0, 2.0]], "2 dimensions"),
         (["many"], "numbers"),
-        ([1.0, None], "numbers"),
+        ([1.0, None], "None: must be a number"),
         ([[1.0], [1.0, 2.0]], "numbers of one shape"),
         ([1 + 2j], "numbers"),
     ],
@@ -563,7 +563,7 @@ def test_pareto_is_what_comparing_all_pairs_finds(law, designs):
     from t2fast import _core
 
     columns = [np.array([design[i] for design in designs]) for i in range(3)]
-    assert _core.pareto(law._handle, *columns).tolist() == planning.pareto(law, designs)
+    assert _core.pareto(law.predicts_pass, *columns).tolist() == planning.pareto(law, designs)
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
-from t2fast.arguments import numbers
+from t2fast.arguments import items, numbers
 from t2fast.arguments import threads as checked_threads
-from t2fast.costs import Budget
+from t2fast.costs import Budget, as_budget
 from t2fast.errors import InfeasibleError, T2Error
 from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, from_core, value_of
 from t2fast.planning.grid import reporter
 from t2fast.planning.optimum import Plan, plan, planned
 from t2fast.planning.surroundings import from_outcome
-from t2fast.planning.words import beyond_words, cells, describe, law_name, result_name
+from t2fast.planning.words import beyond_words, cells, describe, interval_words, law_name, result_name
 from t2fast.quantity import format_flops
 from t2fast.results import Progress, Report, Result
 from t2fast.text import columns, warning_lines
@@ -66,7 +66,7 @@ class Frontier(Result):
     def pareto(self) -> NDArray[np.bool_]:
         """For each plan, whether no other is as good in result, training and inference cost, and better in one."""
         values = np.array([value_of(one.design) for one in self.plans], dtype=np.float64)
-        return _core.pareto(self.law._handle, values, self.column("train_flops"), self.column("inference_flops"))
+        return _core.pareto(self.law.predicts_pass, values, self.column("train_flops"), self.column("inference_flops"))
 
     @cached_property
     def chinchilla(self) -> tuple[Design, ...]:
@@ -105,12 +105,17 @@ class Frontier(Result):
 
     def summary(self) -> str:
         """The optima as a table within 80 columns, those on the Pareto front starred."""
-        rows = [["train", "inference", "N", "D", "k", "D/N", result_name(self.law), "", "beyond data"]]
+        known = any(one.interval is not None for one in self.plans)
+        head = ["train", "inference", "N", "D", "k", "D/N", result_name(self.law)]
+        rows = [[*head, *(["90% interval"] if known else []), "", *([] if known else ["beyond data"])]]
         for one, kept in zip(self.plans, self.pareto, strict=True):
             costs = (format_flops(one.train_flops), format_flops(one.inference_flops))
-            rows.append([*costs, *cells(one.design), "*" if kept else "", beyond_words(one.extrapolation)])
+            interval = [interval_words(one.interval)] if known else []
+            # Designs with an interval lie within the data.
+            beyond = [] if known else [beyond_words(one.extrapolation)]
+            rows.append([*costs, *cells(one.design), *interval, "*" if kept else "", *beyond])
         lines = [f"Law {law_name(self.law)}; costs in FLOP; * on the Pareto front", ""]
-        lines += columns(rows, left=(8,))
+        lines += columns(rows, left=() if known else (8,))
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
     def headline(self) -> str:
@@ -120,7 +125,10 @@ class Frontier(Result):
     def rows(self) -> list[dict[str, Any]]:
         """The recommended designs, a row each, and whether they are on the Pareto front."""
         return [
-            one.design.to_dict() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)
+            one.design.to_dict()
+            | ({} if one.interval is None else {"low": one.interval.low, "high": one.interval.high})
+            | {"pareto": bool(kept)}
+            for one, kept in zip(self.plans, self.pareto, strict=True)
         ]
 
 
@@ -156,7 +164,7 @@ def frontier(
     >>> frontier("pythia-gsm8k", sweep).column("k")
     array([1351.,  872.])
     """
-    budgets = list(budgets)
+    budgets = [as_budget(one) for one in items("budgets", budgets, "t2fast.Budget")]
     if not budgets:
         raise T2Error("budgets is empty: give at least one")
     law, threads = as_law(law), checked_threads(threads)
@@ -253,7 +261,7 @@ def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike)
     >>> curve.best.n_params
     1000000000.0
     """
-    law = as_law(law)
+    law, budget = as_law(law), as_budget(budget)
     found = _core.isoflop(law._handle, budget._handle, numbers("n_params", n_params, ndim=1))
     designs = tuple(from_core(law, one) for one in found if one is not None)
     if not designs:

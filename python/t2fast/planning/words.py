@@ -39,7 +39,13 @@ def result_name(law: Law) -> str:
 
 def interval_words(ends: Interval | None) -> str:
     """An interval in a cell of a table."""
-    return "" if ends is None else f"{ends.low:.3g} to {ends.high:.3g}"
+    return (
+        ""
+        if ends is None
+        else f"{ends.low:.2g} to {ends.high:.2g}"
+        if ends.high < 1
+        else f"{ends.low:.4g} to {ends.high:.4g}"
+    )
 
 
 def table(designs: Mapping[str, Design], law: Law, ends: Mapping[str, Interval | None] | None = None) -> list[str]:
