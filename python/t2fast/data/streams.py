@@ -129,7 +129,8 @@ def _decompressed(path: Path, raw: Buffered, stack: ExitStack) -> Buffered:
         magic = raw.peek(6)[:6]
         inner: IO[bytes]
         if magic[:2] == b"\x1f\x8b":
-            inner = stack.enter_context(gzip.open(raw))
+            inner = gzip.GzipFile(fileobj=raw)  # type: ignore[assignment, unused-ignore]
+            stack.callback(inner.close)
         elif magic[:3] == b"BZh":
             inner = stack.enter_context(bz2.BZ2File(raw))
         elif magic == b"\xfd7zXZ\x00":
