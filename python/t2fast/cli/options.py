@@ -47,9 +47,13 @@ UniqueTokens = Annotated[
 Queries = Annotated[str, _quantity("--queries", "Questions over the model's life.", _USE)]
 PromptTokens = Annotated[str, _quantity("--prompt-tokens", "Tokens of each prompt.", _USE)]
 AnswerTokens = Annotated[str, _quantity("--answer-tokens", "Tokens of each sampled answer.", _USE)]
-PromptPerSample = Annotated[
-    bool,
-    typer.Option("--prompt-per-sample", help="Process the prompt for every sample, not once.", rich_help_panel=_USE),
+Prompt = Annotated[
+    str,
+    typer.Option(
+        "--prompt",
+        help="How k samples treat their prompt: recomputed, cached, or shared (read once for all k).",
+        rich_help_panel=_USE,
+    ),
 ]
 CountAttention = Annotated[
     bool, typer.Option("--attention", help="Count attention in all costs.", rich_help_panel=_USE)
@@ -101,7 +105,7 @@ def workload(
     queries: Queries = "1",
     prompt_tokens: PromptTokens = "0",
     answer_tokens: AnswerTokens = "1",
-    prompt_per_sample: PromptPerSample = False,
+    prompt: Prompt = "shared",
     attention: CountAttention = False,
     aspect_ratio: AspectRatio = "128",
     train_context: TrainContext = "2048",
@@ -112,7 +116,7 @@ def workload(
         parse_quantity(queries, "--queries"),
         parse_quantity(prompt_tokens, "--prompt-tokens"),
         parse_quantity(answer_tokens, "--answer-tokens"),
-        prompt_per_sample,
+        prompt,
         terms if attention else None,
     )
 

@@ -58,8 +58,10 @@ class Workload:
         Tokens of each question's prompt, T_in.
     answer_tokens
         Tokens of each sampled answer, T_out.
-    prompt_per_sample
-        Process the prompt for every sample, instead of once for all k.
+    prompt
+        How the prompt of a question is treated: ``"recomputed"`` for each sample; ``"cached"``, processed once and
+        read by each sample; ``"shared"``, processed once and read once for all k. Operations are the same in the last
+        two, seconds and bytes are not.
     attention
         Count attention too.
     """
@@ -67,7 +69,7 @@ class Workload:
     queries: float = 1.0
     prompt_tokens: float = 0.0
     answer_tokens: float = 1.0
-    prompt_per_sample: bool = False
+    prompt: str = "shared"
     attention: Attention | None = None
 
 
@@ -114,7 +116,7 @@ class Budget:
         try:
             return _core.Budget(
                 [self.train_flops, self.inference_flops, self.total_flops],
-                (use.queries, use.prompt_tokens, use.answer_tokens, use.prompt_per_sample),
+                (use.queries, use.prompt_tokens, use.answer_tokens, use.prompt),
                 None if use.attention is None else (use.attention.aspect_ratio, use.attention.train_context),
                 [self.max_params, self.max_tokens, self.max_k],
                 self.unique_tokens,

@@ -5,7 +5,7 @@
 //! * [`error`]: one error type, and the checks of numerical ranges that every other module uses;
 //! * [`simd`]: branch-free `exp` and `ln` for loops over vectors; [`special`]: differences of ln Γ and ψ;
 //! * [`law`]: what a model of N parameters trained on D tokens and sampled k times achieves;
-//! * [`cost`]: what that takes in floating-point operations, and which designs a budget admits;
+//! * [`cost`]: what that takes in floating-point operations or in seconds on a card, and which designs a budget admits;
 //! * [`plan`]: the best design within a budget, by brute force, by continuous optimisation, and along sweeps;
 //! * [`fit`]: from checkpoints to a law, with its uncertainty;
 //! * [`passk`]: pass@k and its relatives from counted samples, with intervals and extrapolation;

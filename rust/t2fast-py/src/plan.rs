@@ -25,7 +25,7 @@ impl Budget {
     #[pyo3(signature = (flops, workload, attention, most, unique_tokens))]
     fn new(
         flops: [Option<f64>; 3],
-        workload: (f64, f64, f64, bool),
+        workload: (f64, f64, f64, String),
         attention: Option<(f64, f64)>,
         most: [Option<f64>; 3],
         unique_tokens: Option<f64>,
@@ -39,7 +39,7 @@ impl Budget {
                 queries: workload.0,
                 prompt_tokens: workload.1,
                 answer_tokens: workload.2,
-                prompt_per_sample: workload.3,
+                prompt: crate::cost::prompt(&workload.3)?,
                 attention: attention.map(|(aspect_ratio, train_context)| Attention { aspect_ratio, train_context }),
             },
             n_params: upto("max_params", most[0])?,
