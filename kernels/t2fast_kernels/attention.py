@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
-from t2fast_kernels.configs import prefix_launch, suffix_launch
+from t2fast_kernels.configs import chip_of, prefix_launch, suffix_launch
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.plan import DecodeBuffers
 from t2fast_kernels.reference import attention as reference
@@ -203,7 +203,7 @@ def _launch(
     group, block_d = n_q_heads // n_kv_heads, max(16, 1 << (head_dim - 1).bit_length())
     if n_rows == 0:
         return
-    hip = torch.version.hip is not None
+    chip = chip_of(q.device)
     log2_e = 1.4426950408889634
     partial_o = q.new_empty((max_partials, n_q_heads, head_dim), dtype=torch.float32)
     partial_lse = q.new_empty((max_partials, n_q_heads), dtype=torch.float32)
@@ -235,7 +235,7 @@ def _launch(
         "UPCAST": q.dtype == torch.bfloat16 and not q.is_cuda,
     }
     if max_items:
-        launch = prefix_launch(hip, block_m, block_d, q.element_size())
+        launch = prefix_launch(chip, block_m, block_d, q.element_size())
         programs = min(max_items, max(1, PROGRAMS // n_kv_heads))
         kernels.prefix_kernel[(n_kv_heads, programs)](
             q, k_cache, v_cache, tables, lens, counts, items, row_map, rows,
@@ -243,7 +243,7 @@ def _launch(
             BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, **launch.options,
             **shared,
         )  # fmt: skip
-    launch = suffix_launch(hip, group, block_d, q.element_size())
+    launch = suffix_launch(chip, group, block_d, q.element_size())
     kernels.suffix_kernel[(n_kv_heads, n_rows)](
         q, k_cache, v_cache, tables, lens, segments, row_levels, rows,
         v_scale=v_scale, sinks=sinks, partial_o=partial_o, partial_lse=partial_lse, out=out, lse=lse,

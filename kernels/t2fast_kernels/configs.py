@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
-__all__ = ["Launch", "prefix_launch", "suffix_launch"]
+import torch
+
+__all__ = ["Chip", "Launch", "chip_of", "prefix_launch", "suffix_launch"]
+
+#: What the configurations tell apart: NVIDIA's chips before and from compute capability 9.0 on, and AMD's.
+Chip = Literal["ampere", "hopper", "cdna"]
+
+
+@cache
+def chip_of(device: torch.device) -> Chip:
+    """The family of a device; for the interpreter's CPU the newest."""
+    if torch.version.hip is not None:
+        return "cdna"
+    return "ampere" if device.type == "cuda" and torch.cuda.get_device_capability(device) < (9, 0) else "hopper"
 
 
 @dataclass(frozen=True)
@@ -22,13 +37,14 @@ class Launch:
         return {"num_warps": self.num_warps, "num_stages": self.num_stages, "enable_fp_fusion": True}
 
 
-def prefix_launch(hip: bool, block_m: int, block_d: int, itemsize: int) -> Launch:
+def prefix_launch(chip: Chip, block_m: int, block_d: int, itemsize: int) -> Launch:
     """Launch A.
 
     Parameters
     ----------
-    hip
-        Whether the chip is AMD's, whose compiler keeps more in registers and less in shared memory.
+    chip
+        AMD's compiler keeps more in registers and less in shared memory; before Hopper the products' operands go
+        through registers.
     block_m
         Rows times query heads of a tile; 128 for heads of at most 256 bytes only, whose tile fits into registers.
     block_d
@@ -36,20 +52,22 @@ def prefix_launch(hip: bool, block_m: int, block_d: int, itemsize: int) -> Launc
     itemsize
         Bytes per element of q; products of 4-byte elements use no tensor cores and need more registers.
     """
-    row = block_d * itemsize
+    row, hip = block_d * itemsize, chip == "cdna"
     if itemsize == 4:
         if block_m == 16:
             return Launch(block_m, 16 if row > 512 else 32, 4, 2 if hip else 3)
-        return Launch(block_m, 16, 4 if row == 512 and not hip else 8, 2)
+        return Launch(block_m, 16, 4 if row == 512 and not hip else 8, 1 if row > 512 and hip else 2)
     warps = 8 if block_m == 128 or (block_m == 64 and row > 256 and not hip) else 4
     if hip:
         return Launch(block_m, 32, warps, 2)
-    return Launch(block_m, 32 if row > 256 else 64, warps, 2 if block_m > 16 and row > 256 else 3)
+    narrow = row > 256 or (chip == "ampere" and block_m == 64 and row == 256)
+    return Launch(block_m, 32 if narrow else 64, warps, 2 if block_m > 16 and row > 256 else 3)
 
 
-def suffix_launch(hip: bool, group: int, block_d: int, itemsize: int) -> Launch:
+def suffix_launch(chip: Chip, group: int, block_d: int, itemsize: int) -> Launch:
     """Launch B, for ``group`` query heads per KV head. Five stages keep two blocks of K and V on their way."""
     block_m = next(m for m in (16, 64, 128) if m >= group)
-    if block_m > 16 or hip or itemsize == 4:
-        return prefix_launch(hip, block_m, block_d, itemsize)
-    return Launch(block_m, 16 if block_d * itemsize > 256 else 64, 4, 5)
+    if block_m > 16 or chip == "cdna" or itemsize == 4:
+        return prefix_launch(chip, block_m, block_d, itemsize)
+    wide = block_d * itemsize > 256
+    return Launch(block_m, 16 if wide else 64, 8 if wide and chip == "ampere" else 4, 5)

@@ -10,7 +10,7 @@ import pytest
 from conftest import INTERPRETED
 from offline import SHARED, Case, build
 from sampling_cases import cases
-from t2fast_kernels.configs import Launch, prefix_launch, suffix_launch
+from t2fast_kernels.configs import Chip, Launch, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
 
 pytestmark = [
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*FP_FUSION.*:UserWarning"),
 ]
 
-CHIPS = ("sm_80", "sm_90", "gfx942")
+CHIPS: dict[str, Chip] = {"sm_80": "ampere", "sm_90": "hopper", "gfx942": "cdna"}
 SIZES = {"bf16": 2, "fp16": 2, "fp32": 4}
 #: Everything switched on at once.
 ALL = {"WINDOW": True, "SOFT_CAP": True, "K_SCALE": True, "V_SCALE": True, "SINKS": True, "LSE": True}
@@ -45,21 +45,21 @@ def attention_case(kernel: str, chip: str, dtype: str, head_dim: int, launch: La
 
 
 CASES: list[Case] = []
-for chip in CHIPS:
-    hip = chip == "gfx942"
+for chip, family in CHIPS.items():
     for dtype, size in SIZES.items():
         for head_dim in (64, 128, 256) if dtype != "fp16" else (128,):
             blocks = (16, 64, 128) if head_dim * size <= 256 and size == 2 else (16, 64)
             CASES += [
-                attention_case("prefix", chip, dtype, head_dim, prefix_launch(hip, m, head_dim, size)) for m in blocks
+                attention_case("prefix", chip, dtype, head_dim, prefix_launch(family, m, head_dim, size))
+                for m in blocks
             ]
-            CASES.append(attention_case("suffix", chip, dtype, head_dim, suffix_launch(hip, 4, head_dim, size)))
+            CASES.append(attention_case("suffix", chip, dtype, head_dim, suffix_launch(family, 4, head_dim, size)))
     fp8s = ("fp8e5",) if chip == "sm_80" else ("fp8e5", "fp8e4nv")
-    for kernel, launch in (("prefix", prefix_launch(hip, 64, 128, 2)), ("suffix", suffix_launch(hip, 4, 128, 2))):
+    for kernel, launch in (("prefix", prefix_launch(family, 64, 128, 2)), ("suffix", suffix_launch(family, 4, 128, 2))):
         CASES.append(attention_case(kernel, chip, "bf16", 128, launch, **ALL))
         CASES.append(attention_case(kernel, chip, "bf16", 80, launch))
         CASES += [attention_case(kernel, chip, "bf16", 128, launch, cache=fp8) for fp8 in fp8s]
-    CASES.append(attention_case("suffix", chip, "bf16", 128, suffix_launch(hip, 71, 128, 2), group=71))
+    CASES.append(attention_case("suffix", chip, "bf16", 128, suffix_launch(family, 71, 128, 2), group=71))
     CASES += cases(chip)
 
 

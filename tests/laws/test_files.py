@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.strategies import any_laws
+from tests.support.strategies import any_laws, overtrained
 
 import t2fast as t2
 
@@ -13,7 +13,7 @@ PYTHIA = t2.load_law("pythia-gsm8k")
 
 
 @settings(max_examples=100, deadline=None)
-@given(any_laws, st.text(max_size=20), st.booleans())
+@given(st.one_of(any_laws, overtrained(any_laws)), st.text(max_size=20), st.booleans())
 def test_laws_travel_through_json(law, text, known):
     data = t2.DataRange((1e6, 1e9), (1e9, 1e12), (1, 100)) if known else None
     law = replace(
@@ -36,6 +36,18 @@ def spoilt(**changes):
     return data
 
 
+def test_laws_of_the_first_schema_are_read():
+    data = PYTHIA.to_dict() | {"schema": "t2fast.law/1"}
+    assert t2.laws.Law.from_dict(data) == PYTHIA
+    with pytest.raises(t2.LawError, match="unknown coefficient 'F'"):
+        t2.laws.Law.from_dict(data | {"coefficients": PYTHIA.coefficients | {"F": 1.0}})
+
+
+def test_draws_of_the_term_are_resampled():
+    law = replace(PYTHIA, F=0.2, delta=0.5, uncertainty={"draws": {"F": [0.0, 0.3], "delta": [0.4, 0.6]}})
+    assert [(one.F, one.delta) for one in law.resampled()] == [(0.0, 0.4), (0.3, 0.6)]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -54,6 +66,10 @@ def spoilt(**changes):
         ({"coefficients__A": math.nan}, "A = NaN"),
         ({"coefficients__A": 10**400}, "coefficients.A"),
         ({"coefficients__theta5": 1}, "unknown coefficient 'theta5'"),
+        ({"coefficients__F": -0.1}, "F = -0.1: must be zero or positive"),
+        ({"coefficients__F": "0"}, "coefficients.F = '0'"),
+        ({"coefficients__delta": 0}, "delta = 0: must be positive"),
+        ({"delta": 1.0}, "unknown key 'delta'"),
         ({"tittle": "x"}, "unknown key 'tittle': did you mean title"),
         ({"title": 5}, "title must be text"),
         ({"name": None}, "name must be text"),

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.oracles import laws
-from tests.support.strategies import any_laws, chinchilla_laws, loss_laws, pass_laws, powers
+from tests.support.strategies import any_laws, chinchilla_laws, loss_laws, overtrained, pass_laws, powers
 
 import t2fast as t2
 from t2fast import _core
 
 PYTHIA = t2.load_law("pythia-gsm8k")
+
+with_and_without = st.one_of(any_laws, overtrained(any_laws))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def test_check_values_of_the_data_constrained_law(n, d, unique, expected):
 
 
 @settings(max_examples=300, deadline=None)
-@given(any_laws, powers(5, 13), powers(6, 16), powers(0, 6))
+@given(with_and_without, powers(5, 13), powers(6, 16), powers(0, 6))
 def test_values_agree_with_fifty_digits(law, n, d, k):
     expected = laws.value(law, n, d, k)
     assert abs(law.value(n, d, k) - expected) <= 1e-12 * max(1, abs(expected))
@@ -79,7 +81,7 @@ def test_small_surfaces_are_the_law_point_by_point(law, unique):
 
 
 @settings(max_examples=200, deadline=None)
-@given(any_laws, powers(6, 11), powers(8, 13), powers(0, 4))
+@given(with_and_without, powers(6, 11), powers(8, 13), powers(0, 4))
 def test_gradients_match_finite_differences(law, n, d, k):
     gradient = law.gradient(n, d, k)
     assert gradient.value == pytest.approx(law.value(n, d, k), rel=1e-12, abs=1e-14)
@@ -96,10 +98,30 @@ def test_gradients_match_finite_differences(law, n, d, k):
 
 
 @settings(max_examples=100, deadline=None)
-@given(any_laws, powers(6, 11), powers(8, 13), powers(8, 12))
+@given(with_and_without, powers(6, 11), powers(8, 13), powers(8, 12))
 def test_repeated_tokens_are_discounted(law, n, d, unique):
     assert law.loss(n, d, unique) == pytest.approx(float(laws.loss(law, n, d, unique)), rel=1e-13)
     assert law.loss(n, d, unique) >= law.loss(n, d) * (1 - 1e-15)
+
+
+@settings(max_examples=200, deadline=None)
+@given(overtrained(chinchilla_laws), powers(6, 11), st.one_of(st.none(), powers(8, 13)))
+def test_tokens_help_until_they_harm(law, n, unique):
+    most = law.most_useful_tokens(n, unique)
+    assert replace(law, F=0.0).most_useful_tokens(n, unique) == math.inf
+    with mp.workdps(40):
+        at, step = mp.mpf(most), mp.mpf(10) ** -12
+        below, there, above = (laws.loss(law, n, at * (1 + s), unique) for s in (-step, 0, step))
+        # The second difference says how far the minimum is from where the first one vanishes.
+        assert abs((above - below) / 2 / (above - 2 * there + below) * step) < 1e-10
+
+
+@settings(max_examples=100, deadline=None)
+@given(overtrained(chinchilla_laws), powers(8, 12), st.floats(1, 20))
+def test_parameters_warranted_by_unique_tokens_with_overtraining(law, unique, r_star):
+    law = replace(law, r_star_params=r_star)
+    n = float(10 * laws.warranted_params(law, mp.mpf(unique)))
+    assert law.loss(n, unique, unique) == pytest.approx(float(laws.loss(law, n, unique, unique)), rel=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
@@ -150,9 +172,9 @@ LOSS = t2.T2LossLaw(1.8, 480, 2100, 0.35, 0.37, G=1.0, gamma=0.3)
 @pytest.mark.parametrize("law", [t2.load_law("hoffmann"), LOSS, PYTHIA], ids=lambda law: law.kind)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 0.0, "1.5", None])
 def test_every_coefficient_out_of_range_is_named(law, value):
-    for name in law.coefficient_names:
+    for name in (*law.coefficient_names, "F", "delta"):
         free = name in ("theta0", "theta3", "theta4") and value in (0.0, -1.0)
-        if free or (name == "E" and value == 0.0):
+        if free or (name in ("E", "F") and value == 0.0):
             continue
         with pytest.raises(t2.T2Error, match=rf"{name} = .*must"):
             replace(law, **{name: value})
@@ -172,7 +194,12 @@ def test_a_law_from_the_core_checks_shapes(law):
         _core.surface(law._handle, np.ones(1), np.ones(1), np.ones(1), np.ones((1, 2, 1)))
 
 
-ALL = [LOSS, replace(LOSS, data_range=t2.DataRange((1e6, 1e9), (1e9, 1e12))), *t2.presets().values()]
+ALL = [
+    LOSS,
+    replace(LOSS, F=0.2, delta=0.5),
+    replace(LOSS, data_range=t2.DataRange((1e6, 1e9), (1e9, 1e12))),
+    *t2.presets().values(),
+]
 
 
 @pytest.mark.parametrize("law", ALL, ids=lambda law: law.name or law.kind)
@@ -183,6 +210,13 @@ def test_laws_pickle_copy_and_hash(law):
         assert hash(again) == hash(law)
         assert again.value(1e9, 1e10, 3) == law.value(1e9, 1e10, 3)
     assert law in {law: 1}
+
+
+def test_core_laws_pickle_and_copy():
+    for law in (LOSS, replace(PYTHIA, F=0.2, delta=0.5, r_star_params=5.3), t2.load_law("hoffmann")):
+        for again in (pickle.loads(pickle.dumps(law._handle)), copy.deepcopy(law._handle)):
+            assert again.gradient(1e9, 1e12, 3) == law._handle.gradient(1e9, 1e12, 3)
+            assert again.loss(1e9, 1e12, 1e9) == law._handle.loss(1e9, 1e12, 1e9)
 
 
 def test_a_law_cannot_be_changed_through_its_uncertainty():

@@ -15,20 +15,39 @@ def effective(total, unique, r_star):
     return unique * (1 + r_star * (1 - mp.exp(-repeats / r_star)))
 
 
+def overtraining(law, n, d):
+    """F (D/N)^delta: of all tokens and parameters, whatever they are worth."""
+    return law.F * mp.power(mp.mpf(d) / mp.mpf(n), law.delta)
+
+
 def warranted_params(law, unique):
-    """The N for which `unique` tokens are compute-optimal: both derivatives by the logarithm are equal."""
+    """The N for which `unique` tokens are compute-optimal: trading N for D at equal cost changes nothing."""
     tokens = law.beta * law.B * mp.power(unique, -law.beta)
-    return mp.power(law.alpha * law.A / tokens, 1 / mp.mpf(law.alpha))
+    plain = mp.power(law.alpha * law.A / tokens, 1 / mp.mpf(law.alpha))
+    if law.F == 0:
+        return plain
+
+    def excess(n):
+        return law.alpha * law.A * mp.power(n, -law.alpha) + 2 * law.delta * overtraining(law, n, unique) - tokens
+
+    low, high = plain, 2 * plain  # the term asks for more parameters
+    while excess(high) > 0:
+        low, high = high, 2 * high
+    for _ in range(300):
+        middle = mp.sqrt(low * high)
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return low
 
 
 def loss(law, n, d, unique=None):
-    """E + A N^-alpha + B D^-beta, with N and D discounted where they are in excess of unique tokens."""
+    """E + A N^-alpha + B D^-beta + F (D/N)^delta; N and D discounted in A's and B's terms where in excess of unique tokens."""
     n, d = mp.mpf(n), mp.mpf(d)
+    over = overtraining(law, n, d)
     if unique is not None:
         d = effective(d, mp.mpf(unique), mp.mpf(law.r_star_tokens))
         if law.r_star_params is not None:
             n = effective(n, warranted_params(law, mp.mpf(unique)), mp.mpf(law.r_star_params))
-    return law.E + law.A * mp.power(n, -mp.mpf(law.alpha)) + law.B * mp.power(d, -mp.mpf(law.beta))
+    return law.E + law.A * mp.power(n, -mp.mpf(law.alpha)) + law.B * mp.power(d, -mp.mpf(law.beta)) + over
 
 
 def digits(*sizes):
@@ -72,12 +91,13 @@ def value(law, n, d, k=1, unique=None):
 def values(law, n, d, k=1, unique=None):
     """The law over arrays, as one would write it in NumPy and SciPy: good to about 1e-9."""
     n, d, k = (np.asarray(x, dtype=float) for x in (n, d, k))
+    over = law.F * (d / n) ** law.delta
     if unique is not None:
         d = np.vectorize(lambda x: float(effective(x, unique, law.r_star_tokens)), otypes=[float])(d)
         if law.r_star_params is not None:
             enough = warranted_params(law, unique)
             n = np.vectorize(lambda x: float(effective(x, enough, law.r_star_params)), otypes=[float])(n)
-    at = law.E + law.A * n**-law.alpha + law.B * d**-law.beta
+    at = law.E + law.A * n**-law.alpha + law.B * d**-law.beta + over
     if law.kind == "chinchilla":
         return at + 0 * k
     if law.kind == "t2-loss":

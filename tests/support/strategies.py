@@ -1,5 +1,7 @@
 """Random laws and budgets for property tests."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 import t2fast as t2
@@ -45,6 +47,11 @@ def pass_laws(draw, falling=None):
 
 
 any_laws = st.one_of(chinchilla_laws, loss_laws, pass_laws())
+
+
+def overtrained(laws):
+    """Laws with a term of overtraining."""
+    return st.builds(lambda law, f, delta: replace(law, F=f, delta=delta), laws, powers(-4, 0), st.floats(0.1, 1.2))
 
 
 @st.composite

@@ -25,7 +25,7 @@ _NO_TOKEN = tl.constexpr(2147483647)
 @triton.jit
 def _setting(value, row):
     """A setting is a number, or a pointer to one per row."""
-    value = tl.to_tensor(value)
+    value = tl.core.to_tensor(value)  # absent from tl itself before Triton 3.7
     if value.dtype.is_ptr():  # noqa: SIM108  # a choice for the compiler: only one side makes sense
         number = tl.load(value + row).to(tl.float32)
     else:

@@ -355,7 +355,7 @@ def fit_t2_pass(
             core = _core.FitProblem.staged_counts(first, checkpoint, core)
             method = f"Approach 2: loss by {objective}, then beta-binomial likelihood of counts"
         elif loss_law is not None:
-            core = core.with_losses([loss_law.E, loss_law.A, loss_law.B, loss_law.alpha, loss_law.beta])
+            core = core.with_losses(loss_law._handle)
             method = "Approach 2: beta-binomial likelihood of counts at a known law of the loss"
         else:
             method = "beta-binomial likelihood of counts with a latent loss (theta1 = 1, E = 0)"

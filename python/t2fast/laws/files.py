@@ -13,7 +13,10 @@ from t2fast.text import near
 __all__ = ["SCHEMA", "arguments", "number"]
 
 #: Written into every law file; a reader refuses what it does not know.
-SCHEMA = "t2fast.law/1"
+SCHEMA = "t2fast.law/2"
+
+#: The first schema, without F and delta, is read as well.
+READ = ("t2fast.law/1", SCHEMA)
 
 
 def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tuple[type[Any], dict[str, Any]]:
@@ -26,28 +29,35 @@ def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tupl
     """
     if not isinstance(data, Mapping):
         raise LawError(f"{origin}: a law is a JSON object, not {type(data).__name__}")
-    if data.get("schema") != SCHEMA:
-        raise LawError(f"{origin}: schema = {data.get('schema')!r}: this version reads {SCHEMA!r}")
+    schema = data.get("schema")
+    if not isinstance(schema, str) or schema not in READ:
+        raise LawError(f"{origin}: schema = {schema!r}: this version reads {' and '.join(READ)}")
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise LawError(f"{origin}: kind = {kind!r}: {near(str(kind), kinds)}")
     law = kinds[kind]
-    allowed = {item.name for item in fields(law)} - set(law.coefficient_names) | {"schema", "kind", "coefficients"}
+    allowed = {item.name for item in fields(law)} - {*law.coefficient_names, "F", "delta"} | {
+        "schema",
+        "kind",
+        "coefficients",
+    }
     for key in data:
         if key not in allowed:
             raise LawError(f"{origin}: unknown key {key!r}: {near(key, sorted(allowed))}")
     coefficients = data.get("coefficients")
     if not isinstance(coefficients, Mapping):
         raise LawError(f"{origin}: coefficients must be an object with {', '.join(law.coefficient_names)}")
-    wanted = dict.fromkeys(law.coefficient_names)
+    optional = ("F", "delta") if schema != READ[0] else ()
     for key in coefficients:
-        if key not in wanted:
-            raise LawError(f"{origin}: unknown coefficient {key!r}: {near(key, wanted)}")
+        if key not in (*law.coefficient_names, *optional):
+            raise LawError(f"{origin}: unknown coefficient {key!r}: {near(key, (*law.coefficient_names, *optional))}")
     found: dict[str, Any] = {}
-    for key in wanted:
+    for key in law.coefficient_names:
         if key not in coefficients:
-            raise LawError(f"{origin}: coefficients.{key} is missing; a {kind} law needs {', '.join(wanted)}")
-        found[key] = number(coefficients[key], f"{origin}: coefficients.{key}")
+            needed = ", ".join(law.coefficient_names)
+            raise LawError(f"{origin}: coefficients.{key} is missing; a {kind} law needs {needed}")
+    for key, value in coefficients.items():
+        found[key] = number(value, f"{origin}: coefficients.{key}")
     for key in ("name", "title", "source", "params_counted"):
         if key in data:
             if not isinstance(data[key], str):

@@ -21,6 +21,9 @@ from t2fast.laws.data_range import DataRange
 from t2fast.laws.files import SCHEMA, arguments, number
 from t2fast.quantity import refuse_non_numbers
 
+#: Coefficients that every law may have beside its own.
+_EXTRA = ("F", "delta", "r_star_tokens", "r_star_params")
+
 __all__ = ["ChinchillaLaw", "Gradient", "Law", "T2LossLaw", "T2PassLaw"]
 
 #: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
@@ -45,6 +48,9 @@ class Law:
     ----------
     E, A, B, alpha, beta
         Coefficients of the Chinchilla loss; E may be zero, the others are positive.
+    F, delta
+        Scale and exponent of the term of overtraining, ``F (D/N)^delta``: F is zero (no such term) or positive, delta
+        positive. The term counts every token of training, repeats included.
     name, title, source
         A short name, one line, and where the coefficients come from.
     params_counted
@@ -71,6 +77,8 @@ class Law:
     alpha: float
     beta: float
     _: KW_ONLY
+    F: float = 0.0
+    delta: float = 1.0
     name: str = ""
     title: str = ""
     source: str = ""
@@ -100,10 +108,10 @@ class Law:
         try:
             _ = self._handle  # checks the coefficients
         except TypeError:
-            for name in (*self.coefficient_names, "r_star_tokens"):
-                if getattr(self, name) is None:
+            numbers = {name: getattr(self, name) for name in (*self.coefficient_names, *_EXTRA)}
+            for name, value in numbers.items():
+                if value is None and name != "r_star_params":
                     raise LawError(f"{name} = None: must be a number") from None
-            numbers = self.coefficients | {"r_star_tokens": self.r_star_tokens, "r_star_params": self.r_star_params}
             try:
                 refuse_non_numbers(**numbers)
             except T2Error as error:
@@ -120,15 +128,16 @@ class Law:
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The coefficients by name."""
-        return {name: getattr(self, name) for name in self.coefficient_names}
+        """The coefficients by name; F and delta where they are given."""
+        names = (*self.coefficient_names, *(("F", "delta") if (self.F, self.delta) != (0, 1) else ()))
+        return {name: getattr(self, name) for name in names}
 
     @cached_property
     def _handle(self) -> _core.Law:
-        raise NotImplementedError
-
-    def _base(self) -> tuple[list[float], tuple[float, float | None]]:
-        return [self.E, self.A, self.B, self.alpha, self.beta], (self.r_star_tokens, self.r_star_params)
+        values = {name: getattr(self, name) for name in (*self.coefficient_names, *_EXTRA)}
+        if values["r_star_params"] is None:
+            del values["r_star_params"]
+        return _core.Law(self.kind, values)
 
     def value(self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1) -> float | NDArray[np.float64]:
         """Predict at N parameters, D fresh tokens and k samples; arguments broadcast.
@@ -172,6 +181,8 @@ class Law:
     def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float:
         """The Chinchilla loss inside the law, repeated tokens discounted when ``unique_tokens`` are given.
 
+        A term of overtraining counts them all the same.
+
         ``D_eff = U (1 + R* (1 - exp(-(D/U - 1) / R*)))``, Muennighoff et al. 2023, equation 5.
 
         Raises
@@ -181,9 +192,21 @@ class Law:
         """
         return self._handle.loss(n_params, n_tokens, unique_tokens)
 
+    def most_useful_tokens(self, n_params: float, unique_tokens: float | None = None) -> float:
+        """The training tokens beyond which N parameters get worse: infinite without a term of overtraining.
+
+        Fresh tokens cease to help where ``beta B D^-beta = delta F (D/N)^delta``.
+
+        Raises
+        ------
+        T2Error
+            Unless the arguments are positive and finite.
+        """
+        return self._handle.most_useful_tokens(n_params, unique_tokens)
+
     def with_coefficients(self, values: Mapping[str, float]) -> Law:
-        """The law with other coefficients; ``r_star_tokens`` and ``r_star_params`` may be among them."""
-        names = (*self.coefficient_names, "r_star_tokens", "r_star_params")
+        """The law with other coefficients; F, delta, ``r_star_tokens`` and ``r_star_params`` may be among them."""
+        names = (*self.coefficient_names, *_EXTRA)
         changed: dict[str, Any] = {name: values[name] for name in names if name in values}
         return replace(self, uncertainty={}, **changed)
 
@@ -202,7 +225,7 @@ class Law:
             raise LawError(
                 f"law {self.name or self.kind} carries no bootstrap draws: fit it with t2fast fit --bootstrap 1000"
             )
-        allowed = (*self.coefficient_names, "r_star_tokens", "r_star_params")
+        allowed = (*self.coefficient_names, *_EXTRA)
         if not isinstance(draws, Mapping) or not draws or not set(draws) <= set(allowed):
             raise LawError(f"uncertainty.draws: must be an object of lists, named as {', '.join(allowed)}")
         columns = {name: [number(v, f"uncertainty.draws.{name}") for v in column] for name, column in draws.items()}
@@ -217,7 +240,7 @@ class Law:
         data: dict[str, Any] = {"schema": SCHEMA, "kind": self.kind, "coefficients": self.coefficients}
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name in self.coefficient_names or value == item.default or value in ({}, None):
+            if item.name in data["coefficients"] or value == item.default or value in ({}, None):
                 continue
             if isinstance(value, DataRange):
                 value = {f.name: getattr(value, f.name) for f in fields(value)}
@@ -252,14 +275,13 @@ class Law:
 
 @dataclass(frozen=True)
 class ChinchillaLaw(Law):
-    """``L(N, D) = E + A N^-alpha + B D^-beta``, nats per token (Hoffmann et al. 2022, equation 2)."""
+    """``L(N, D) = E + A N^-alpha + B D^-beta``, nats per token (Hoffmann et al. 2022, equation 2).
+
+    With F above zero a term of overtraining, ``F (D/N)^delta``, is added.
+    """
 
     kind: ClassVar[str] = "chinchilla"
     coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta")
-
-    @cached_property
-    def _handle(self) -> _core.Law:
-        return _core.Law.chinchilla(*self._base())
 
 
 @dataclass(frozen=True)
@@ -274,10 +296,6 @@ class T2LossLaw(Law):
 
     kind: ClassVar[str] = "t2-loss"
     coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta", "G", "gamma")
-
-    @cached_property
-    def _handle(self) -> _core.Law:
-        return _core.Law.t2_loss(*self._base(), self.G, self.gamma)
 
 
 @dataclass(frozen=True)
@@ -300,11 +318,6 @@ class T2PassLaw(Law):
         "E", "A", "B", "alpha", "beta", "theta0", "theta1", "theta2", "theta3", "theta4",
     )  # fmt: skip
     predicts_pass: ClassVar[bool] = True
-
-    @cached_property
-    def _handle(self) -> _core.Law:
-        theta = [self.theta0, self.theta1, self.theta2, self.theta3, self.theta4]
-        return _core.Law.t2_pass(*self._base(), theta)
 
 
 def _frozen(value: Any) -> Any:

@@ -12,7 +12,7 @@ use t2fast_core::fit::multistart::Fit;
 use t2fast_core::fit::pass::Staged;
 use t2fast_core::fit::power::{PowerSum, Settings};
 use t2fast_core::fit::{self, Penalty, Scale};
-use t2fast_core::law::ChinchillaLaw;
+use t2fast_core::law::Law as _;
 
 use crate::errors::{Error, T2Error};
 
@@ -130,11 +130,9 @@ impl FitProblem {
     }
 
     /// The same counts with the losses of a Chinchilla law, known beforehand.
-    fn with_losses(&self, coefficients: [f64; 5]) -> PyResult<Self> {
-        let [e, a, b, alpha, beta] = coefficients;
-        let law = ChinchillaLaw::new(e, a, b, alpha, beta).map_err(Error::from)?;
+    fn with_losses(&self, law: &crate::law::Law) -> PyResult<Self> {
         match &self.0 {
-            Inner::Counts(counts) => Ok(Self(Inner::Counts(counts.clone().with_losses(law)))),
+            Inner::Counts(counts) => Ok(Self(Inner::Counts(counts.clone().with_losses(*law.0.chinchilla())))),
             _ => Err(T2Error::new_err("only counts take losses")),
         }
     }

@@ -3,11 +3,12 @@
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
-use super::{Law, Repetition, Sense, Slopes, effective};
+use super::{Law, Overtraining, Repetition, Sense, Slopes, effective};
 use crate::error::{Result, non_negative, positive};
 use crate::simd;
 
-/// `L(N, D) = E + A N^-alpha + B D^-beta` (Hoffmann et al. 2022, equation 2), nats per token.
+/// `L(N, D) = E + A N^-alpha + B D^-beta` (Hoffmann et al. 2022, equation 2), nats per token; with a term
+/// `F (D/N)^delta` where overtraining costs (see [`Overtraining`]).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChinchillaLaw {
     /// Irreducible loss.
@@ -20,6 +21,8 @@ pub struct ChinchillaLaw {
     pub alpha: f64,
     /// Exponent of D.
     pub beta: f64,
+    /// What tokens far beyond the model's size cost.
+    pub overtraining: Overtraining,
     /// What repeated tokens are worth, where unique tokens are limited.
     pub repetition: Repetition,
 }
@@ -36,8 +39,15 @@ impl ChinchillaLaw {
             b: positive("B", b)?,
             alpha: positive("alpha", alpha)?,
             beta: positive("beta", beta)?,
+            overtraining: Overtraining::default(),
             repetition: Repetition::default(),
         })
+    }
+
+    /// The same law with another term of overtraining.
+    #[must_use]
+    pub fn with_overtraining(self, overtraining: Overtraining) -> Self {
+        Self { overtraining, ..self }
     }
 
     /// The same law with other constants of repetition.
@@ -64,7 +74,15 @@ impl ChinchillaLaw {
     #[inline(always)]
     #[must_use]
     pub fn loss(&self, n_params: f64, n_tokens: f64) -> f64 {
-        self.e + self.params_term(n_params) + self.tokens_term(n_tokens)
+        self.e + self.params_term(n_params) + self.tokens_term(n_tokens) + self.overtraining.term(n_params, n_tokens)
+    }
+
+    /// The loss at N parameters and D tokens of which no more than `unique_tokens` differ. Arguments are not checked.
+    #[must_use]
+    pub fn loss_within(&self, n_params: f64, n_tokens: f64, unique_tokens: Option<f64>) -> f64 {
+        let fresh = unique_tokens.map_or(n_tokens, |unique| effective(n_tokens, unique, self.repetition.tokens));
+        let params = self.params_term(self.effective_params(n_params, unique_tokens));
+        self.e + params + self.tokens_term(fresh) + self.overtraining.term(n_params, n_tokens)
     }
 
     /// The loss over slices of one length. Arguments are not checked.
@@ -74,6 +92,9 @@ impl ChinchillaLaw {
     pub fn losses(&self, n_params: &[f64], n_tokens: &[f64], out: &mut [f64]) {
         assert!(n_params.len() == out.len() && n_tokens.len() == out.len(), "slices must have one length");
         losses([self.e, self.a, self.b, self.alpha, self.beta], n_params, n_tokens, out);
+        if self.overtraining.acts() {
+            add_overtraining(self.overtraining, n_params, n_tokens, out);
+        }
     }
 
     /// `B D^-beta` for a slice of D, unique tokens limited or not. Arguments are not checked.
@@ -101,20 +122,120 @@ impl ChinchillaLaw {
         positive("n_params", n_params)?;
         positive("n_tokens", n_tokens)?;
         positive("unique_tokens", unique_tokens)?;
-        let d = effective(n_tokens, unique_tokens, self.repetition.tokens);
-        Ok(self.loss(self.effective_params(n_params, Some(unique_tokens)), d))
+        Ok(self.loss_within(n_params, n_tokens, Some(unique_tokens)))
     }
 
-    /// The D that is compute-optimal for N parameters: `alpha A N^-alpha = beta B D^-beta`.
+    /// The D that is compute-optimal for N parameters: `alpha A N^-alpha + 2 delta F (D/N)^delta = beta B D^-beta`, where
+    /// trading N for D at equal cost changes nothing.
     #[must_use]
     pub fn tokens_for_params(&self, n_params: f64) -> f64 {
-        (self.beta * self.b / (self.alpha * self.params_term(n_params))).powf(1.0 / self.beta)
+        let params = self.alpha * self.params_term(n_params);
+        let plain = (self.beta * self.b / params).powf(1.0 / self.beta);
+        if !self.overtraining.acts() {
+            return plain;
+        }
+        // By ln D the left side rises and the right side falls, so that there is one root, below the one without the term.
+        descend(plain.ln(), |ln_d| {
+            let over = 2.0 * self.overtraining.delta * self.overtraining.term(n_params, ln_d.exp());
+            let tokens = self.beta * self.tokens_term(ln_d.exp());
+            let rise = params + over;
+            (rise.ln() - tokens.ln(), self.overtraining.delta * over / rise + self.beta)
+        })
     }
 
     /// The N for which D tokens are compute-optimal: the same the other way round.
     #[must_use]
     pub fn params_for_tokens(&self, n_tokens: f64) -> f64 {
-        (self.alpha * self.a / (self.beta * self.tokens_term(n_tokens))).powf(1.0 / self.alpha)
+        let tokens = self.beta * self.tokens_term(n_tokens);
+        let plain = (self.alpha * self.a / tokens).powf(1.0 / self.alpha);
+        if !self.overtraining.acts() {
+            return plain;
+        }
+        // The left side falls with ln N: one root, above the one without the term. The search runs along -ln N.
+        1.0 / descend(-plain.ln(), |minus_ln_n| {
+            let n_params = (-minus_ln_n).exp();
+            let params = self.alpha * self.params_term(n_params);
+            let over = 2.0 * self.overtraining.delta * self.overtraining.term(n_params, n_tokens);
+            let rise = params + over;
+            (rise.ln() - tokens.ln(), (self.alpha * params + self.overtraining.delta * over) / rise)
+        })
+    }
+
+    /// The D beyond which more training raises the loss of N parameters: infinite without a term of overtraining.
+    ///
+    /// At fixed N the loss is convex in ln D, with one minimum: fresh tokens cease to help where
+    /// `beta B D^-beta = delta F (D/N)^delta`, repeated ones sooner or later, as their worth rises more slowly.
+    #[must_use]
+    pub fn most_useful_tokens(&self, n_params: f64, unique_tokens: Option<f64>) -> f64 {
+        if !self.overtraining.acts() {
+            return f64::INFINITY;
+        }
+        most_useful_ln_tokens(self, n_params.ln(), unique_tokens.unwrap_or(f64::INFINITY)).exp()
+    }
+}
+
+/// [`ChinchillaLaw::most_useful_tokens`] in logarithms, for a law with a term of overtraining.
+pub(crate) fn most_useful_ln_tokens(law: &ChinchillaLaw, ln_n: f64, unique: f64) -> f64 {
+    let Overtraining { f, delta } = law.overtraining;
+    let pull = (law.beta * law.b / (delta * f)).ln() + delta * ln_n;
+    let fresh = pull / (law.beta + delta);
+    let start = unique.ln();
+    if fresh <= start {
+        return fresh;
+    }
+    // ln of what a repeated token still gives over what it costs, falling with ln D since the loss is convex in it.
+    let r_star = law.repetition.tokens;
+    let excess = |ln_d: f64| {
+        let repeats = (ln_d - start).exp_m1();
+        let worth = start + (-r_star * (-repeats / r_star).exp_m1()).ln_1p();
+        pull + (1.0 - delta) * ln_d - repeats / r_star - (1.0 + law.beta) * worth
+    };
+    let (mut low, mut high) = (start, start + 1.0);
+    while excess(high) > 0.0 {
+        (low, high) = (high, high + 2.0 * (high - start));
+    }
+    // Illinois: the bracket never loses the root, and a dozen steps find all of its digits.
+    let (mut at_low, mut at_high) = (excess(low), excess(high));
+    let mut side = 0;
+    for _ in 0..100 {
+        let middle = (low * at_high - high * at_low) / (at_high - at_low);
+        if !(middle > low && middle < high) || high - low <= 1e-15 * high {
+            break;
+        }
+        let value = excess(middle);
+        if value > 0.0 {
+            (low, at_low) = (middle, value);
+            at_high *= if side == 1 { 0.5 } else { 1.0 };
+            side = 1;
+        } else {
+            (high, at_high) = (middle, value);
+            at_low *= if side == -1 { 0.5 } else { 1.0 };
+            side = -1;
+        }
+    }
+    if at_low.abs() < at_high.abs() { low } else { high }
+}
+
+/// The exponential of the root of a rising convex function (value and slope), from a start at or beyond it, by Newton's
+/// method: from that side every step stays there.
+fn descend(start: f64, function: impl Fn(f64) -> (f64, f64)) -> f64 {
+    let mut x = start;
+    for _ in 0..200 {
+        let (value, slope) = function(x);
+        let step = value / slope;
+        if step.is_nan() || step <= 1e-16 * x.abs() {
+            break;
+        }
+        x -= step;
+    }
+    x.exp()
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+fn add_overtraining(term: Overtraining, n_params: &[f64], n_tokens: &[f64], out: &mut [f64]) {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    for ((out, &n), &d) in out.iter_mut().zip(n_params).zip(n_tokens) {
+        *out += term.f * simd::exp::<FMA>(term.delta * (simd::ln::<FMA>(d) - simd::ln::<FMA>(n)));
     }
 }
 

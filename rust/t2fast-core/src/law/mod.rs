@@ -1,16 +1,18 @@
 //! Laws: what a model of N parameters, trained on D tokens and sampled k times per question, achieves.
 //!
-//! Every law here is a function of two things only: the Chinchilla loss `E + A N^-alpha + B D^-beta`, which joins N and
-//! D into one number, and k. The trait [`Law`] says just that, and everything else (values, gradients, arrays, the
+//! Every law here is a function of two things only: the Chinchilla loss `E + A N^-alpha + B D^-beta + F (D/N)^delta`, which
+//! joins N and D into one number, and k. The trait [`Law`] says just that, and everything else (values, gradients, arrays, the
 //! planner's shortcuts) follows from it.
 
 mod chinchilla;
 mod loss;
+mod overtraining;
 mod pass;
 mod repeat;
 
 pub use chinchilla::ChinchillaLaw;
 pub use loss::T2LossLaw;
+pub use overtraining::Overtraining;
 pub use pass::{T2PassLaw, beta_pass_at_k};
 pub use repeat::{DEFAULT_R_STAR, Repetition, effective};
 
@@ -78,7 +80,8 @@ pub trait Law: Sync {
     /// Whether the value is a loss or a success rate.
     fn sense(&self) -> Sense;
 
-    /// True when at every fixed k a smaller loss is at least as good, so that training longer never hurts.
+    /// True when at every fixed k a smaller loss is at least as good, so that training longer never hurts but for
+    /// overtraining.
     fn improves_as_loss_falls(&self) -> bool;
 
     /// False when the value is the same for every k.
@@ -115,10 +118,11 @@ pub trait Law: Sync {
         check_point(n_params, n_tokens, k)?;
         let base = self.chinchilla();
         let slopes = self.slopes(base.loss(n_params, n_tokens), k);
+        let over = base.overtraining.delta * base.overtraining.term(n_params, n_tokens);
         Ok(Gradient {
             value: slopes.value,
-            n_params: slopes.loss * -base.alpha * base.params_term(n_params) / n_params,
-            n_tokens: slopes.loss * -base.beta * base.tokens_term(n_tokens) / n_tokens,
+            n_params: slopes.loss * (-base.alpha * base.params_term(n_params) - over) / n_params,
+            n_tokens: slopes.loss * (-base.beta * base.tokens_term(n_tokens) + over) / n_tokens,
             k: slopes.k,
         })
     }

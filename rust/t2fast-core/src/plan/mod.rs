@@ -9,7 +9,7 @@ mod place;
 mod surface;
 
 use crate::cost::Budget;
-use crate::law::{Law, effective};
+use crate::law::Law;
 
 /// A model to train and a number of samples to draw, with what they bring and cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,9 +34,7 @@ impl Design {
     /// The design at N, D and k. Arguments are not checked, against the budget neither.
     #[must_use]
     pub fn new(law: &dyn Law, budget: &Budget, n_params: f64, n_tokens: f64, k: f64) -> Self {
-        let base = law.chinchilla();
-        let fresh = budget.unique_tokens.map_or(n_tokens, |unique| effective(n_tokens, unique, base.repetition.tokens));
-        let loss = base.loss(base.effective_params(n_params, budget.unique_tokens), fresh);
+        let loss = law.chinchilla().loss_within(n_params, n_tokens, budget.unique_tokens);
         Self {
             n_params,
             n_tokens,
