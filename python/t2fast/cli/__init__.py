@@ -12,7 +12,7 @@ from t2fast.errors import T2Error
 __all__ = ["app", "main"]
 
 #: The verbs, in the order of the help page; each module offers ``register(app)``.
-_VERBS = ("plan", "fit", "sample", "score", "passk", "compare", "grid", "frontier", "presets", "lab")
+_VERBS = ("plan", "fit", "sample", "score", "passk", "cost", "compare", "grid", "frontier", "presets", "lab")
 
 #: Exit code after Ctrl-C, as shells have it.
 _INTERRUPTED = 130

@@ -24,10 +24,14 @@ from itertools import product
 from typing import Any
 
 from t2fast import _core
+from t2fast.arguments import choice
 from t2fast.errors import T2Error
 from t2fast.quantity import refuse_non_numbers
 
 __all__ = ["Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+
+#: How the samples of a question can treat its prompt.
+PROMPTS = ("recomputed", "cached", "shared")
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,9 @@ class Workload:
     answer_tokens: float = 1.0
     prompt: str = "shared"
     attention: Attention | None = None
+
+    def __post_init__(self) -> None:
+        choice("prompt", self.prompt, PROMPTS)
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,7 @@ class Budget:
             numbers = asdict(self)
             numbers |= numbers.pop("workload")
             attention = numbers.pop("attention")
+            del numbers["prompt"]
             refuse_non_numbers(**numbers)
             for name, value in (attention or {}).items():
                 # Unlike limits, these cannot be left open.

@@ -14,8 +14,8 @@
 //!
 //! where `F = t peak compute`, `W = t bandwidth memory` with efficiencies of the card's peaks; `s` is 1/k where the prompt's
 //! keys and values are read once for the k samples of a question, and 1 otherwise. A prompt takes
-//! `(2 A T_in + 2 L q T_in^2) / F` and its own activations and all-reduces. S is what memory holds beside the weights, at most
-//! a cap. A mixture of experts reads those that at least one of the S tokens chose.
+//! `(2 A T_in + 2 L q T_in^2) / F` and its own activations and all-reduces. S is what memory holds beside the weights when
+//! every sequence has room for its whole answer (so that none is ever evicted), at most a cap. A mixture of experts reads those that at least one of the S tokens chose.
 //!
 //! With everything but the matrices left out and efficiencies of 1 this is `2 N k` and `6 N D` over the peak.
 
@@ -23,7 +23,7 @@ use super::flops::Prompt;
 use super::shape::Shape;
 use crate::error::{Error, Result, Shown, non_negative, positive};
 
-/// Share of a card's memory that weights, keys and values may fill; the rest is for activations and fragments.
+/// Share of the memory beside the weights that keys and values may fill; the rest is for activations and fragments.
 pub const USABLE: f64 = 0.9;
 
 /// What a card's data sheet says.
@@ -230,7 +230,7 @@ pub(super) struct Terms {
     pub prefill: f64,
     /// Bytes of keys and values per token of context.
     pub kv_bytes: f64,
-    /// Bytes beside the weights.
+    /// Bytes for keys and values.
     pub free: f64,
 }
 
@@ -300,7 +300,7 @@ impl Roofline {
             overhead: per_layer * shape.layers + hops + constants.step,
             prefill: prompt_tokens * (compute + attention + between + network),
             kv_bytes,
-            free: USABLE * card.memory * cards - shape.n_params * serving.weight_bytes,
+            free: USABLE * (card.memory * cards - shape.n_params * serving.weight_bytes),
         }
     }
 
@@ -315,23 +315,25 @@ impl Roofline {
         let cards = self.serving.cards;
         let answer = shape.seen(prompt_tokens + 0.5 * answer_tokens) - shape.seen(prompt_tokens);
         let prefix = shape.seen(prompt_tokens);
+        let whole = shape.seen(prompt_tokens + answer_tokens) - prefix;
         let room = self.room(shape, &terms, prompt_tokens + answer_tokens)?;
         // Sequences at once when each keeps its prompt, or each question does: several questions then, or one alone.
         let fits = if terms.kv_bytes == 0.0 {
             f64::INFINITY
         } else if prompt == Prompt::Recomputed {
-            room / (prefix + answer)
+            room / (prefix + whole)
         } else {
-            (room / (prefix / k + answer)).min(k.max((room - prefix) / answer))
+            (room / (prefix / k + whole)).min(k.max((room - prefix) / whole))
         };
         let mut batch = fits.min(self.serving.most_sequences);
         let mut memory_bound_batch = fits < self.serving.most_sequences;
         if let Some(asked) = self.serving.batch {
-            if asked > fits {
+            // A batch that was asked for may fill the memory, and its sequences are half written on average.
+            let most = (fits * (prefix + whole) / (prefix + answer) / USABLE).floor();
+            if asked > most {
                 return Err(Error::Infeasible(format!(
-                    "batch = {asked} does not fit: beside the weights the memory holds keys and values of {} sequences; \
-                     lower --batch, or add cards",
-                    fits.floor()
+                    "batch = {asked} does not fit: beside the weights the memory holds keys and values of {most} sequences; \
+                     lower --batch, or add cards"
                 )));
             }
             (batch, memory_bound_batch) = (asked, false);
@@ -401,11 +403,10 @@ impl Roofline {
         let remedy = "use more cards (--tensor-parallel), a smaller format (--dtype) or a card with more memory";
         if terms.free <= 0.0 {
             return Err(Error::Infeasible(format!(
-                "the weights need {:.1} GB, and {} {} offer {:.1} GB for them: {remedy}",
+                "the weights need {:.1} GB, and the memory of {} card(s) is {:.1} GB: {remedy}",
                 shape.n_params * self.serving.weight_bytes / 1e9,
                 self.serving.cards,
-                if self.serving.cards == 1.0 { "card" } else { "cards" },
-                USABLE * self.card.memory * self.serving.cards / 1e9
+                self.card.memory * self.serving.cards / 1e9
             )));
         }
         let one = terms.kv_bytes * shape.seen(longest);
