@@ -1,12 +1,12 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-.PHONY: help install format lint test test-rust test-python test-slow bench docs clean
+.PHONY: help install format lint test test-rust test-python test-slow floor newest constraints bench docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 install:  ## Build the extension into the current environment, with everything needed to develop
-	$(PYTHON) -m pip install -e ./kernels -e '.[dev]'
+	$(PYTHON) -m pip install -c constraints.txt -e ./kernels -e '.[dev]'
 
 format:  ## Rewrite Rust and Python sources in the house style
 	cargo fmt --all
@@ -32,6 +32,16 @@ test-python:  ## Tests of the Python packages and the documentation
 
 test-slow:  ## Tests that train and sample for minutes
 	$(PYTHON) -m pytest -m slow
+
+floor:  ## Tests on the oldest versions that the metadata allows, in an environment of its own
+	bash .ci/versions floor
+
+newest:  ## Tests on the newest versions of everything, in an environment of its own
+	bash .ci/versions newest
+
+constraints:  ## Write the newest versions that install together to constraints.txt; run the tests before it is committed
+	folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder && $$folder/bin/python -m pip install --quiet ./kernels '.[dev]' \
+	  && $$folder/bin/python -m pip freeze --exclude t2fast --exclude t2fast-kernels >constraints.txt; rm -rf $$folder
 
 bench:  ## Benchmarks beside their baselines, a few minutes
 	$(PYTHON) -m pytest bench --benchmark-enable --benchmark-columns=median,iqr,rounds

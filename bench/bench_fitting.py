@@ -25,6 +25,7 @@ from scipy.special import betaln, digamma
 
 from t2fast import _core, fitting
 from t2fast.data import read_table
+from t2fast.fitting.recipes import PowerSum
 
 DATA = Path(os.environ.get("T2FAST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "laws"
 
@@ -316,9 +317,7 @@ def section_chinchilla(quick: bool) -> None:
     n, d, y = chinchilla_points()
     ours = median_time(lambda: fitting.fit_chinchilla(n, d, y), 50)
     core = median_time(
-        lambda: fitting.solve.power(
-            n, d, y, None, None, None, "huber_log", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
-        ).fit(None),
+        lambda: PowerSum(n, d, y).build().fit(None),
         200,
     )
     theirs = median_time(lambda: numpy_variable_projection(n, d, y), 20)
@@ -374,9 +373,7 @@ def section_t2_loss(quick: bool) -> None:
     first = data[0]
     core = median_time(lambda: fitting.fit_t2_loss(*first), 30)
     report("Approach 1, 106 x 20: whole call", core, median_time(lambda: numpy_t2_loss(*first), 10))
-    problem = fitting.solve.power(
-        first[0], first[1], first[3], first[2], None, None, "squared", 1e-3, (1, 1), False, None, (1e-6, 2.0), 4, False
-    )
+    problem = PowerSum(first[0], first[1], first[3], first[2], objective="squared").build()
     report("the same, core", median_time(lambda: problem.fit(None), 30), median_time(lambda: numpy_t2_loss(*first), 10))
     ours, theirs, higher = [], [], 0
     for one in data:
@@ -424,13 +421,13 @@ def section_counts(quick: bool) -> None:
 
     n, d, loss, samples, correct = synthetic_counts(0)
     law = ChinchillaLaw(*BASE)
-    ours = median_time(lambda: fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct, loss_law=law), 5)
+    ours = median_time(lambda: fitting.fit_t2_pass(n, d, n_samples=samples, n_correct=correct, loss_law=law), 5)
     core = _core.FitProblem.latent(n, d, samples, correct, None).with_losses(list(BASE))
     starts = 5 if quick else 50
     begin = time.perf_counter()
     best, _ = scipy_counts(loss, samples, correct, starts, 0)
     seconds = (time.perf_counter() - begin) * 50 / starts
-    found = fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct, loss_law=law).objective
+    found = fitting.fit_t2_pass(n, d, n_samples=samples, n_correct=correct, loss_law=law).objective
     report(
         "31,800 counts: core, against SciPy's 50 starts",
         median_time(lambda: core.fit(None), 10),
@@ -442,8 +439,8 @@ def section_counts(quick: bool) -> None:
     inside = np.zeros(5)
     for seed in range(trials):
         n, d, loss, samples, correct = synthetic_counts(1000 + seed)
-        question = np.arange(len(n))
-        fit = fitting.fit_t2_pass(n, d, num_samples=samples, num_correct=correct, loss_law=law, group=question)
+        problem = np.arange(len(n))
+        fit = fitting.fit_t2_pass(n, d, n_samples=samples, n_correct=correct, loss_law=law, group=problem)
         errors = np.array([fit.standard_errors[f"theta{i}"] for i in range(5)])
         values = np.array([fit.law.coefficients[f"theta{i}"] for i in range(5)])
         inside += np.abs(values - THETA) < 2 * errors
@@ -455,7 +452,7 @@ def section_latent(quick: bool) -> None:  # noqa: ARG001
     table = table.select((table["benchmark"] == "gsm8k") & (table["n_tokens"] >= 1e9))
     seconds = median_time(lambda: fitting.fit_table(table, "t2-pass"), 5)
     fit = fitting.fit_table(table, "t2-pass")
-    core = fit._problem.core
+    core = fit.refit.core
     print(f"latent loss, Pythia GSM8K, {len(table)} rows: {seconds * 1e3:.1f} ms, objective {fit.objective:.4f}")
     alone = median_time(lambda: core.fit(None), 10)
     print(f"   {fit.n_agreeing} of {fit.n_starts} starts agree; core {alone * 1e3:.1f} ms")
@@ -482,7 +479,7 @@ def test_t2_loss(benchmark) -> None:
 
 def test_counts(benchmark) -> None:
     n, d, _, samples, correct = synthetic_counts(0)
-    fit = benchmark(fitting.fit_t2_pass, n, d, num_samples=samples, num_correct=correct)
+    fit = benchmark(fitting.fit_t2_pass, n, d, n_samples=samples, n_correct=correct)
     assert fit.success
 
 

@@ -38,13 +38,13 @@ def main() -> None:
                     (
                         ({"scope": "samples"}, same),
                         ({}, truth(a, b, k)),
-                        ({"method": "bootstrap", "replicates": 500, "seed": trial}, truth(a, b, k)),
+                        ({"method": "bootstrap", "n_resamples": 500, "seed": trial}, truth(a, b, k)),
                     )
                 ):
                     one = passk.curve(n, c, k, **options)
                     hits[i] += one.lower[0] <= value <= one.upper[0]
                 if trial < arguments.refits:
-                    far = passk.histogram(n, c).extrapolate("beta_binomial", np.array([10.0 * n]), 500, trial)[1]
+                    far = passk.histogram(n, c).extrapolate("beta_binomial", np.array([10.0 * n]), 500, trial).resampled
                     low, high = np.quantile(far, [0.025, 0.975])
                     hits[3] += low <= truth(a, b, 10 * n) <= high
             shares = [*(hits[:3] / arguments.trials), hits[3] / arguments.refits]

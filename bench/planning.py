@@ -91,7 +91,7 @@ def surface_fresh(threads):
 
 def search(law, threads=1):
     """Our best feasible point."""
-    return t2.grid_search(law, N, D, K, BUDGET, threads=threads)
+    return t2.grid_search(law, BUDGET, N, D, K, threads=threads)
 
 
 def timed(call, seconds=1.5, least=5):
@@ -120,7 +120,7 @@ def rows():
     out = np.zeros((len(N), len(D), len(K)))
     chunked, everything = "surface, SciPy chunked by N", {}
     handle, budget = PASS._handle, BUDGET._handle
-    ends = [PASS.data_range.n_params, PASS.data_range.n_tokens, PASS.data_range.k]
+    ends = PASS.data_range
     cases = [
         ("memory-write floor, fill", 1, lambda: out.fill(0.5), None),
         ("memory-write floor, fill", CORES, lambda: fill_on_all(out), None),

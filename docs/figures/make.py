@@ -21,4 +21,4 @@ curves = [t2.isoflop(law, t2.Budget(train_flops=c, inference_flops=1.4e11), size
 plots.isoflop(curves, here / "isoflop.png")
 
 axes = np.geomspace(1e7, 2e10, 160), np.geomspace(1e9, 3e13, 160), np.unique(np.geomspace(1, 1e4, 200).round())
-t2.grid_search(law, *axes, budget, surface=True).plot(here / "grid.png")
+t2.grid_search(law, budget, *axes).plot(here / "grid.png")

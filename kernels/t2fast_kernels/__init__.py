@@ -2,11 +2,12 @@
 
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
+from t2fast_kernels.buffers import DecodeBuffers
 from t2fast_kernels.copy_pages import copy_pages
 from t2fast_kernels.costs import CostModel
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.merge_states import merge_states
-from t2fast_kernels.plan import DecodeBuffers, Plan, plan
+from t2fast_kernels.merge_state import merge_state
+from t2fast_kernels.plan import Plan, plan
 from t2fast_kernels.sample import sample
 
 __all__ = [
@@ -16,7 +17,7 @@ __all__ = [
     "Plan",
     "append_kv",
     "copy_pages",
-    "merge_states",
+    "merge_state",
     "plan",
     "prefix_decode",
     "sample",

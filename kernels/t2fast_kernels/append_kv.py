@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.calls import AppendCall, schema
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.reference import append_kv as reference
 
@@ -23,7 +26,7 @@ def append_kv(
     v: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
-    tables: Tensor,
+    block_tables: Tensor,
     row_table: Tensor,
     index: Tensor,
     *,
@@ -36,8 +39,8 @@ def append_kv(
 ) -> Tensor | None:
     """Write the keys and values of new tokens into their pages, after rotary embedding if positions are given.
 
-    Token i goes to page ``tables[row_table[i], index[i] // page_size]``, slot ``index[i] % page_size``. Two tokens for
-    one slot leave either of them there.
+    Token i goes to page ``block_tables[row_table[i], index[i] // page_size]``, slot ``index[i] % page_size``. Two
+    tokens for one slot leave either of them there.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def append_kv(
     k_cache, v_cache
         ``[n_pages, page_size, n_kv_heads, head_dim]``, any strides with the last one 1; the dtype of ``k``, or
         float8_e4m3fn or float8_e5m2, to which values saturate.
-    tables
+    block_tables
         int32 ``[n_tables, max_pages]``: page ids.
     row_table, index
         int32 ``[n_tokens]``, on the device; ``index < 0`` skips a token.
@@ -70,6 +73,17 @@ def append_kv(
     ------
     KernelError
         For shapes, types, strides and devices that don't agree; before anything is launched.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from t2fast_kernels import append_kv
+    >>> k_cache, v_cache = torch.zeros(2, 4, 16, 1, 8)  # [n_pages, page_size, n_kv_heads, head_dim]
+    >>> block_tables = torch.tensor([[3, 1]], dtype=torch.int32)
+    >>> row_table, index = torch.tensor([[0], [17]], dtype=torch.int32)  # token 17 of table 0: page 1, slot 1
+    >>> append_kv(torch.ones(1, 1, 8), torch.ones(1, 1, 8), k_cache, v_cache, block_tables, row_table, index)
+    >>> (k_cache.sum((2, 3)) > 0).nonzero().tolist()
+    [[1, 1]]
     """
     for name, tensor, ndim in (("k", k, 3), ("v", v, 3), ("k_cache", k_cache, 4), ("v_cache", v_cache, 4)):
         if tensor.dim() != ndim or tensor.stride(-1) != 1:
@@ -91,9 +105,10 @@ def append_kv(
     if k_cache.dtype not in _FP8 and k_cache.dtype != k.dtype:
         raise KernelError(f"k_cache: dtype {k_cache.dtype}; give k's {k.dtype}, float8_e4m3fn or float8_e5m2")
     n_tokens = k.shape[0]
-    if tables.dtype != torch.int32 or tables.dim() != 2 or tables.stride(1) != 1:
+    if block_tables.dtype != torch.int32 or block_tables.dim() != 2 or block_tables.stride(1) != 1:
         raise KernelError(
-            f"tables: {tables.dtype} {tuple(tables.shape)}; give int32 [n_tables, max_pages], rows contiguous"
+            f"block_tables: {block_tables.dtype} {tuple(block_tables.shape)}; "
+            "give int32 [n_tables, max_pages], rows contiguous"
         )
     for name, tensor in (("row_table", row_table), ("index", index)):
         if tensor.dtype != torch.int32 or tensor.shape != (n_tokens,) or tensor.stride(0) != 1:
@@ -127,14 +142,15 @@ def append_kv(
                 f"give {k.dtype} [{n_tokens}, n_q_heads, {k.shape[2]}], the last contiguous"
             )
     for name, other in (
-        ("v", v), ("k_cache", k_cache), ("v_cache", v_cache), ("tables", tables), ("row_table", row_table),
+        ("v", v), ("k_cache", k_cache), ("v_cache", v_cache), ("block_tables", block_tables), ("row_table", row_table),
         ("index", index), ("positions", positions), ("cos", cos), ("sin", sin), ("q", q),
     ):  # fmt: skip
         if other is not None and other.device != k.device:
             raise KernelError(f"{name}: on {other.device}, k on {k.device}; move it there")
     q_out = None if q is None else torch.empty_like(q, memory_format=torch.contiguous_format)
     scales = _scale("k_scale", k_scale, k), _scale("v_scale", v_scale, k)
-    _op(k, v, k_cache, v_cache, tables, row_table, index, positions, cos, sin, *scales, q, q_out)
+    call = AppendCall(k, v, k_cache, v_cache, block_tables, row_table, index, positions, cos, sin, *scales, q, q_out)
+    _op(*call)
     return q_out
 
 
@@ -154,65 +170,37 @@ def _scale(name: str, scale: float | Tensor | None, k: Tensor) -> Tensor | None:
     return scale.reshape(-1).contiguous()
 
 
-@torch.library.custom_op("t2fast::append_kv", mutates_args=("k_cache", "v_cache", "q_out"))
-def _op(
-    k: Tensor,
-    v: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    tables: Tensor,
-    row_table: Tensor,
-    index: Tensor,
-    positions: Tensor | None,
-    cos: Tensor | None,
-    sin: Tensor | None,
-    k_scale: Tensor | None,
-    v_scale: Tensor | None,
-    q: Tensor | None,
-    q_out: Tensor | None,
-) -> None:
-    arguments = (k, v, k_cache, v_cache, tables, row_table, index, positions, cos, sin, k_scale, v_scale, q, q_out)
-    if not runs_triton(k):
-        reference.append_kv(*arguments)
-        return
-    _launch(*arguments)
+_WRITES = ("k_cache", "v_cache", "q_out")
 
 
-def _launch(
-    k: Tensor,
-    v: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    tables: Tensor,
-    row_table: Tensor,
-    index: Tensor,
-    positions: Tensor | None,
-    cos: Tensor | None,
-    sin: Tensor | None,
-    k_scale: Tensor | None,
-    v_scale: Tensor | None,
-    q: Tensor | None,
-    q_out: Tensor | None,
-) -> None:
+@torch.library.custom_op("t2fast::append_kv", mutates_args=_WRITES, schema=schema(AppendCall, writes=_WRITES))
+def _op(*arguments: Any) -> None:
+    call = AppendCall(*arguments)
+    (_launch if runs_triton(call.k) else reference.append_kv)(call)
+
+
+def _launch(call: AppendCall) -> None:
     import triton
 
     from t2fast_kernels.triton.append_kv import append_kernel
 
+    k, v, k_cache, v_cache, q = call.k, call.v, call.k_cache, call.v_cache, call.q
     n_tokens, kv_heads, dim = k.shape
     q_heads = 0 if q is None else q.shape[1]
     if n_tokens == 0:
         return
-    half = 0 if cos is None else cos.shape[1]
+    half = 0 if call.cos is None else call.cos.shape[1]
     largest = torch.finfo(k_cache.dtype).max if k_cache.dtype in _FP8 else 0.0
     grid = (n_tokens, triton.cdiv(kv_heads, BLOCK_HEADS) + triton.cdiv(q_heads, BLOCK_HEADS))
     append_kernel[grid](
         k, k.stride(0), k.stride(1), v, v.stride(0), v.stride(1),
         k_cache, *k_cache.stride()[:3], v_cache, *v_cache.stride()[:3], k_cache.shape[1],
-        tables, tables.stride(0), row_table, index, positions, cos, sin, k_scale, v_scale,
-        q, 0 if q is None else q.stride(0), 0 if q is None else q.stride(1), q_out,
+        call.block_tables, call.block_tables.stride(0), call.row_table, call.token_index,
+        call.positions, call.cos, call.sin, call.k_scale, call.v_scale,
+        q, 0 if q is None else q.stride(0), 0 if q is None else q.stride(1), call.q_out,
         KV_HEADS=kv_heads, Q_HEADS=q_heads,
-        PER_HEAD_K=k_scale is not None and k_scale.numel() > 1,
-        PER_HEAD_V=v_scale is not None and v_scale.numel() > 1,
+        PER_HEAD_K=call.k_scale is not None and call.k_scale.numel() > 1,
+        PER_HEAD_V=call.v_scale is not None and call.v_scale.numel() > 1,
         LARGEST=largest, DIM=dim, HALF=half, BLOCK_HEADS=BLOCK_HEADS,
         BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), **OPTIONS,
     )  # fmt: skip

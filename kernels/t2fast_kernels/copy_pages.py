@@ -32,6 +32,15 @@ def copy_pages(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Te
     ------
     KernelError
         For shapes, types, strides and devices that don't agree; before anything is launched.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from t2fast_kernels import copy_pages
+    >>> k_cache, v_cache = torch.arange(4.0).expand(2, 16, 1, 8, 4).permute(0, 4, 1, 2, 3).clone()
+    >>> copy_pages(k_cache, v_cache, torch.tensor([3], dtype=torch.int32), torch.tensor([0], dtype=torch.int32))
+    >>> k_cache[:, 0, 0, 0].tolist()
+    [3.0, 1.0, 2.0, 3.0]
     """
     for name, cache in (("k_cache", k_cache), ("v_cache", v_cache)):
         if cache.dim() != 4 or cache.stride(3) != 1:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.calls import SampleCall, schema
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.reference import sample as reference
 
 __all__ = ["SETTINGS", "sample"]
+
+Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
 
 #: Four tokens share a Philox call: a program reads 4 * QUADS tokens. A fixed size, whatever the batch, so that sums are
 #: formed in one order only; also at few rows there are enough programs to fill the chip.
@@ -36,86 +40,43 @@ _OFF = [off for off, _, _ in SETTINGS.values()]
 
 
 @torch.library.custom_op(
-    "t2fast::sample",
-    mutates_args=(),
-    schema="(Tensor logits, Tensor seed, Tensor prompt, Tensor sample, Tensor step, float[] settings, "
-    "Tensor?[] per_row, bool top_k_first, Tensor? counts, Tensor? logit_bias, Tensor? allowed, int n_logprobs) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
+    "t2fast::sample", mutates_args=(), schema=schema(SampleCall, returns="(Tensor, Tensor, Tensor, Tensor)")
 )
-def _sample(
-    logits: Tensor,
-    seed: Tensor,
-    prompt: Tensor,
-    sample: Tensor,
-    step: Tensor,
-    settings: Sequence[float],
-    per_row: Sequence[Tensor | None],
-    top_k_first: bool,
-    counts: Tensor | None,
-    logit_bias: Tensor | None,
-    allowed: Tensor | None,
-    n_logprobs: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    arguments = (seed, prompt, sample, step, settings, per_row, top_k_first, counts, logit_bias, allowed, n_logprobs)
-    return (_launch if runs_triton(logits) else reference.sample)(logits, *arguments)
+def _op(*arguments: Any) -> Drawn:
+    call = SampleCall(*arguments)
+    return _launch(call) if runs_triton(call.logits) else reference.sample(call)
 
 
-@_sample.register_fake
-def _(
-    logits: Tensor,
-    seed: Tensor,
-    prompt: Tensor,
-    sample: Tensor,
-    step: Tensor,
-    settings: Sequence[float],
-    per_row: Sequence[Tensor | None],
-    top_k_first: bool,
-    counts: Tensor | None,
-    logit_bias: Tensor | None,
-    allowed: Tensor | None,
-    n_logprobs: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    del seed, prompt, sample, step, settings, per_row, top_k_first, counts, logit_bias, allowed
-    rows = logits.shape[0]
+@_op.register_fake
+def _results(*arguments: Any) -> Drawn:
+    call = SampleCall(*arguments)
+    rows, new = call.logits.shape[0], call.logits.new_empty
     return (
-        logits.new_empty(rows, dtype=torch.int64),
-        logits.new_empty(rows, dtype=torch.float32),
-        logits.new_empty((rows, n_logprobs), dtype=torch.int64),
-        logits.new_empty((rows, n_logprobs), dtype=torch.float32),
+        new(rows, dtype=torch.int64),
+        new(rows, dtype=torch.float32),
+        new((rows, call.n_logprobs), dtype=torch.int64),
+        new((rows, call.n_logprobs), dtype=torch.float32),
     )
 
 
-def _launch(
-    logits: Tensor,
-    seed: Tensor,
-    prompt: Tensor,
-    sample: Tensor,
-    step: Tensor,
-    settings: Sequence[float],
-    per_row: Sequence[Tensor | None],
-    top_k_first: bool,
-    counts: Tensor | None,
-    logit_bias: Tensor | None,
-    allowed: Tensor | None,
-    n_logprobs: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _launch(call: SampleCall) -> Drawn:
     import triton
 
     from t2fast_kernels.triton import sample as kernels
 
+    logits, settings, per_row, n_logprobs = call.logits, call.settings, call.per_row, call.n_logprobs
+    counts, logit_bias, allowed = call.counts, call.logit_bias, call.allowed
     rows, vocab = logits.shape
-    tokens = logits.new_empty(rows, dtype=torch.int64)
-    logprobs = logits.new_empty(rows, dtype=torch.float32)
-    top_tokens = logits.new_empty((rows, n_logprobs), dtype=torch.int64)
-    top_logprobs = logits.new_empty((rows, n_logprobs), dtype=torch.float32)
+    results: Drawn = _results(*call)
+    tokens, logprobs, top_tokens, top_logprobs = results
     if rows == 0:
-        return tokens, logprobs, top_tokens, top_logprobs
+        return results
     n_chunks = triton.cdiv(vocab, 4 * QUADS)
     size, n_groups = rows * n_chunks, n_chunks * QUADS // 8
     chunks, n_groups_2 = triton.next_power_of_2(n_chunks), triton.next_power_of_2(n_groups)
     sizes = {"QUADS": QUADS, "CHUNKS": chunks}
     # Kernels read one element per row.
-    keys = [key.expand(rows).contiguous() for key in (seed, prompt, sample, step)]
+    keys = [key.expand(rows).contiguous() for key in (call.seed, call.prompt, call.sample, call.step)]
     temperature, top_k, top_p, min_p, *penalties = (
         value if row is None else row.expand(rows).contiguous() for value, row in zip(settings, per_row, strict=True)
     )
@@ -137,7 +98,7 @@ def _launch(
     )  # fmt: skip
     read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
     shares = None
-    if top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
+    if call.top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
         shares = logits.new_empty(rows, dtype=torch.float32)
         kernels.share_kernel[(rows,)](
             *read, vocab, n_chunks, temperature, top_k, groups, found, size, shares,
@@ -155,7 +116,7 @@ def _launch(
             *read, vocab, n_chunks, temperature, groups, found, size, n_logprobs, top_tokens, top_logprobs,
             **sizes, GROUPS=n_groups_2, **OPTIONS,
         )  # fmt: skip
-    return tokens, logprobs, top_tokens, top_logprobs
+    return results
 
 
 def sample(
@@ -169,7 +130,7 @@ def sample(
     top_k: int | Tensor | None = None,
     top_p: float | Tensor | None = None,
     min_p: float | Tensor | None = None,
-    order: str = "joint",
+    order: str = "top_k_first",
     repetition_penalty: float | Tensor | None = None,
     presence_penalty: float | Tensor | None = None,
     frequency_penalty: float | Tensor | None = None,
@@ -201,9 +162,9 @@ def sample(
         None, 0 or anything from the size of the vocabulary on keep all.
     top_p : float or Tensor [n_rows], in (0, 1], optional
     min_p : float or Tensor [n_rows], in [0, 1], optional
-    order : {"joint", "top_k_first"}
-        What top-p takes a share of: "joint" of all tokens (then both filters apply), "top_k_first" of the tokens that
-        top-k keeps, as Hugging Face and vLLM do. They differ only where both are given.
+    order : {"top_k_first", "joint"}
+        What top-p takes a share of: "top_k_first" of the tokens that top-k keeps, as FlashInfer, Hugging Face and vLLM
+        do; "joint" of all tokens (then both filters apply). They differ only where both are given.
     repetition_penalty : float or Tensor [n_rows], > 0, optional
         Divides the positive and multiplies the negative logits of tokens with ``counts != 0``.
     presence_penalty, frequency_penalty : float or Tensor [n_rows], optional
@@ -236,6 +197,17 @@ def sample(
     ------
     KernelError
         For wrong shapes, types, devices and values outside their range. Values in device tensors are not looked at.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from t2fast_kernels import sample
+    >>> logits = torch.tensor([[2.0, 1.0, 0.5, -1.0]]).repeat(3, 1)
+    >>> tokens, logprobs = sample(logits, 42, 7, torch.arange(3), 0, top_p=0.9)  # three samples of prompt 7
+    >>> tokens.tolist()
+    [1, 0, 1]
+    >>> sample(logits[2:], 42, 7, 2, 0, top_p=0.9)[0].tolist()  # the third alone
+    [1]
     """
     if logits.dim() != 2 or logits.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise KernelError(
@@ -247,13 +219,9 @@ def sample(
             f"logits has strides {logits.stride()} and vocabulary {vocab}; pass contiguous, non-empty rows"
         )
     if order not in ("joint", "top_k_first"):
-        raise KernelError(f"order = {order!r} is unknown; pass 'joint' or 'top_k_first'")
+        raise KernelError(f"order = {order!r} is unknown; pass 'top_k_first' or 'joint'")
     if not 0 <= n_logprobs <= min(128, vocab):
         raise KernelError(f"n_logprobs = {n_logprobs} is outside 0 to {min(128, vocab)}; ask for fewer")
-    keys = [
-        _key(name, value, rows, logits.device)
-        for name, value in (("seed", seed), ("prompt", prompt), ("sample", sample), ("step", step))
-    ]
     given = (temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty)
     settings, per_row = list(_OFF), [None] * len(_OFF)  # type: list[float], list[Tensor | None]
     for i, (name, value) in enumerate(zip(SETTINGS, given, strict=True)):
@@ -279,17 +247,21 @@ def sample(
     if allowed is not None:
         width = vocab if allowed.dtype == torch.bool else (vocab + 31) // 32
         _table("allowed", allowed, (torch.bool, torch.int32), [[rows, width]], logits.device)
-    results: tuple[Tensor, ...] = _sample(
+    call = SampleCall(
         logits,
-        *keys,
-        settings,
-        per_row,
-        order == "top_k_first",
-        counts if penalised else None,
-        logit_bias,
-        allowed,
-        n_logprobs,
+        seed=_key("seed", seed, rows, logits.device),
+        prompt=_key("prompt", prompt, rows, logits.device),
+        sample=_key("sample", sample, rows, logits.device),
+        step=_key("step", step, rows, logits.device),
+        settings=settings,
+        per_row=per_row,
+        top_k_first=order == "top_k_first",
+        counts=counts if penalised else None,
+        logit_bias=logit_bias,
+        allowed=allowed,
+        n_logprobs=n_logprobs,
     )
+    results: tuple[Tensor, ...] = _op(*call)
     return results if n_logprobs else results[:2]
 
 

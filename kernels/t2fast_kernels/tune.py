@@ -19,9 +19,11 @@ import numpy as np
 import torch
 
 from t2fast_kernels.attention import prefix_decode
+from t2fast_kernels.buffers import DecodeBuffers
+from t2fast_kernels.choice import Method
 from t2fast_kernels.costs import BLOCK, CostModel
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.plan import DecodeBuffers, Method, Plan, plan
+from t2fast_kernels.plan import Plan, plan
 from t2fast_kernels.timing import Call, measure
 
 __all__ = ["Chip", "Step", "calibrate", "main"]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from conftest import DEVICE, INTERPRETED, TRITON
-from scenes import Scene
+from kit.scenes import Scene
 from t2fast_kernels import DecodeBuffers, KernelError, attention, plan, prefix_decode
 from t2fast_kernels.reference import attention as reference
 
@@ -57,18 +57,18 @@ def scenes(draw) -> Scene:
     method=st.sampled_from(["auto", "shared", "split", "plain"]),
     split_size=st.sampled_from([16, 33, 64]),
     window=st.sampled_from([None, None, 1, 17, 60]),
-    soft_cap=st.sampled_from([None, None, 3.0]),
+    logits_soft_cap=st.sampled_from([None, None, 3.0]),
     sinks=st.booleans(),
 )
-@example(scene=Scene([(0, 130, 0)], [[0], [0]], [(0, 3), (0, 0)], group=1), block_m=16, method="shared", split_size=64, window=None, soft_cap=None, sinks=False)  # fmt: skip
-def test_any_scene(scene, block_m, method, split_size, window, soft_cap, sinks):
+@example(scene=Scene([(0, 130, 0)], [[0], [0]], [(0, 3), (0, 0)], group=1), block_m=16, method="shared", split_size=64, window=None, logits_soft_cap=None, sinks=False)  # fmt: skip
+def test_any_scene(scene, block_m, method, split_size, window, logits_soft_cap, sinks):
     if scene.dtype == torch.float32:  # whose tiles of 128 don't fit into registers
         block_m = min(block_m, 64)
     options = {"max_items": 4096, "max_partials": 4096, "block_m": block_m}
     buffers = scene.buffers(**options)
     scene.plan(buffers, method=method, split_size=split_size if method == "split" else None)
     heads = torch.linspace(-2, 2, scene.q.shape[1]) if sinks else None
-    scene.check(buffers, window=window, soft_cap=soft_cap, sinks=heads)
+    scene.check(buffers, window=window, logits_soft_cap=logits_soft_cap, sinks=heads)
 
 
 SHARED = Scene(
@@ -84,7 +84,7 @@ SHARED = Scene(
     [
         {},
         {"scale": 0.7},
-        {"window": 40, "soft_cap": 2.0, "sinks": torch.arange(8.0)},
+        {"window": 40, "logits_soft_cap": 2.0, "sinks": torch.arange(8.0)},
         {"k_scale": 0.5, "v_scale": 3.0},
         {"k_scale": torch.tensor([0.5]), "v_scale": torch.tensor([3.0, 0.25])},
     ],
@@ -154,10 +154,10 @@ def test_steps_need_no_new_plan():
     buffers = scene.buffers()
     scene.plan(buffers)
     for lens in ((1, 2, 5), (2, 3, 6), (16, 17, 20)):
-        scene.lens = torch.tensor(lens, dtype=torch.int32)
+        scene.seq_lens = torch.tensor(lens, dtype=torch.int32)
         for row, end in enumerate(lens):  # what lies beyond is not yet written
             for token in range(end, scene.suffixes[row][1]):
-                page = scene.tables[1 + row, token // 16]
+                page = scene.block_tables[1 + row, token // 16]
                 scene.k_cache[page, token % 16] = scene.v_cache[page, token % 16] = torch.nan
         if lens[0] == 1:
             written = scene.k_cache.clone(), scene.v_cache.clone()
@@ -173,7 +173,7 @@ def test_layouts():
     wide = torch.full((2, 16, 32), torch.nan, device=DEVICE)
     buffers = scene.buffers()
     scene.plan(buffers, method="shared")
-    both, tables, lens = both.to(DEVICE), scene.tables.to(DEVICE), scene.lens.to(DEVICE)
+    both, tables, lens = both.to(DEVICE), scene.block_tables.to(DEVICE), scene.seq_lens.to(DEVICE)
     out = prefix_decode(fused[:, :8], both[:, 0], both[:, 1], tables, lens, buffers, out=wide[:, 8:])
     assert out.data_ptr() == wide[:, 8:].data_ptr()
     assert wide[:, :8].isnan().all()
@@ -222,7 +222,7 @@ def test_float32_has_no_wide_tiles():
         SHARED.decode(buffers)
 
 
-ARGUMENTS = ("q", "k_cache", "v_cache", "tables", "lens")
+ARGUMENTS = ("q", "k_cache", "v_cache", "block_tables", "seq_lens")
 
 
 @pytest.mark.parametrize(
@@ -238,20 +238,26 @@ ARGUMENTS = ("q", "k_cache", "v_cache", "tables", "lens")
         ({"k_cache": lambda t: t[0]}, "k_cache: shape (16, 2, 32); give [n_pages, page_size, 2, 32]"),
         ({"v_cache": lambda t: t.half()}, "v_cache: dtype torch.float16; give q's torch.float32"),
         ({"v_cache": lambda t: t[:-1]}, "differs from k_cache"),
-        ({"tables": lambda t: t.long()}, "tables: torch.int64 of 2 dimensions; give int32 of 2"),
-        ({"lens": lambda t: t[:2]}, "lens: 2 entries for 6 rows of q"),
-        ({"tables": lambda t: t.to("meta")}, "tables is on meta, the buffers on"),
+        ({"block_tables": lambda t: t.long()}, "block_tables: torch.int64 of 2 dimensions; give int32 of 2"),
+        ({"seq_lens": lambda t: t[:2]}, "seq_lens: 2 entries for 6 rows of q"),
+        ({"block_tables": lambda t: t.to("meta")}, "block_tables is on meta, the buffers on"),
         ({"window": -1}, "window = -1"),
-        ({"soft_cap": 0.0}, "soft_cap = 0.0"),
+        ({"logits_soft_cap": 0.0}, "logits_soft_cap = 0.0"),
         ({"sinks": torch.zeros(3)}, "sinks: torch.float32 (3,); give float32 (8,)"),
         ({"k_scale": torch.zeros(3)}, "k_scale: torch.float32 (3,); give a number, or float32 with 1 or 2 values"),
         ({"out": torch.zeros(6, 8, 16)}, "out: torch.float32 (6, 8, 16); give torch.float32 (6, 8, 32)"),
         (
-            {"tables": lambda t: t.clone().index_fill_(1, torch.tensor([0], device=t.device), 1000), "check": True},
-            "tables[0]: page ids from 0 to 1000; the cache has 0 to 10",
+            {
+                "block_tables": lambda t: t.clone().index_fill_(1, torch.tensor([0], device=t.device), 1000),
+                "check": True,
+            },
+            "block_tables[0]: page ids from 0 to 1000; the cache has 0 to 10",
         ),
-        ({"tables": lambda t: t[:3], "check": True}, "table 3, but tables has 3 rows"),
-        ({"lens": lambda t: t.clone().fill_(10**6), "check": True}, "lens[0] = 1000000: must lie between 0 and"),
+        ({"block_tables": lambda t: t[:3], "check": True}, "table 3, but block_tables has 3 rows"),
+        (
+            {"seq_lens": lambda t: t.clone().fill_(10**6), "check": True},
+            "seq_lens[0] = 1000000: must lie between 0 and",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -272,7 +278,8 @@ def test_a_query_is_needed_for_every_planned_row():
     SHARED.plan(buffers)
     if TRITON:  # the device alone knows; nothing out of bounds is read
         out = prefix_decode(
-            *(getattr(SHARED, name).to(DEVICE)[: 2 if name in "q lens" else None] for name in ARGUMENTS), buffers
+            *(getattr(SHARED, name).to(DEVICE)[: 2 if name in ("q", "seq_lens") else None] for name in ARGUMENTS),
+            buffers,
         )
         torch.testing.assert_close(out.cpu().double(), SHARED.expected()[0][:2], atol=1e-5, rtol=0)
     else:
@@ -280,20 +287,15 @@ def test_a_query_is_needed_for_every_planned_row():
             prefix_decode(SHARED.q[:2], *(getattr(SHARED, name) for name in ARGUMENTS[1:]), buffers)
 
 
-def sample_inputs(scene: Scene, buffers: DecodeBuffers) -> tuple:
-    planned = (buffers.counts, buffers.items, buffers.row_map, buffers.segments, buffers.row_levels, buffers.rows)
-    tensors = tuple(getattr(scene, name).to(DEVICE) for name in ARGUMENTS)
-    out, lse = torch.empty_like(tensors[0]), torch.empty(scene.q.shape[:2], device=DEVICE)
-    limits = (buffers.block_m, buffers.max_items, buffers.max_partials)
-    return (*tensors, *planned, None, None, torch.zeros(8, device=DEVICE), out, lse, 0.2, 1.0, 0, 0.0, *limits)
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_opcheck():
+def test_opcheck(monkeypatch):
     torch.use_deterministic_algorithms(False)
     buffers = SHARED.buffers()
     SHARED.plan(buffers)
-    torch.library.opcheck(torch.ops.t2fast.prefix_decode.default, sample_inputs(SHARED, buffers))
+    calls = []
+    monkeypatch.setattr(attention, "_op", lambda *call: calls.append(call))
+    SHARED.decode(buffers, sinks=torch.zeros(8), scale=0.2)
+    torch.library.opcheck(torch.ops.t2fast.prefix_decode.default, calls[0])
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

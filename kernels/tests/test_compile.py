@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from conftest import INTERPRETED
-from offline import SHARED, Case, build
-from sampling_cases import cases
+from kit.offline import SHARED, Case, build
+from kit.sampling_cases import cases
 from t2fast_kernels.configs import Chip, Launch, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
 
@@ -29,7 +29,9 @@ def attention_case(kernel: str, chip: str, dtype: str, head_dim: int, launch: La
     function = getattr(attention, f"{kernel}_kernel")
     floats = ("partial_o", "partial_lse", "lse", "sinks", "k_scale", "v_scale")
     types = dict.fromkeys(function.arg_names, "i32")
-    types |= dict.fromkeys(("tables", "lens", "counts", "items", "row_map", "rows", "segments", "row_levels"), "*i32")
+    types |= dict.fromkeys(
+        ("block_tables", "seq_lens", "counts", "items", "row_map", "rows", "segments", "row_levels"), "*i32"
+    )
     types |= dict.fromkeys(("scale", "cap", "out_scale"), "fp32") | dict.fromkeys(floats, "*fp32")
     types |= {"q": f"*{dtype}", "out": f"*{dtype}", "k_cache": f"*{cache or dtype}", "v_cache": f"*{cache or dtype}"}
     block_d = max(16, 1 << (head_dim - 1).bit_length())

@@ -12,11 +12,26 @@ import pytest
 from conftest import TRITON
 
 HERE = Path(__file__).parent
+#: Tests of what has a kernel.
+KERNELS = [
+    f"test_{name}.py"
+    for name in (
+        "append_kv",
+        "attention",
+        "compiled",
+        "copy_pages",
+        "merge_state",
+        "sample",
+        "sample_laws",
+        "sample_noise",
+        "tune",
+    )
+]
 
 
 @pytest.mark.skipif(TRITON, reason="the kernels run in this session")
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton is published for Linux")
-@pytest.mark.parametrize("file", sorted(path.name for path in HERE.glob("test_*.py") if path.stem not in ("test_interpreter", "test_compile", "test_guide", "test_plan")))  # fmt: skip
+@pytest.mark.parametrize("file", KERNELS)
 def test_kernels_in_the_interpreter(file):
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", str(HERE / file)]
     done = subprocess.run(

@@ -6,18 +6,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import DEVICE, TRITON
-from t2fast_kernels import CostModel, DecodeBuffers, KernelError, plan
-
-
-def make(max_rows: int = 64, max_segments: int = 16, **options) -> DecodeBuffers:
-    return DecodeBuffers(max_rows, 8, 2, 64, max_segments=max_segments, device=DEVICE, **options)
+from kit.plans import h100, make
+from t2fast_kernels import DecodeBuffers, KernelError, plan
 
 
 def tokens_read(buffers: DecodeBuffers, n_rows: int) -> list[dict[int, list[tuple[int, int, int]]]]:
     """What each row is given to read of each segment: (table, token, position), by following the buffers as the kernels do."""
-    counts, items, row_map = buffers.counts.tolist(), buffers.items.tolist(), buffers.row_map.tolist()
-    segments, levels, rows = buffers.segments.tolist(), buffers.row_levels.tolist(), buffers.rows.tolist()
+    counts, items, row_map = (
+        buffers.planned.counts.tolist(),
+        buffers.planned.items.tolist(),
+        buffers.planned.row_map.tolist(),
+    )
+    segments, levels, rows = (
+        buffers.planned.segments.tolist(),
+        buffers.planned.row_levels.tolist(),
+        buffers.planned.rows.tolist(),
+    )
     written: dict[int, tuple[int, list]] = {}
     for first, n, table, begin, end, position, slot, _ in items[: counts[0]]:
         assert 0 < n <= buffers.tile_rows
@@ -76,16 +80,8 @@ def test_every_row_reads_its_prefixes_once(data, n_rows, n_segments, n_levels, m
             }
             assert read[row] == want
         assert made.n_rows == int((table >= 0).sum())
-        assert [made.n_items, made.n_partials] == [buffers.counts.tolist()[i] for i in (0, 2)]
+        assert [made.n_items, made.n_partials] == [buffers.planned.counts.tolist()[i] for i in (0, 2)]
         n_rows = n_rows // 2
-
-
-def test_addresses_never_change():
-    buffers = make()
-    names = ("counts", "items", "row_map", "segments", "row_levels", "rows")
-    before = [(getattr(buffers, name).data_ptr(), getattr(buffers, name).shape) for name in names]
-    plan(buffers, [[0, 0, 99, 0]], [[0]] * 9, range(1, 10))
-    assert [(getattr(buffers, name).data_ptr(), getattr(buffers, name).shape) for name in names] == before
 
 
 @pytest.mark.parametrize(
@@ -114,12 +110,12 @@ def test_addresses_never_change():
 def test_bad_input(arguments, message):
     buffers = make()
     plan(buffers, [[5, 0, 9, 0]], [[0]], [1])
-    before = buffers.items.clone(), buffers.rows.clone()
+    before = buffers.planned.items.clone(), buffers.planned.rows.clone()
     with pytest.raises(KernelError) as error:
         plan(buffers, *arguments)
     assert message in str(error.value)
-    assert torch.equal(buffers.items, before[0])
-    assert torch.equal(buffers.rows, before[1])
+    assert torch.equal(buffers.planned.items, before[0])
+    assert torch.equal(buffers.planned.rows, before[1])
 
 
 def test_options_out_of_range():
@@ -135,84 +131,6 @@ def test_options_out_of_range():
         plan(buffers, [[0, 0, 100, 0]], [[0]], [1], method="split", split_size=10)
     with pytest.raises(KernelError, match="max_partials = 4: .* needs 9"):
         plan(make(max_partials=4), [[0, 0, 100, 0]], [[0]] * 9, range(9), method="shared")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0, 8, 2, 64), "max_rows = 0: must be at least 1"),
-        ((65536, 8, 2, 64), "max_rows = 65536: a launch takes at most 65535"),
-        ((4, 8, 3, 64), "n_q_heads = 8: must be a multiple of n_kv_heads = 3"),
-        ((4, 8, 2, 512), "head_dim = 512: the kernels take 1 to 256"),
-        ((4, 256, 1, 64), "n_q_heads / n_kv_heads = 256: the kernels take at most 128"),
-    ],
-)
-def test_impossible_buffers(arguments, message):
-    with pytest.raises(KernelError, match=message):
-        DecodeBuffers(*arguments, max_segments=1)
-    with pytest.raises(KernelError, match="block_m = 32: must be 16, 64 or 128"):
-        make(block_m=32)
-    with pytest.raises(KernelError, match="head_dim = 256: a tile of block_m = 128 takes at most 128; make it 64"):
-        DecodeBuffers(4, 8, 2, 256, max_segments=1, block_m=128)
-    with pytest.raises(KernelError, match="max_segments = -1"):
-        make(max_segments=-1)
-
-
-def h100(max_rows: int, max_segments: int, **options) -> DecodeBuffers:
-    """Buffers that plan for a GPU, wherever the test runs."""
-    buffers = DecodeBuffers(max_rows, 32, 8, 128, max_segments=max_segments, block_m=64, costs=CostModel(), **options)
-    buffers.on_triton, buffers.tile_rows = True, 16
-    return buffers
-
-
-def test_the_choice_follows_the_costs():
-    few = h100(4, 1, max_items=1000, max_partials=10_000)
-    tiny = plan(few, [[0, 0, 20, 0]], [[0]] * 4, range(4))
-    assert tiny.method == "plain"
-    assert tiny.n_items == 0
-    long = plan(few, [[0, 0, 60_000, 0]], [[0]] * 4, range(4))
-    assert long.method == "split"
-    assert long.estimates.split[long.split_size] == min(long.estimates.split.values())
-    assert long.estimates.split[long.split_size] < min(long.estimates.shared, long.estimates.plain)
-    many = h100(1024, 64)
-    shared = plan(many, [[i, 0, 2048, 0] for i in range(64)], [[i // 16] for i in range(1024)], range(1024))
-    assert shared.method == "shared"
-    assert shared.n_items == 64
-    for made in (tiny, long, shared):
-        times = {"shared": made.estimates.shared, "plain": made.estimates.plain}
-        assert str(made).startswith(made.method)
-        assert (
-            f"{made.method} {1e6 * times.get(made.method, min(made.estimates.split.values(), default=0)):.1f} us"
-            in made.why
-        )
-    asked = plan(few, [[0, 0, 20, 0]], [[0]] * 4, range(4), method="shared")
-    assert (asked.method, asked.why, asked.estimates) == ("shared", "as asked", None)
-    assert plan(few, [], [], range(4)).why == "no prefixes"
-
-
-def test_splits_that_do_not_fit_are_not_chosen():
-    small = h100(4, 1, max_items=2, max_partials=8)
-    assert plan(small, [[0, 0, 60_000, 0]], [[0]] * 4, range(4)).n_items <= 2
-
-
-def test_cost_models_are_files(tmp_path):
-    model = CostModel(bandwidth=1e12, processors=7)
-    model.save(tmp_path / "card.json")
-    assert CostModel.load(tmp_path / "card.json") == model
-    (tmp_path / "bad.json").write_text('{"speed": 3}')
-    for name in ("bad.json", "missing.json"):
-        with pytest.raises(KernelError, match=r"not a cost model .*; write one with CostModel.save"):
-            CostModel.load(tmp_path / name)
-    with pytest.raises(KernelError, match="launch_seconds = -1: a cost model's figures must be positive"):
-        CostModel(launch_seconds=-1)
-
-
-@pytest.mark.skipif(TRITON, reason="of the CPU reference")
-def test_the_reference_takes_whole_groups():
-    made = plan(make(), [[0, 0, 500, 0]], [[0]] * 40, range(1, 41))
-    assert (made.method, made.n_items) == ("shared", 1)
-    made = plan(make(), [[0, 0, 5000, 0]], [[0]] * 40, range(1, 41))
-    assert (made.method, made.split_size, made.n_items) == ("split", 1024, 5)
 
 
 def test_planning(benchmark):

@@ -1,4 +1,4 @@
-"""The sampler: reference and kernels against fp64, its distribution, its invariance, its neighbours' rules."""
+"""The sampler: reference and kernels against fp64, its borders, its neighbours' rules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import sample_oracle as oracle
-from conftest import DEVICE, TRITON
+from conftest import DEVICE
+from kit import sample_oracle as oracle
+from kit.draws import FILTERS, agrees, logits_of
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.reference import sample as reference
 from t2fast_kernels.sample import sample
@@ -29,98 +30,11 @@ def small_chunks(monkeypatch, poison):  # noqa: ARG001
     monkeypatch.setattr(operator, "QUADS", 32)
 
 
-def logits_of(rows: int, vocab: int, device: torch.device, seed: int = 0, dtype=torch.float32) -> Tensor:
-    noise = torch.randn(rows, vocab, generator=torch.Generator().manual_seed(seed))
-    return (noise * torch.linspace(0.5, 4, rows)[:, None]).to(dtype).to(device)
-
-
 def ids(*values: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.tensor(values, dtype=torch.int32, device=device)
 
 
-def agrees(tokens, logprobs, logits, key, *, filters=({},), temperature=(1.0,), **processing) -> None:
-    """Compare with the oracle, row by row; draws within 1e-5 of the winner count as ties."""
-    for r, row in enumerate(logits.float().cpu().numpy()):
-        own = {k: v[r] if isinstance(v, np.ndarray) and v.ndim == 2 else v for k, v in processing.items()}
-        heat = temperature[r % len(temperature)]
-        x = oracle.processed(row, heat, **own)
-        score = x + (oracle.noise(len(x), *(int(k[r]) for k in key)) if heat > 0 else 0)
-        keep = oracle.kept(x, **filters[r % len(filters)]) if heat > 0 else np.ones(len(x), bool)
-        token = int(tokens[r])
-        assert keep[token]
-        assert score[token] >= score[keep].max() - 1e-5
-        assert float(logprobs[r]) == pytest.approx(oracle.log_softmax(x)[token], abs=2e-5)
-
-
-# The noise
-
-
-def test_philox_known_answers() -> None:
-    # Random123's published vectors for philox4x32, 10 rounds.
-    zero = reference.philox([torch.tensor([0])] * 4, torch.tensor([0]))
-    assert [int(w) for w in zero] == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
-    ones = reference.philox([torch.tensor([0xFFFFFFFF])] * 4, torch.tensor([-1]))
-    assert [int(w) for w in ones] == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
-    counter = [torch.tensor([c]) for c in (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)]
-    digits = reference.philox(counter, torch.tensor([0x299F31D0 << 32 | 0xA4093822]))
-    assert [int(w) for w in digits] == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
-
-
-@pytest.mark.skipif(not TRITON, reason="needs Triton: on a GPU, or with TRITON_INTERPRET=1")
-def test_philox_is_tritons_bit_for_bit(device) -> None:
-    import triton
-
-    from philox_kernel import philox_kernel
-
-    n = 256
-    words = torch.randint(-(2**31), 2**31, (4, n), dtype=torch.int32, generator=torch.Generator().manual_seed(1)).to(
-        device
-    )
-    for seed in (0, 7, -1, 2**62 + 12345, -(2**63)):
-        out = torch.empty(4, n, dtype=torch.int32, device=device)
-        philox_kernel[(triton.cdiv(n, 64),)](torch.tensor([seed], device=device), words, out, n, BLOCK=64)
-        ours = reference.philox([w.long() & 0xFFFFFFFF for w in words.cpu()], torch.tensor([seed]))
-        assert torch.equal(torch.stack(ours), out.cpu().long() & 0xFFFFFFFF)
-
-
-def test_noise_is_the_oracles() -> None:
-    keys = [torch.tensor(k) for k in ([0, -5], [3, 2**31 - 1], [1, -7], [0, 12])]
-    noise = reference.gumbel(1001, *keys)
-    for r in range(2):
-        expected = oracle.noise(1001, *(int(k[r]) % (2**64 if i == 0 else 2**32) for i, k in enumerate(keys)))
-        assert np.abs(noise[r].numpy() - expected).max() < 2e-6
-
-
-def test_noise_is_exact_in_the_tails(monkeypatch) -> None:
-    words = torch.tensor([[0, 1, 2**26 - 1, 2**26], [2**31, 2**32 - 2, 2**32 - 1, 12345]])
-    monkeypatch.setattr(reference, "philox", lambda *_: list(words[:, None, :].unbind(2)))
-    key = torch.zeros(2, dtype=torch.int64)
-    u = (words.double() + 0.5) / 2**32
-    noise = reference.gumbel(4, key, key, key, key).double()
-    assert (noise + torch.log(-torch.log1p(-u))).abs().max() < 3e-7 * 23
-    assert noise.isfinite().all()
-
-
-def test_gumbel_moments() -> None:
-    rows = torch.arange(64)
-    noise = reference.gumbel(4096, torch.tensor([11]), rows, rows % 3, rows % 5).double()
-    assert float(noise.mean()) == pytest.approx(0.57722, abs=0.01)
-    assert float(noise.var()) == pytest.approx(np.pi**2 / 6, abs=0.03)
-    assert np.abs(np.corrcoef(noise.numpy()) - np.eye(64)).max() < 0.09  # 5.7 standard deviations
-
-
 # What is drawn
-
-FILTERS = [
-    {},
-    {"top_k": 7},
-    {"top_p": 0.8},
-    {"min_p": 0.1},
-    {"top_k": 30, "top_p": 0.7, "min_p": 0.02},
-    {"top_k": 3, "top_p": 0.95},
-    {"top_k": 1},
-    {"top_p": 1e-6},
-]
 
 
 @pytest.mark.parametrize(
@@ -246,8 +160,8 @@ def test_share_of_top_k_differs_from_share_of_all(device) -> None:
     p = torch.tensor([0.4, 0.2] + [0.04] * 10, device=device)
     logits = p.log().expand(40, 12).contiguous()
     rows = torch.arange(40, dtype=torch.int32, device=device)
-    joint = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5)[0]
-    first = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5, order="top_k_first")[0]
+    joint = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5, order="joint")[0]
+    first = sample(logits, 1, rows, 0, 0, top_k=2, top_p=0.5)[0]
     assert set(joint.tolist()) == {0, 1}
     assert set(first.tolist()) == {0}
 
@@ -284,99 +198,6 @@ def test_top_logprobs(device) -> None:
     assert torch.equal(tops, order)
     torch.testing.assert_close(top_logprobs.double(), exact.gather(1, order), atol=1e-5, rtol=0)
     torch.testing.assert_close(logprobs.double(), exact.gather(1, tokens[:, None])[:, 0], atol=1e-5, rtol=0)
-
-
-# Its distribution
-
-P_VALUE = 1e-3
-
-
-def chi_square(tokens: Tensor, p: Tensor) -> float:
-    """The p-value of the draws; tokens of probability 0 must not occur."""
-    observed = torch.bincount(tokens.cpu(), minlength=len(p)).double()
-    assert observed[p == 0].sum() == 0
-    expected = p[p > 0] * len(tokens)
-    assert expected.min() >= 5
-    statistic = ((observed[p > 0] - expected) ** 2 / expected).sum()
-    return float(torch.special.gammaincc(torch.tensor((len(expected) - 1) / 2).double(), statistic / 2))
-
-
-@pytest.mark.parametrize("varied", ["seed", "prompt", "sample", "step"])
-@pytest.mark.parametrize("filters", [{}, {"top_p": 0.7, "top_k": 9, "min_p": 0.05}], ids=str)
-def test_distribution(monkeypatch, filters, varied) -> None:
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    rows, vocab = 40_000, 24
-    x = torch.randn(vocab, generator=torch.Generator().manual_seed(12)) * 0.8
-    keys: dict[str, int | Tensor] = {"seed": 31, "prompt": 4, "sample": 15, "step": 9}
-    keys[varied] = torch.arange(rows)
-    tokens, _ = sample(x.expand(rows, vocab).contiguous(), **keys, **filters)
-    p = x.double().exp() * torch.from_numpy(oracle.kept(x.double().numpy(), **filters))
-    assert chi_square(tokens, p / p.sum()) > P_VALUE
-
-
-def test_distribution_of_the_kernels(device) -> None:
-    rows, vocab = 200, 120
-    x = torch.randn(vocab, generator=torch.Generator().manual_seed(2)) * 2
-    tokens, _ = sample(
-        x.expand(rows, vocab).contiguous().to(device), 3, torch.arange(rows, device=device), 1, 0, top_k=6
-    )
-    p = x.double().exp() * torch.from_numpy(oracle.kept(x.double().numpy(), top_k=6))
-    assert chi_square(tokens, p / p.sum()) > P_VALUE
-
-
-def test_consecutive_steps_are_independent(monkeypatch) -> None:
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    rows = 20_000
-    logits = torch.zeros(rows, 4)
-    a, _ = sample(logits, 1, 0, torch.arange(rows), 0)
-    for other in ({"step": 1}, {"prompt": 1}, {"seed": 2}):
-        keys = {"seed": 1, "prompt": 0, "sample": torch.arange(rows), "step": 0} | other
-        b, _ = sample(logits, **keys)
-        assert chi_square(4 * a + b, torch.full((16,), 1 / 16, dtype=torch.float64)) > P_VALUE
-
-
-# Its invariance
-
-
-@pytest.mark.parametrize("filters", [{}, {"top_p": 0.8}, {"top_k": 20, "top_p": 0.9, "order": "top_k_first"}], ids=str)
-def test_neither_place_nor_company_matters(device, filters) -> None:
-    rows, vocab = 9, 260
-    logits = logits_of(rows, vocab, device, seed=9)
-    key = [torch.arange(rows, device=device) // d for d in (7, 5, 1, 2)]
-    whole = sample(logits, *key, n_logprobs=3, **filters)
-    picked = torch.randperm(rows, generator=torch.Generator().manual_seed(1))[:4].to(device)
-    part = sample(logits[picked], *(k[picked] for k in key), n_logprobs=3, **filters)
-    for a, b in zip(whole, part, strict=True):
-        assert torch.equal(a[picked], b)
-    alone = sample(logits[4:5], *(k[4:5] for k in key), n_logprobs=3, **filters)
-    for a, b in zip(whole, alone, strict=True):
-        assert torch.equal(a[4:5], b)
-
-
-@pytest.mark.parametrize("quads", [8, 128])
-@pytest.mark.parametrize("passes", [1, 3])
-def test_neither_chunks_nor_passes_matter(device, monkeypatch, quads, passes) -> None:
-    logits = logits_of(4, 200, device, seed=10)
-    rows = torch.arange(4, device=device)
-    expected = [sample(logits, 5, rows, 0, 0, **f)[0] for f in FILTERS[2:5]]
-    monkeypatch.setattr(operator, "QUADS", quads)
-    monkeypatch.setattr(operator, "PASSES", passes)
-    for filters, tokens in zip(FILTERS[2:5], expected, strict=True):
-        assert torch.equal(sample(logits, 5, rows, 0, 0, **filters)[0], tokens)
-
-
-def test_integers_and_tensors_are_one_key(device) -> None:
-    logits = logits_of(4, 90, device)
-    tokens = sample(logits, -3, 2**32 - 1, 2, 1)[0]
-    again = sample(
-        logits,
-        torch.tensor(2**64 - 3 - 2**64, device=device),
-        ids(-1, -1, -1, -1, device=device),
-        2,
-        ids(1, device=device),
-    )[0]
-    assert torch.equal(tokens, again)
-    assert torch.equal(sample(logits, 2**64 - 3, -1, 2, 1)[0], tokens)
 
 
 # Hugging Face's rules

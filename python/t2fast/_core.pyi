@@ -1,32 +1,44 @@
 """The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
 
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BetaFit",
     "Budget",
+    "Design",
+    "FitCurvature",
     "FitOutcome",
     "FitProblem",
     "Histogram",
     "InfeasibleError",
     "Law",
+    "Place",
+    "Plan",
+    "Plane",
+    "Prediction",
     "T2Error",
+    "Trial",
     "allocate",
     "best_of_k",
     "beta_pass_at_k",
     "bootstrap",
     "cheapest",
+    "curve",
     "estimate",
     "evaluate",
     "grid_search",
+    "group_means",
     "isoflop",
     "majority",
     "number_rows",
     "pareto",
     "plan_budget",
+    "plane",
+    "predict",
     "samples_needed",
     "sensitivities",
     "surface",
@@ -35,20 +47,7 @@ __all__ = [
 ]
 
 _Floats = NDArray[np.float64]
-_Report = Callable[[int], None]
-_Ends = list[tuple[float, float]]
-_Design = tuple[float, float, float, float, float, float, float]
-
-_PlanTuple = tuple[
-    _Design,
-    _Design,
-    _Design | None,
-    _Design | None,
-    tuple[float, float],
-    list[float | None],
-    int,
-    bool,
-]
+_Report = Callable[[int], object]
 
 class T2Error(ValueError): ...
 class InfeasibleError(T2Error): ...
@@ -64,30 +63,65 @@ class Law:
 
 @final
 class Budget:
-    def __new__(
-        cls,
-        flops: list[float | None],
-        workload: tuple[float, float, float, str],
-        attention: tuple[float, float] | None,
-        most: list[float | None],
-        unique_tokens: float | None,
-    ) -> Budget: ...
+    def __new__(cls, limits: object) -> Budget: ...
     def train_flops(self, n_params: float, n_tokens: float) -> float: ...
     def inference_flops(self, n_params: float, k: float) -> float: ...
+    def most_tokens(self, n_params: float, k: float) -> float: ...
+    def most_samples(self, n_params: float, n_tokens: float) -> float: ...
+    def size_for_tokens(self, train_flops: float, n_tokens: float) -> float: ...
+    def size_for_ratio(self, train_flops: float, tokens_per_param: float) -> float: ...
+
+@final
+class Design:
+    n_params: float
+    n_tokens: float
+    k: float
+    value: float
+    loss: float
+    train_flops: float
+    inference_flops: float
+
+@final
+class Plan:
+    best: Design
+    continuous: Design
+    chinchilla: Design | None
+    inside_data: Design | None
+    flat_n_params: tuple[float, float]
+    gain_train: float | None
+    gain_inference: float | None
+    gain_total: float | None
+    evaluations: int
+    converged: bool
+
+@final
+class Place:
+    index: list[int]
+    design: Design
+
+@final
+class Plane:
+    values: _Floats
+    k: _Floats
 
 def number_rows(columns: list[_Floats]) -> NDArray[np.int64]: ...
-def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> _Design: ...
-def plan_budget(law: Law, budget: Budget, data: _Ends | None = None) -> _PlanTuple: ...
-def cheapest(law: Law, budget: Budget, target: float) -> tuple[float | None, float | None]: ...
+def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> Design: ...
+def predict(
+    laws: list[Law], n_params: _Floats, n_tokens: _Floats, k: _Floats, unique_tokens: float | None = None
+) -> _Floats: ...
+def plan_budget(law: Law, budget: Budget, data: object | None = None) -> Plan: ...
+def cheapest(law: Law, budget: Budget, target: float) -> float: ...
 def sweep(
     law: Law,
     budgets: list[Budget],
-    data: _Ends | None = None,
+    data: object | None = None,
     threads: int | None = None,
     report: _Report | None = None,
-) -> list[tuple[_PlanTuple | None, str | None]]: ...
-def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[_Design | None]: ...
-def pareto(law: Law, designs: list[tuple[float, float, float]]) -> NDArray[np.bool_]: ...
+) -> list[Plan | str]: ...
+def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
+def curve(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
+def pareto(law: Law, values: _Floats, train_flops: _Floats, inference_flops: _Floats) -> NDArray[np.bool_]: ...
+def plane(law: Law, budget: Budget, n_params: _Floats, n_tokens: _Floats, k: _Floats) -> Plane: ...
 def grid_search(
     law: Law,
     budget: Budget,
@@ -97,7 +131,7 @@ def grid_search(
     top: int,
     threads: int | None = None,
     report: _Report | None = None,
-) -> list[tuple[list[int], _Design]]: ...
+) -> list[Place]: ...
 def surface(
     law: Law,
     n_params: _Floats,
@@ -111,10 +145,38 @@ def surface(
 
 # t2fast_core::fit
 
+class PowerTable(TypedDict):
+    n_params: _Floats
+    n_tokens: _Floats
+    loss: _Floats
+    k: _Floats | None
+    unique_tokens: _Floats | None
+    weights: _Floats | None
+
+class PowerSettings(TypedDict):
+    log: bool
+    penalty: str
+    constants: tuple[float, float]
+    tie_exponents: bool
+    E: float | None
+    e_share: tuple[float, float]
+    starts: int
+    discount_params: bool
+    overtraining: bool
+
+@final
+class FitCurvature:
+    @property
+    def covariance(self) -> list[list[float]]: ...
+    @property
+    def condition(self) -> float: ...
+
 @final
 class FitOutcome:
     @property
     def coefficients(self) -> list[float]: ...
+    @property
+    def penalty(self) -> float: ...
     @property
     def objective(self) -> float: ...
     @property
@@ -130,26 +192,16 @@ class FitOutcome:
 @final
 class FitProblem:
     @staticmethod
-    def power_sum(
-        n_params: _Floats,
-        n_tokens: _Floats,
-        loss: _Floats,
-        k: _Floats | None,
-        unique_tokens: _Floats | None,
-        weights: _Floats | None,
-        *,
-        log: bool,
-        penalty: str,
-        constants: tuple[float, float],
-        tied: bool,
-        e: float | None,
-        e_share: tuple[float, float],
-        starts: int,
-        discount_params: bool,
-    ) -> FitProblem: ...
+    def power_sum(table: PowerTable, settings: PowerSettings) -> FitProblem: ...
     @staticmethod
     def latent(
-        n_params: _Floats, n_tokens: _Floats, num_samples: _Floats, num_correct: _Floats, weights: _Floats | None
+        n_params: _Floats,
+        n_tokens: _Floats,
+        n_samples: _Floats,
+        n_correct: _Floats,
+        weights: _Floats | None,
+        *,
+        overtraining: bool = False,
     ) -> FitProblem: ...
     def with_losses(self, law: Law) -> FitProblem: ...
     @staticmethod
@@ -176,15 +228,50 @@ class FitProblem:
         threads: int | None,
         report: _Report | None,
     ) -> tuple[_Floats, NDArray[np.bool_]]: ...
-    def curvature(
-        self, outcome: FitOutcome, cluster: NDArray[np.int64]
-    ) -> tuple[list[float], list[float], float] | None: ...
+    def curvature(self, outcome: FitOutcome, cluster: NDArray[np.int64]) -> FitCurvature | None: ...
     def profile(
         self, outcome: FitOutcome, cluster: NDArray[np.int64], index: int, limit: float
     ) -> tuple[float, float] | None: ...
 
 # passk
 _Integers = NDArray[np.int64]
+
+@final
+class BetaFit:
+    @property
+    def a(self) -> float: ...
+    @property
+    def b(self) -> float: ...
+    @property
+    def zero(self) -> float: ...
+    @property
+    def log_likelihood(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def outcome(self) -> str: ...
+
+@final
+class Prediction:
+    @property
+    def values(self) -> _Floats: ...
+    @property
+    def resampled(self) -> _Floats: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def parameters(self) -> list[float]: ...
+
+@final
+class Trial:
+    @property
+    def method(self) -> str: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def error(self) -> float: ...
+    @property
+    def bias(self) -> float: ...
 
 @final
 class Histogram:
@@ -201,33 +288,39 @@ class Histogram:
     def curve(self, k_max: int) -> _Floats: ...
     def samples_variance(self, k: int) -> float: ...
     def problems_variance(self, name: str, k: int, parameter: float = 0.0) -> float: ...
-    def beta_binomial(self, zero_inflated: bool) -> tuple[float, float, float, float, int, str]: ...
+    def __reduce__(self) -> tuple[Callable[..., Histogram], tuple[_Integers, _Integers, _Integers]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def beta_binomial(self, zero_inflated: bool) -> BetaFit: ...
     def extrapolate(
         self,
         method: str,
         k: _Floats,
-        replicates: int,
+        n_resamples: int,
         seed: int,
         batch: int | None = None,
         threads: int | None = None,
         report: _Report | None = None,
-    ) -> tuple[_Floats, _Floats, tuple[str, list[float]]]: ...
+    ) -> Prediction: ...
     def backtest(
         self,
         methods: list[str],
         most: float,
-        replicates: int,
+        n_resamples: int,
         seed: int,
         threads: int | None = None,
         report: _Report | None = None,
-    ) -> list[tuple[str, int, float, float]]: ...
+    ) -> list[Trial]: ...
     def subsample(self, m: int, seed: int, replicate: int) -> Histogram: ...
 
 def estimate(name: str, n: _Integers, c: _Integers, k: _Integers, parameter: float = 0.0) -> _Floats: ...
+def group_means(
+    n: _Integers, c: _Integers, ends: _Integers, k: _Integers, same_problems: bool
+) -> tuple[_Floats, _Floats]: ...
 def bootstrap(
     values: _Floats,
     problems: _Integers,
-    replicates: int,
+    n_resamples: int,
     seed: int,
     threads: int | None = None,
     report: _Report | None = None,
@@ -257,6 +350,7 @@ def tally_json_lines(
     block: bytes, keys: list[str], problem: int, verdict: int
 ) -> list[tuple[str, int, int]] | None: ...
 
+@final
 class Shape:
     def __new__(
         cls,
@@ -283,12 +377,12 @@ class Shape:
     def kv_width(self) -> float: ...
     def kv_bytes(self, bytes: float) -> float: ...
 
+@final
 class Family:
-    def __new__(
-        cls, depth: float, slope: float, block: float, vocab: float, tied: bool, group: float
-    ) -> Family: ...
+    def __new__(cls, depth: float, slope: float, block: float, vocab: float, tied: bool, group: float) -> Family: ...
     def shape(self, n_params: float) -> Shape: ...
 
+@final
 class Roofline:
     def __new__(
         cls,
@@ -305,6 +399,7 @@ class Roofline:
     def train_seconds(self, shape: Shape) -> float: ...
     def bill(self, shape: Shape, prompt_tokens: float, answer_tokens: float, k: float, mode: str) -> Bill: ...
 
+@final
 class Bill:
     @property
     def parts(self) -> list[tuple[str, float]]: ...

@@ -15,16 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from t2fast import passk
 from t2fast.data import Table
 from t2fast.errors import DataError
+from t2fast.files import write_text
+from t2fast.quantity import format_quantity
+from t2fast.results import Result
 
 __all__ = ["Checkpoint", "Lab", "load_lab"]
 
 #: Written into every table; a reader refuses what it does not know.
-SCHEMA = "t2fast.lab/1"
+SCHEMA = "t2fast.lab/2"
+#: What older tables call the same things.
+_OLD_TABLE = {"samples": "n_samples", "questions": "problem_ids"}
+_OLD_CHECKPOINT = {"correct": "n_correct"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A trained model and what was measured of it.
 
@@ -35,16 +42,16 @@ class Checkpoint:
     stage
         ``"grid"``; or ``"planned"`` and ``"chinchilla"``, the two sides of the duel.
     tuned
-        Whether it was fine-tuned on questions after training.
+        Whether it was fine-tuned on problems after training.
     n_params, n_tokens, seed
         N with embeddings, D, and the key of its first weights.
     loss
         Cross-entropy of text that no run trained on, nats per token; ``None`` after fine-tuning.
     answer_nll
-        For each question the negative log likelihood of the right answer with its end mark, nats. A sample is right
+        For each problem the negative log likelihood of the right answer with its end mark, nats. A sample is right
         when it is that answer, so that ``exp(-answer_nll)`` is the chance that it is.
-    correct
-        For each question how many of the samples were right.
+    n_correct
+        For each problem how many of the samples were right.
     """
 
     run: str
@@ -55,44 +62,50 @@ class Checkpoint:
     seed: int
     loss: float | None
     answer_nll: NDArray[np.float64]
-    correct: NDArray[np.int64]
+    n_correct: NDArray[np.int64]
 
     @property
     def probability(self) -> NDArray[np.float64]:
-        """The chance of a right sample, by question."""
+        """The chance of a right sample, by problem."""
         return np.asarray(np.exp(-self.answer_nll))
 
     def to_dict(self) -> dict[str, Any]:
         """The checkpoint as JSON data."""
-        return self.__dict__ | {"answer_nll": self.answer_nll.tolist(), "correct": self.correct.tolist()}
+        return self.__dict__ | {"answer_nll": self.answer_nll.tolist(), "n_correct": self.n_correct.tolist()}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Checkpoint:
         """Read what :meth:`to_dict` gives."""
-        arrays = {"answer_nll": np.asarray(data["answer_nll"], float), "correct": np.asarray(data["correct"], int)}
+        data = {_OLD_CHECKPOINT.get(name, name): value for name, value in data.items()}
+        arrays = {"answer_nll": np.asarray(data["answer_nll"], float), "n_correct": np.asarray(data["n_correct"], int)}
         return Checkpoint(**{**data, **arrays})
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Checkpoint) and self.to_dict() == other.to_dict()
 
-@dataclass(frozen=True)
-class Lab:
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, repr=False)
+class Lab(Result):
     """The table of a laboratory.
 
     Parameters
     ----------
     checkpoints
         The models.
-    questions, families
-        Of each question its id, and its family.
-    samples
-        Samples drawn of every question by every model.
+    problem_ids, families
+        Of each problem its id, and its family.
+    n_samples
+        Samples drawn of every problem by every model.
     manifest
         How the table was made: the preset, versions, device, hash of the text.
     """
 
     checkpoints: tuple[Checkpoint, ...]
-    questions: tuple[str, ...]
+    problem_ids: tuple[str, ...]
     families: tuple[str, ...]
-    samples: int
+    n_samples: int
     manifest: Mapping[str, Any]
 
     @property
@@ -103,6 +116,32 @@ class Lab:
     def side(self, stage: str, tuned: bool = False) -> tuple[Checkpoint, ...]:
         """The models of one side of the duel, before or after fine-tuning."""
         return tuple(one for one in self.checkpoints if (one.stage, one.tuned) == (stage, tuned))
+
+    def pass_at_k(self, one: Checkpoint, k: int) -> float:
+        """Mean pass@k of one of the models over all problems, for k up to ``n_samples``."""
+        return float(self.curve(one, np.array([k]))[0])
+
+    def curve(self, one: Checkpoint, ks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean pass@k of one of the models at several k."""
+        return np.asarray(passk.mean_pass_at_k(self.n_samples, one.n_correct, ks))
+
+    def summary(self) -> str:
+        """The size of the table, and the range of its grid."""
+        n, d = ([getattr(one, name) for one in self.grid] for name in ("n_params", "n_tokens"))
+        rates = [float(one.n_correct.mean()) / self.n_samples for one in self.grid]
+        ranges = f"N {format_quantity(min(n))} to {format_quantity(max(n))}, D {format_quantity(min(d))} to "
+        return (
+            f"{len(self.grid)} models, {len(self.problem_ids)} problems, {self.n_samples} samples of each\n"
+            f"{ranges}{format_quantity(max(d))}, pass@1 {min(rates):.3f} to {max(rates):.3f}"
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per checkpoint: its run, N, D, loss and mean pass@1."""
+        names = ("run", "stage", "tuned", "n_params", "n_tokens", "seed", "loss")
+        return [
+            {name: getattr(one, name) for name in names} | {"pass_at_1": self.pass_at_k(one, 1)}
+            for one in self.checkpoints
+        ]
 
     @property
     def losses(self) -> Table:
@@ -120,7 +159,7 @@ class Lab:
 
     @property
     def counts(self) -> Table:
-        """N, D, samples, right ones and the right answer's probability of the grid, a row per checkpoint and question.
+        """N, D, samples, right ones and the right answer's probability of the grid, a row per checkpoint and problem.
 
         ``fit_table`` makes of it Approach 1 (``"t2-loss"``, from the probabilities) and the counts likelihood
         (``"t2-pass"``).
@@ -129,16 +168,16 @@ class Lab:
 
     def table(self, rows: Sequence[Checkpoint]) -> Table:
         """The same of any checkpoints."""
-        each, n = len(self.questions), len(rows)
+        each, n = len(self.problem_ids), len(rows)
         return Table(
             {
                 "group": np.repeat(np.array([one.run for one in rows]), each),
                 "n_params": np.repeat(np.array([one.n_params for one in rows], float), each),
                 "n_tokens": np.repeat(np.array([one.n_tokens for one in rows], float), each),
-                "question": np.tile(np.array(self.questions), n),
+                "problem": np.tile(np.array(self.problem_ids), n),
                 "family": np.tile(np.array(self.families), n),
-                "num_samples": np.full(each * n, float(self.samples)),
-                "num_correct": np.concatenate([one.correct for one in rows]).astype(float),
+                "n_samples": np.full(each * n, float(self.n_samples)),
+                "n_correct": np.concatenate([one.n_correct for one in rows]).astype(float),
                 "probability": np.concatenate([one.probability for one in rows]),
             },
             "laboratory",
@@ -149,8 +188,8 @@ class Lab:
         return {
             "schema": SCHEMA,
             "manifest": dict(self.manifest),
-            "samples": self.samples,
-            "questions": list(self.questions),
+            "n_samples": self.n_samples,
+            "problem_ids": list(self.problem_ids),
             "families": list(self.families),
             "checkpoints": [one.to_dict() for one in self.checkpoints],
         }
@@ -160,7 +199,7 @@ class Lab:
         data = self.to_dict()
         lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in data.pop("checkpoints"))
         head = json.dumps(data, separators=(",", ":"))
-        Path(path).write_text(f'{head[:-1]},"checkpoints":[\n{lines}\n]}}\n', encoding="utf-8")
+        write_text(path, f'{head[:-1]},"checkpoints":[\n{lines}\n]}}\n')
 
     @staticmethod
     def read(path: str | Path) -> Lab:
@@ -180,22 +219,30 @@ class Lab:
 def _parse(text: str, origin: str) -> Lab:
     try:
         data = json.loads(text)
-        if data["schema"] != SCHEMA:
-            raise DataError(f"{origin}: schema = {data['schema']!r}: this version reads {SCHEMA!r}")
+        if data["schema"] not in (SCHEMA, "t2fast.lab/1"):
+            raise DataError(f"{origin}: schema = {data['schema']!r}: this version reads {SCHEMA!r} and older")
+        data = {_OLD_TABLE.get(name, name): value for name, value in data.items()}
         return Lab(
             tuple(Checkpoint.from_dict(one) for one in data["checkpoints"]),
-            tuple(data["questions"]),
+            tuple(data["problem_ids"]),
             tuple(data["families"]),
-            data["samples"],
+            data["n_samples"],
             data["manifest"],
         )
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{origin}: is no table of a laboratory: {error!r}") from None
+        raise DataError(f"{origin}: not the table of a laboratory: {error!r}") from None
 
 
 def load_lab() -> Lab:
-    """The suite of the preset ``tiny``: small language models trained from scratch, their questions and samples."""
+    """The suite of the preset ``tiny``: small language models trained from scratch, their problems and samples.
+
+    Examples
+    --------
+    >>> print(load_lab())
+    42 models, 192 problems, 256 samples of each
+    N 5k to 123k, D 33.8k to 8.67M, pass@1 0.006 to 0.610
+    """
     file = resources.files("t2fast").joinpath("lab", "tables", "tiny.json")
     return _parse(file.read_text(encoding="utf-8"), file.name)

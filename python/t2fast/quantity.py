@@ -8,6 +8,9 @@ from t2fast.errors import T2Error
 
 __all__ = ["format_flops", "format_quantity", "parse_axis", "parse_quantity", "refuse_non_numbers"]
 
+#: The most values of an axis: 8 MB, and more than any grid has use for.
+MOST_VALUES = 1_000_000
+
 _SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15}
 _STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]
 
@@ -44,8 +47,15 @@ def parse_quantity(text: str, name: str = "quantity") -> float:
     return value
 
 
-def parse_axis(text: str, name: str = "axis") -> list[float]:
+def parse_axis(text: str, name: str = "axis", *, whole: bool = False) -> list[float]:
     """Read several numbers: a list ``1,10,100``, or ``1M:10B:50`` for 50 of them, evenly spaced in the logarithm.
+
+    With ``whole`` a range holds whole numbers: neighbours that round to the same one are one.
+
+    Examples
+    --------
+    >>> parse_axis("1:8:6", whole=True)
+    [1.0, 2.0, 3.0, 5.0, 8.0]
 
     Raises
     ------
@@ -60,9 +70,12 @@ def parse_axis(text: str, name: str = "axis") -> list[float]:
     low, high, count = (parse_quantity(part, name) for part in parts)
     if not (0 < low < high and count >= 2 and count == int(count)):
         raise T2Error(f"{name} = {text!r}: a range LOW:HIGH:COUNT needs 0 < LOW < HIGH and a whole COUNT of at least 2")
+    if count > MOST_VALUES:
+        raise T2Error(f"{name} = {text!r}: asks for {count:.0f} values; at most {MOST_VALUES} fit an axis")
     steps = int(count) - 1
     inner = [low * (high / low) ** (i / steps) for i in range(1, steps)]
-    return [low, *inner, high]
+    axis = [low, *inner, high]
+    return sorted({float(round(value)) for value in axis}) if whole else axis
 
 
 def refuse_non_numbers(**values: object) -> None:

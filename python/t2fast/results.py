@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import html
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Progress", "Report", "Result"]
+__all__ = ["Progress", "Report", "Result", "counted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Progress:
         What is counted, in the plural: ``"budgets"``, ``"replicates"``, ``"samples"``.
     note
         The part under way, in words; often empty.
+
+    Examples
+    --------
+    >>> Progress(3, 8, "replicates")
+    Progress(done=3, total=8, unit='replicates', note='')
     """
 
     done: float
@@ -42,12 +50,37 @@ class Progress:
 Report = Callable[[Progress], object]
 
 
+@contextmanager
+def counted(progress: Report | None, total: int, unit: str, note: str = "") -> Iterator[Callable[[int], object] | None]:
+    """What the compiled core reports to: it knows how much is done, and not of what; says so at the end as well.
+
+    Examples
+    --------
+    >>> with counted(print, 8, "replicates") as report:
+    ...     report(3)
+    Progress(done=3, total=8, unit='replicates', note='')
+    Progress(done=8, total=8, unit='replicates', note='')
+    """
+    if progress is None:
+        yield None
+        return
+    yield lambda done: progress(Progress(min(done, total), total, unit, note))
+    progress(Progress(total, total, unit, note))
+
+
 class Result:
     """The base of all results: frozen dataclasses that say what was found and how.
 
     A result prints as a table (``print(result)``), has a ``repr`` of one short line, shows itself in notebooks, becomes
     JSON data (:meth:`to_dict`) or a table's rows (:meth:`rows`, which ``pandas.DataFrame`` takes), is drawn by
     :meth:`plot`, and pickles and copies.
+
+    Examples
+    --------
+    >>> from t2fast import passk
+    >>> found = passk.fit_beta_binomial(20, [0, 1, 4, 9, 15])
+    >>> isinstance(found, Result), found.rows()[0]["success"]
+    (True, True)
     """
 
     #: Where :meth:`plot` finds its figure: ``"module:function"`` in :mod:`t2fast.plots`.
@@ -104,6 +137,17 @@ class Result:
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.summary())}</pre>"
 
+    def __eq__(self, other: object) -> bool:
+        # For results that hold arrays (``@dataclass(eq=False)``): the others have what dataclasses make.
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [item.name for item in fields(self) if item.compare]  # type: ignore[arg-type]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        values = (getattr(self, item.name) for item in fields(self) if item.compare)  # type: ignore[arg-type]
+        return hash((type(self), *(value for value in values if isinstance(value, int | float | str | None))))
+
     def __getstate__(self) -> dict[str, Any]:
         # Cached properties hold what the core can make again from the fields.
         return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
@@ -111,3 +155,15 @@ class Result:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality that takes arrays as values, NaN equal to NaN in them."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        both = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+        return both and one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if isinstance(one, tuple | list) and type(one) is type(other):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other)

@@ -6,7 +6,7 @@ import difflib
 import textwrap
 from collections.abc import Iterable, Sequence
 
-__all__ = ["WIDTH", "columns", "near", "warning_lines"]
+__all__ = ["WIDTH", "columns", "near", "printable", "warning_lines"]
 
 WIDTH = 80
 
@@ -20,15 +20,9 @@ def columns(rows: Sequence[Sequence[str]], left: Iterable[int] = (0,)) -> list[s
     ['       k', 'best   8', 'next  16']
     """
     left = frozenset(left)
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    row = "  ".join(f"{{:{'<' if place in left else '>'}{width}}}" for place, width in enumerate(widths))
+    return [row.format(*cells).rstrip() for cells in rows]
 
 
 def warning_lines(warnings: Iterable[str], indent: str = "") -> list[str]:
@@ -44,6 +38,19 @@ def warning_lines(warnings: Iterable[str], indent: str = "") -> list[str]:
         for text in warnings
         for line in textwrap.wrap(text, WIDTH, initial_indent=f"{indent}! ", subsequent_indent=f"{indent}  ")
     ]
+
+
+def printable(text: str) -> str:
+    r"""A line without what would steer a terminal: control characters, as a file may hold, become their escapes.
+
+    Examples
+    --------
+    >>> printable("model\x1b[2J")
+    'model\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == " " else ascii(one)[1:-1] for one in text)
 
 
 def near(word: str, words: Iterable[str]) -> str:

@@ -81,7 +81,7 @@ def test_json(capsys, monkeypatch, table):
         (["--unit", "n_tokens=1e9", "--where", "import os"], "--where = 'import os'"),
         (["--unit", "n_tokens=1e9", "--where", "N < 0"], "no row"),
         (["--unit", "n_tokens=1e9", "--column", "loss=nll"], "no column 'nll'"),
-        (["--unit", "n_tokens=1e9", "--law", "t2-pass"], "give either num_samples"),
+        (["--unit", "n_tokens=1e9", "--law", "t2-pass"], "give either n_samples"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, monkeypatch, table, arguments, message):

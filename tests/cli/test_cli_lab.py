@@ -20,7 +20,7 @@ def test_report_of_the_table_that_comes_with_t2fast(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["preset"] == "tiny"
-    assert {one["holds"] for one in found["verdicts"]} <= {True, False, None}
+    assert {one["holds"] for one in found["claims"]} <= {True, False, None}
     assert (tmp_path / "lab_report" / "index.html").is_file()
 
 

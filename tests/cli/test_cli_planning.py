@@ -39,7 +39,7 @@ def test_plan_prints_the_three_designs_and_how_far_they_extrapolate():
     assert done.stderr == ""
     rows = {line.split("  ")[0] for line in done.stdout.splitlines()}
     assert {"recommended", "inside data", "Chinchilla"} <= rows
-    assert "! the recommendation asks for 15.7T tokens, 52 times the 300B" in done.stdout
+    assert "! the recommendation extrapolates: D = 15.7T is 52 times the largest in the" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
@@ -114,7 +114,7 @@ def test_presets():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("plan",), "no budget"),
+        (("plan",), "unbounded: give train_flops"),
         (("plan", "--train-flops", "abc"), "--train-flops = 'abc': not a number"),
         (("plan", "--train-flops", "-1e20", "--inference-flops", "1e9"), "train_flops = -1e20: must be positive"),
         (("plan", "--train-flops", "inf", "--inference-flops", "1e9"), "must be finite"),

@@ -14,7 +14,7 @@ from t2fast.data import read_counts
 
 
 def pairs(counts):
-    return {p: (int(n), int(c)) for p, n, c in zip(counts.problem_id, counts.n, counts.c, strict=True)}
+    return {p: (int(n), int(c)) for p, n, c in zip(counts.problem_id, counts.n_samples, counts.n_correct, strict=True)}
 
 
 def lines(records):
@@ -93,8 +93,8 @@ def test_matrices_without_names(tmp_path):
     }.items():
         (tmp_path / name).write_text(text)
         counts = read_counts(tmp_path / name)
-        np.testing.assert_array_equal(counts.n, [3, 3])
-        np.testing.assert_array_equal(counts.c, [2, 1])
+        np.testing.assert_array_equal(counts.n_samples, [3, 3])
+        np.testing.assert_array_equal(counts.n_correct, [2, 1])
 
 
 def test_parquet(tmp_path):
@@ -213,7 +213,7 @@ def test_compiled_and_interpreted_reading_agree(tmp_path, monkeypatch):
     slow = read_counts(path)
     assert pairs(mixed) == pairs(slow)
     assert mixed.problem_id == slow.problem_id
-    assert mixed.n.sum() == 500
+    assert mixed.n_samples.sum() == 500
 
 
 def test_one_malformed_line_is_named_and_counted(tmp_path):
@@ -271,7 +271,7 @@ def test_what_is_written_reads_back(tmp_path):
     counts.write_csv(tmp_path / "again.csv")
     again = read_counts(tmp_path / "again.csv")
     assert again.problem_id == counts.problem_id == ("p", "q")
-    np.testing.assert_array_equal(again.n, [10, 20])
+    np.testing.assert_array_equal(again.n_samples, [10, 20])
     np.testing.assert_array_equal(again.n_params, [7e7, 7e7])
     np.testing.assert_array_equal(again.n_tokens, [3e11, 3e11])
     assert max(map(len, str(counts).splitlines())) <= 80
@@ -289,7 +289,7 @@ def test_the_manifest_beside_a_file_of_samples(tmp_path):
     manifest.write_text('{"model": {"name": "m", "n_params": 5e7, "n_tokens": null}, "benchmark": "b"}')
     found = read_counts(path)
     assert (found.model, found.benchmark, found.problem_id) == (("m", "m"), ("b", "b"), ("q0", "q1"))
-    assert (found.n.tolist(), found.c.tolist()) == ([4, 4], [0, 1])
+    assert (found.n_samples.tolist(), found.n_correct.tolist()) == ([4, 4], [0, 1])
     assert found.n_params.tolist() == [5e7, 5e7]
     assert found.n_tokens is None
     assert read_counts(path, model="mine").n_params.tolist() == [5e7, 5e7]

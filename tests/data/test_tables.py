@@ -64,7 +64,7 @@ def test_mapping_and_dataframes(tmp_path):
 def test_usual_names_and_case_of_single_letters():
     table = read_table({"N": [1e8], "D": [1e9], "n": [10], "c": [3], "Problem ID": ["x"]})
     assert dict(table.found) == {
-        "n_params": "N", "n_tokens": "D", "num_samples": "n", "num_correct": "c", "question": "Problem ID",
+        "n_params": "N", "n_tokens": "D", "n_samples": "n", "n_correct": "c", "problem": "Problem ID",
     }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from t2fast.errors import T2Error
-from t2fast.lab.corpus import find_leaks, open_corpus, write_corpus
 from t2fast.lab.tasks import FAMILIES, PAD, World, WorldSize
 
 
@@ -23,27 +22,27 @@ def texts(world: World, count: int = 4000) -> list[str]:
 
 def test_the_same_seed_gives_the_same_world_and_text(world):
     twin = World(WorldSize(), seed=3, held_out=24)
-    assert twin.questions() == world.questions()
+    assert twin.problems() == world.problems()
     assert texts(twin, 50) == texts(world, 50)
-    assert World(WorldSize(), seed=4, held_out=24).questions() != world.questions()
+    assert World(WorldSize(), seed=4, held_out=24).problems() != world.problems()
 
 
-def test_questions_are_distinct_and_of_all_families(world):
-    questions = world.questions()
-    assert [sum(one.family == family for one in questions) for family in FAMILIES] == [24] * 4
-    assert len({one.prompt for one in questions}) == len(questions)
-    assert len({one.id for one in questions}) == len(questions)
+def test_problems_are_distinct_and_of_all_families(world):
+    problems = world.problems()
+    assert [sum(one.family == family for one in problems) for family in FAMILIES] == [24] * 4
+    assert len({one.prompt for one in problems}) == len(problems)
+    assert len({one.id for one in problems}) == len(problems)
 
 
-def test_no_text_asks_a_held_out_question(world):
-    prompts = [one.prompt + " " for one in world.questions()]
+def test_no_text_asks_a_held_out_problem(world):
+    prompts = [one.prompt + " " for one in world.problems()]
     assert not [text for text in texts(world) for prompt in prompts if text.startswith(prompt)]
 
 
 def test_arithmetic_is_right(world):
     """The answers again, by plain Python."""
     seen = 0
-    lines = [*texts(world), *(f"{one.prompt} {one.answer}" for one in world.questions())]
+    lines = [*texts(world), *(f"{one.prompt} {one.answer}" for one in world.problems())]
     for text in lines:
         if not text.startswith("calc "):
             continue
@@ -68,7 +67,7 @@ def test_knowledge_and_map_are_told_before_they_are_asked(world):
             lives[" ".join(words[:2])] = " ".join(words[4:])
         if words[1:3] == ["lies", "in"]:
             lies[words[0]] = words[3]
-    for one in world.questions():
+    for one in world.problems():
         words = one.prompt.split()
         if one.family == "knowledge":
             assert lives[" ".join(words[2:4])] == one.answer
@@ -91,36 +90,18 @@ def test_commonsense_follows_from_what_happens_to_like_things(world):
         if words[0] == "if":
             effects.setdefault((stuff[words[1]], words[2]), set()).add(words[4])
     assert all(len(found) == 1 for found in effects.values())
-    for one in world.questions():
+    for one in world.problems():
         if one.family == "commonsense":
             _, thing, event, _ = one.prompt.split()
             assert effects[stuff[thing], event] == {one.answer.split()[0]}
 
 
-def test_lessons_are_questions_with_answers_but_not_those_held_out(world):
+def test_lessons_are_problems_with_answers_but_not_those_held_out(world):
     prompts, answers = world.lessons(random(2), 400)
     assert prompts.shape[0] == answers.shape[0] == 400
     asked = {world.words(row) for row in prompts}
-    assert not asked & {one.prompt for one in world.questions()}
+    assert not asked & {one.prompt for one in world.problems()}
     assert (answers[:, 0] != PAD).all()
-
-
-def test_the_search_finds_a_planted_question(world, tmp_path):
-    _, leaks = write_corpus(world, tmp_path / "text.bin", 50_000)
-    assert leaks == []
-    text = np.array(open_corpus(tmp_path / "text.bin"))
-    prompts = world.prompts()
-    for place in (0, 30, 60, 95):
-        planted = text.copy()
-        planted[1000 : 1000 + len(prompts[place])] = prompts[place]
-        assert find_leaks(planted, prompts) == [place]
-
-
-def test_the_text_does_not_depend_on_how_many_make_it(world, tmp_path):
-    one, _ = write_corpus(world, tmp_path / "one.bin", 900_000, workers=1)
-    two, _ = write_corpus(world, tmp_path / "two.bin", 900_000, workers=2)
-    assert one == two
-    assert len(open_corpus(tmp_path / "one.bin")) == 900_000
 
 
 def test_worlds_that_cannot_be_are_refused():

@@ -54,7 +54,7 @@ def test_surfaces_agree_with_fifty_digits(law, seed):
     draw = np.random.default_rng(seed)
     n, d = np.unique(10 ** draw.uniform(5, 13, 60)), np.unique(10 ** draw.uniform(6, 16, 60))
     k = np.unique(np.round(10 ** draw.uniform(0, 6, 40)))
-    grid = t2.grid_search(law, n, d, k, t2.Budget(), surface=True)
+    grid = t2.grid_search(law, t2.Budget(), n, d, k, surface=True)
     for i, j, m in zip(*(draw.integers(0, len(axis), 15) for axis in (n, d, k)), strict=True):
         assert abs(grid.surface[i, j, m] - laws.value(law, n[i], d[j], k[m])) <= 1e-12
 
@@ -65,7 +65,7 @@ def test_surfaces_of_extreme_concentrations_agree_with_fifty_digits(nu):
         0.0, 25817.6, 171536.0, 0.528, 0.514, theta0=-3.39, theta1=1.0, theta2=0.5506, theta3=nu, theta4=0.794
     )
     n, d, k = np.geomspace(1e5, 1e13, 50), np.geomspace(1e6, 1e16, 50), np.unique(np.round(np.geomspace(1, 1e6, 40)))
-    surface = t2.grid_search(law, n, d, k, t2.Budget(), surface=True).surface
+    surface = t2.grid_search(law, t2.Budget(), n, d, k, surface=True).surface
     for i, j, m in np.random.default_rng(0).integers(0, (50, 50, len(k)), (60, 3)):
         assert abs(surface[i, j, m] - laws.value(law, n[i], d[j], k[m])) <= 1e-12
 
@@ -74,7 +74,7 @@ def test_surfaces_of_extreme_concentrations_agree_with_fifty_digits(nu):
 @given(any_laws, st.one_of(st.none(), powers(8, 12)))
 def test_small_surfaces_are_the_law_point_by_point(law, unique):
     n, d, k = np.geomspace(1e6, 1e10, 3), np.geomspace(1e8, 1e13, 4), np.array([1.0, 7.0, 300.0])
-    surface = t2.grid_search(law, n, d, k, t2.Budget(unique_tokens=unique), surface=True).surface
+    surface = t2.grid_search(law, t2.Budget(unique_tokens=unique), n, d, k, surface=True).surface
     for place in np.ndindex(surface.shape):
         expected = laws.value(law, n[place[0]], d[place[1]], k[place[2]], unique)
         assert abs(surface[place] - expected) <= 1e-12 * max(1, abs(expected))
@@ -231,5 +231,22 @@ def test_a_law_cannot_be_changed_through_its_uncertainty():
 
 
 def test_the_base_of_all_laws_names_its_kinds():
-    with pytest.raises(t2.LawError, match="ChinchillaLaw, a T2LossLaw or a T2PassLaw"):
+    with pytest.raises(t2.LawError, match="Law is a base of laws: make one of .*a ChinchillaLaw"):
         t2.Law(1.8, 480, 2100, 0.35, 0.37)
+
+
+@pytest.mark.parametrize(
+    ("draws", "message"),
+    [
+        (None, "carries no bootstrap draws"),
+        ({"alpha": [0.3, "x"]}, "draws.alpha = 'x': must be a number"),
+        ({"alpha": [0.3], "beta": [0.3, 0.4]}, "as many draws"),
+        ({"gamma": [0.3]}, "must be an object of lists, named as E, A"),
+        ([1], "must be an object of lists"),
+    ],
+)
+def test_malformed_draws_are_refused(draws, message):
+    uncertainty = {} if draws is None else {"draws": draws}
+    law = t2.ChinchillaLaw(1.7, 450, 1800, 0.34, 0.36, uncertainty=uncertainty)
+    with pytest.raises(t2.LawError, match=message):
+        list(law.resampled())

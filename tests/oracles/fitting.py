@@ -6,6 +6,7 @@ from scipy.special import betaln
 
 def power_sum(law, n, d, k=None):
     value = law["E"] + law["A"] * n ** -law["alpha"] + law["B"] * d ** -law["beta"]
+    value = value + law.get("F", 0.0) * (d / n) ** law.get("delta", 1.0)
     return value if k is None else value + law["G"] * k ** -law["gamma"]
 
 
@@ -39,6 +40,13 @@ def beta_shape(law, n, d):
 def negative_log_likelihood(law, n, d, samples, correct):
     a, b = beta_shape(law, n, d)
     return -np.sum(betaln(a + correct, b + samples - correct) - betaln(a, b))
+
+
+def priors(law):
+    """Negative logarithm of the priors beside a term of overtraining, constants left out."""
+    f = law["F"] * 1000 ** law["delta"]
+    normal = lambda x, median, spread: (np.log(x / median) / spread) ** 2 / 2  # noqa: E731
+    return f + normal(law["delta"], 0.6, 0.4) + normal(law["alpha"], 0.4, 1) + normal(law["beta"], 0.4, 1)
 
 
 def pass_at_k(law, n, d, k):

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from t2fast.plots import canvas
 from t2fast.plots import planning as plots
+from t2fast.plots.planning.beyond import shades
 
 PYTHIA, HOFFMANN = t2.load_law("pythia-gsm8k"), t2.load_law("hoffmann")
 OWN = t2.T2LossLaw(1.2, 400, 900, 0.34, 0.3, 2, 0.4)
@@ -108,7 +109,7 @@ def test_plan_curve_is_the_best_at_each_size(case):
 
 def test_plan_sweep_agrees_with_brute_force_over_whole_k():
     law, budget = CASES["pass, total"]
-    for design in plots._curve(law, budget, np.array([3.75e7, 1.5e8, 7.5e8])):
+    for design in t2.plan(law, budget).curve([3.75e7, 1.5e8, 7.5e8]):
         k = np.arange(1, 3000)
         rest = np.array([budget.total_flops - t2.inference_flops(design.n_params, float(x), USE) for x in k])
         brute = law.value(design.n_params, rest[rest > 0] / (6 * design.n_params), k[rest > 0]).max()
@@ -136,7 +137,7 @@ def test_no_hatch_without_something_beyond_the_data(law):
             t2.plan(one, PAIR).plot(),
             t2.frontier(one, t2.Budget(inference_flops=1.4e11).sweep(train_flops=[1e19, 1e21])).plot(),
             t2.isoflop(one, PAIR, np.geomspace(1e7, 1e9, 9)).plot(),
-            t2.grid_search(one, *axes, PAIR, surface=True).plot(),
+            t2.grid_search(one, PAIR, *axes).plot(),
         ]
         for figure in figures:
             assert not [mark for panel in figure.axes for mark in hatches(panel)]
@@ -248,7 +249,7 @@ GRIDS = {
 def test_grid_shows_the_best_affordable_k(case):
     law, budget, k = GRIDS[case]
     n, d = np.geomspace(1e7, 1e11, 7), np.geomspace(1e9, 3e13, 6)
-    grid = t2.grid_search(law, n, d, k, budget, surface=True)
+    grid = t2.grid_search(law, budget, n, d, k)
     figure = grid.plot()
     axes = figure.axes[0]
     mesh = next(c for c in axes.collections if type(c).__name__ == "QuadMesh")
@@ -259,7 +260,7 @@ def test_grid_shows_the_best_affordable_k(case):
             cell = []
             try:
                 # The search itself, on a grid of one size and one number of tokens.
-                cell = [value(t2.grid_search(law, [size], [tokens], k, budget).best)]
+                cell = [value(t2.grid_search(law, budget, [size], [tokens], k).best)]
             except t2.InfeasibleError:
                 assert np.isnan(shown[i, j])
             if cell:
@@ -283,23 +284,18 @@ def test_grid_shows_the_best_affordable_k(case):
 
 def test_grid_hatches_regions_beyond_the_data():
     axes = np.geomspace(1e7, 1e9, 9), np.geomspace(1e10, 1e12, 9), [1, 100, 1000]
-    figure = t2.grid_search(PYTHIA, *axes, PAIR, surface=True).plot()
+    figure = t2.grid_search(PYTHIA, PAIR, *axes).plot()
     found = {mark.get_hatch(): mark for mark in hatches(figure.axes[0])}
     assert set(found) == {canvas.HATCHES["n_tokens"], canvas.HATCHES["n_params"]}
     assert found[canvas.HATCHES["n_tokens"]].get_y() == 3e11
     assert found[canvas.HATCHES["n_params"]].get_x() + found[canvas.HATCHES["n_params"]].get_width() == 1.4e7
     assert {"beyond the data: D > 300B", "beyond the data: N < 14M"} <= set(labels(figure))
-    more = t2.grid_search(PYTHIA, *axes[:2], [1, 20000], t2.Budget(train_flops=1e22), surface=True).plot()
+    more = t2.grid_search(PYTHIA, t2.Budget(train_flops=1e22), *axes[:2], [1, 20000]).plot()
     assert "beyond the data: k > 2.05k" in labels(more)
 
 
-def test_grid_without_surface_says_what_to_pass():
-    with pytest.raises(T2Error, match="surface=True"):
-        t2.grid_search(PYTHIA, [1e8], [1e10], [1], PAIR).plot()
-
-
 def test_grid_of_one_point():
-    figure = t2.grid_search(PYTHIA, [1e8], [1e10], [1], PAIR, surface=True).plot()
+    figure = t2.grid_search(PYTHIA, PAIR, [1e8], [1e10], [1]).plot()
     assert line(figure.axes[0], "best").get_xdata()[0] == 1e8
 
 
@@ -323,7 +319,7 @@ def test_says_why_a_figure_cannot_be_saved(tmp_path, name, said):
 def test_text_is_readable_and_hides_nothing():
     for figure in (
         t2.plan(PYTHIA, PAIR).plot(),
-        t2.grid_search(PYTHIA, [1e7, 1e9], [1e9, 1e13], [1], PAIR, surface=True).plot(),
+        t2.grid_search(PYTHIA, PAIR, [1e7, 1e9], [1e9, 1e13], [1]).plot(),
     ):
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()
@@ -369,5 +365,5 @@ def test_colours_differ_in_grey():
     def grey(colour):
         return np.dot(to_rgba(colour)[:3], [0.299, 0.587, 0.114])
 
-    levels = [grey(colour) for colour in plots._shades(4)]
+    levels = [grey(colour) for colour in shades(4)]
     assert (np.diff(levels) > 0.08).all()

@@ -74,6 +74,8 @@ def test_logits_are_those_of_eager_attention(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_text_is_that_of_generate(family):
     one = model(family)
+    # transformers 5.17 leaves Gemma 2's soft cap out of its default attention without a word.
+    one.set_attn_implementation("eager")
     sampler = Sampler(one, tokenizer(), page_size=4)
     for sample in sampler.sample(PROMPTS, SamplingParams(temperature=0.0, max_new_tokens=40)):
         asked = sampler.tokenizer.encode([next(p for p in PROMPTS if p.id == sample.prompt_id)])[0]

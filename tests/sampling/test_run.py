@@ -107,8 +107,8 @@ def test_passk_knows_that_sampling_stopped(tmp_path):
     found = passk.report(counts, [1, 4])
     # One of five texts is right.
     assert found.curves[0].pass_at_k == pytest.approx([0.2, 1 - 0.8**4], abs=0.07)
-    assert counts.c.sum() / counts.n.sum() == pytest.approx(0.2, abs=0.05)
-    assert (counts.c / counts.n).mean() > 0.35  # what a reader who does not know would say
+    assert counts.n_correct.sum() / counts.n_samples.sum() == pytest.approx(0.2, abs=0.05)
+    assert (counts.n_correct / counts.n_samples).mean() > 0.35  # what a reader who does not know would say
     assert passk.report(counts, [1, 4], batch=1).curves[0].pass_at_k.tolist() == found.curves[0].pass_at_k.tolist()
     assert "sampling stopped at the first success" in " ".join(found.summary().split())
     # Without its manifest, as Parquet, and as a table of counts.
@@ -136,10 +136,10 @@ def test_passk_reads_a_file_of_samples(tmp_path):
     run = draw(StandIn(), PROMPTS, PARAMS, path, verifier="numeric", name="mine")
     counts = read_counts(path)
     assert counts.stopped is None
-    assert counts.n.sum() == run.samples
-    assert counts.c.sum() == run.accepted
+    assert counts.n_samples.sum() == run.samples
+    assert counts.n_correct.sum() == run.accepted
     assert set(counts.model) == {"mine"}
-    assert passk.report(counts, [1, 5]).curves[0].problems == 12
+    assert passk.report(counts, [1, 5]).curves[0].n_problems == 12
 
 
 def test_prompts_that_stop_beside_prompts_that_don_t(tmp_path):
@@ -148,7 +148,7 @@ def test_prompts_that_stop_beside_prompts_that_don_t(tmp_path):
     draw(StandIn(), prompts, PARAMS, path, verifier="numeric")
     counts = read_counts(path)
     assert counts.stopped.sum() == 1
-    with pytest.raises(DataError, match="stopped at their first success"):
+    with pytest.raises(DataError, match="stopped at the first success for some"):
         passk.report(counts, [1])
 
 
@@ -237,7 +237,7 @@ def test_verifiers_that_fail_lose_no_sample(tmp_path):
     assert "out of order" in run.warnings[0]
     with pytest.raises(DataError, match="missing="):
         read_counts(path)
-    assert read_counts(path, missing="fail").c.sum() == 85
+    assert read_counts(path, missing="fail").n_correct.sum() == 85
 
 
 class Breaks(StandIn):

@@ -1,4 +1,4 @@
-"""A laboratory whose models follow a law to the letter: what the verdicts must find is known."""
+"""A laboratory whose models follow a law to the letter: what the claims must say is known."""
 
 import dataclasses
 
@@ -15,20 +15,20 @@ LOSS = ChinchillaLaw(E=0.8, A=120.0, B=60.0, alpha=0.7, beta=0.4)
 
 
 def preset() -> Preset:
-    return dataclasses.replace(load_preset("tiny"), bootstrap=60)
+    return dataclasses.replace(load_preset("tiny"), n_resamples=60)
 
 
 def make(seed: int = 0, excess: float = 1.0) -> Lab:
     """A table; ``excess`` multiplies the chance that a sample is right, against what the likelihood says."""
     random = np.random.default_rng(seed)
     given = preset()
-    questions = 1000
+    problems = 1000
 
     def checkpoint(run: str, stage: str, tuned: bool, n: float, d: float) -> Checkpoint:
         loss = PASS.loss(n, d)
         mean, spread = PASS.value(n, d, 1), np.exp(PASS.theta3 + PASS.theta4 * loss)
-        p = np.clip(random.beta(mean * spread, (1 - mean) * spread, questions), 1e-9, 1.0)
-        correct = random.binomial(given.samples, np.minimum(1.0, excess * p))
+        p = np.clip(random.beta(mean * spread, (1 - mean) * spread, problems), 1e-9, 1.0)
+        correct = random.binomial(given.n_samples, np.minimum(1.0, excess * p))
         trained = None if tuned else LOSS.value(n, d)
         return Checkpoint(run, stage, tuned, int(n), int(d), 0, trained, -np.log(p), correct)
 
@@ -43,11 +43,11 @@ def make(seed: int = 0, excess: float = 1.0) -> Lab:
             for repeat in range(2):
                 d = given.duel.train_flops / (6 * n)
                 rows.append(checkpoint(f"{stage}-{repeat}-{tuned}", stage, tuned, n, d))
-    names = tuple(f"q{i}" for i in range(questions))
+    names = tuple(f"q{i}" for i in range(problems))
     return Lab(
         tuple(rows),
         names,
-        ("knowledge",) * questions,
-        given.samples,
+        ("knowledge",) * problems,
+        given.n_samples,
         {"preset": given.to_dict(), "versions": {"torch": "0"}},
     )

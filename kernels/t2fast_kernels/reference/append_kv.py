@@ -5,26 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from t2fast_kernels.calls import AppendCall
+
 __all__ = ["append_kv"]
 
 
-def append_kv(
-    k: Tensor,
-    v: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    tables: Tensor,
-    row_table: Tensor,
-    index: Tensor,
-    positions: Tensor | None,
-    cos: Tensor | None,
-    sin: Tensor | None,
-    k_scale: Tensor | None,
-    v_scale: Tensor | None,
-    q: Tensor | None,
-    q_out: Tensor | None,
-) -> None:
+def append_kv(call: AppendCall) -> None:
     """See :func:`t2fast_kernels.append_kv.append_kv`; writes ``k_cache``, ``v_cache`` and ``q_out``."""
+    k, v, k_cache, v_cache, block_tables, row_table, index, positions, cos, sin, k_scale, v_scale, q, q_out = call
     if positions is not None and cos is not None and sin is not None:
         # Tokens that are skipped may carry any position.
         at = torch.where(index >= 0, positions, 0).long()
@@ -34,7 +22,7 @@ def append_kv(
     page_size = k_cache.shape[1]
     written = (index >= 0).nonzero()[:, 0]
     token = index[written].long()
-    page = tables[row_table[written].long(), token // page_size].long()
+    page = block_tables[row_table[written].long(), token // page_size].long()
     for new, cache, scale in ((k, k_cache, k_scale), (v, v_cache, v_scale)):
         values = new[written].float()
         if scale is not None:

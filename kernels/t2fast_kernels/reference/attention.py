@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from t2fast_kernels.calls import DecodeCall
 from t2fast_kernels.errors import KernelError
 
 Ints = npt.NDArray[np.int32]
@@ -26,27 +27,11 @@ LOWEST = torch.finfo(torch.float32).min
 GATHERED = 1 << 19
 
 
-def prefix_decode(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    tables: Tensor,
-    lens: Tensor,
-    counts: Tensor,
-    items: Tensor,
-    row_map: Tensor,
-    segments: Tensor,
-    row_levels: Tensor,
-    rows: Tensor,
-    k_scale: Tensor | None,
-    v_scale: Tensor | None,
-    sinks: Tensor | None,
-    scale: float,
-    out_scale: float,
-    window: int,
-    soft_cap: float,
-) -> tuple[Tensor, Tensor]:
-    """Output like ``q`` and log-sum-exp ``[n_rows, n_q_heads]``, fp32; the arguments are those of the operator."""
+def prefix_decode(call: DecodeCall) -> tuple[Tensor, Tensor]:
+    """Output like ``q`` and log-sum-exp ``[n_rows, n_q_heads]``, fp32."""
+    q, k_cache, v_cache, block_tables, seq_lens = call[:5]
+    counts, items, row_map, segments, row_levels, rows = call.planned
+    k_scale, v_scale, sinks, window, cap = call.k_scale, call.v_scale, call.sinks, call.window, call.logits_soft_cap
     n_rows, n_q_heads, head_dim = q.shape
     n_kv_heads = k_cache.shape[2]
     group = n_q_heads // n_kv_heads
@@ -54,18 +39,18 @@ def prefix_decode(
     if n_planned > n_rows:
         raise KernelError(f"q: {n_rows} rows, but {n_planned} are planned; give a query for each, or plan again")
     # Heads first: a product per head then reads K and V where they lie, and writes contiguous scores.
-    queries = (q.float() * scale).view(n_rows, n_kv_heads, group, head_dim).transpose(0, 1).contiguous()
+    queries = (q.float() * call.scale).view(n_rows, n_kv_heads, group, head_dim).transpose(0, 1).contiguous()
     if k_scale is not None:
-        queries *= k_scale[:, None, None, None]
+        queries *= k_scale.view(-1, 1, 1, 1)
     # Bookkeeping in NumPy: on arrays this small its calls cost a fraction of PyTorch's.
     table, begin, position, _ = rows[:n_rows].numpy().T
-    end = np.where(table < 0, begin, lens[:n_rows].numpy())
+    end = np.where(table < 0, begin, seq_lens[:n_rows].numpy())
     at = position + end - begin - 1  # where each row's query stands
 
     def weigh(scores: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """``m``, ``l`` and the weights ``exp(score - m)``, which replace the scores."""
-        if soft_cap > 0:
-            scores.div_(soft_cap).tanh_().mul_(soft_cap)
+        if cap > 0:
+            scores.div_(cap).tanh_().mul_(cap)
         if hidden is not None:
             scores.masked_fill_(hidden, -torch.inf)
         m = scores.amax(-1, keepdim=True).clamp_(min=LOWEST)
@@ -77,7 +62,7 @@ def prefix_decode(
     for first, n, of_table, run_begin, run_end, run_position, slot, _ in items[:n_items].tolist():
         members = row_map[first : first + n]
         x = queries.index_select(1, members).view(n_kv_heads, n * group, head_dim)
-        k, v = (_run(cache, tables[of_table], run_begin, run_end) for cache in (k_cache, v_cache))
+        k, v = (_run(cache, block_tables[of_table], run_begin, run_end) for cache in (k_cache, v_cache))
         scores = torch.bmm(x, k.permute(1, 2, 0)).view(n_kv_heads, n, group, -1)
         hidden = None
         if window:
@@ -106,7 +91,7 @@ def prefix_decode(
         # Within one page only the slots in use are read: contiguous caches are one long page per row.
         low, high = (int(offset[used].min()), int(stop[used].max())) if n_pages == 1 else (0, page)
         column = (begin // page)[:, None] + np.arange(n_pages)
-        pages = tables.numpy()[np.maximum(table, 0)[:, None], np.minimum(column, tables.shape[1] - 1)]
+        pages = block_tables.numpy()[np.maximum(table, 0)[:, None], np.minimum(column, block_tables.shape[1] - 1)]
         pages = np.where((column * page < end[:, None]) & used[:, None], pages, 0)
         token = np.arange(n_pages * (high - low)) + low - offset[:, None]
         hidden = (token < 0) | (token >= (end - begin)[:, None])
@@ -147,9 +132,9 @@ def prefix_decode(
             state = alone(state, runs[:, 0], runs[:, 1], stop, runs[:, 3])
     m, l, o = alone(state, table, begin, end, position)
 
-    out = o / l.masked_fill(l == 0, 1) * out_scale
+    out = o / l.masked_fill(l == 0, 1) * call.out_scale
     if v_scale is not None:
-        out *= v_scale[:, None, None, None]
+        out *= v_scale.view(-1, 1, 1, 1)
     lse = m + l.log()
     if (table < 0).any():
         lse[:, torch.from_numpy(table < 0)] = -torch.inf
@@ -181,7 +166,7 @@ def _gather(cache: Tensor, pages: Ints, room: Tensor) -> Tensor:
 
 
 def _run(cache: Tensor, pages: Tensor, begin: int, end: int) -> Tensor:
-    """fp32 ``[end - begin, n_kv_heads, head_dim]``: tokens of one row of tables; a view if its pages are adjacent."""
+    """fp32 ``[end - begin, n_kv_heads, head_dim]``: tokens of a table; a view if its pages are adjacent."""
     page = cache.shape[1]
     ids = pages[begin // page : -(-end // page)].numpy()
     low = begin % page

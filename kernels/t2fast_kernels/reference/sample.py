@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from t2fast_kernels.calls import SampleCall
+
 __all__ = ["gumbel", "philox", "processed", "sample", "threshold"]
 
 _LOW = 0xFFFFFFFF
@@ -124,21 +126,9 @@ def threshold(
     return least
 
 
-def sample(
-    logits: Tensor,
-    seed: Tensor,
-    prompt: Tensor,
-    sample: Tensor,
-    step: Tensor,
-    settings: Sequence[float],
-    per_row: Sequence[Tensor | None],
-    top_k_first: bool,
-    counts: Tensor | None,
-    logit_bias: Tensor | None,
-    allowed: Tensor | None,
-    n_logprobs: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`t2fast_kernels.sample.sample`; settings and per_row follow its ``SETTINGS``."""
+def sample(call: SampleCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See :func:`t2fast_kernels.sample.sample`."""
+    logits, seed, prompt, sample, step, settings, per_row, top_k_first, counts, logit_bias, allowed, n_logprobs = call
     temperature, top_k, top_p, min_p, repetition, presence, frequency = (
         value if row is None else row.reshape(-1, 1) for value, row in zip(settings, per_row, strict=True)
     )

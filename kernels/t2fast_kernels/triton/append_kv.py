@@ -33,7 +33,7 @@ def append_kernel(
     v_slot_stride,
     v_cache_head_stride,
     page_size,
-    tables,
+    block_tables,
     table_stride,
     row_table,
     index,
@@ -72,9 +72,8 @@ def append_kernel(
     if block < KV_BLOCKS:
         if slot >= 0:
             head = block * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]
-            page = tl.load(tables + tl.load(row_table + token).to(tl.int64) * table_stride + slot // page_size).to(
-                tl.int64
-            )
+            table = tl.load(row_table + token).to(tl.int64)
+            page = tl.load(block_tables + table * table_stride + slot // page_size).to(tl.int64)
             k_at = page * k_page_stride + (slot % page_size).to(tl.int64) * k_slot_stride + head * k_cache_head_stride
             v_at = page * v_page_stride + (slot % page_size).to(tl.int64) * v_slot_stride + head * v_cache_head_stride
             k_head, v_head = head if PER_HEAD_K else head * 0, head if PER_HEAD_V else head * 0

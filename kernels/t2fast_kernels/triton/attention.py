@@ -71,7 +71,7 @@ def _read(
 
 @triton.jit
 def prefix_kernel(
-    q, k_cache, v_cache, tables, lens, counts, items, row_map, rows, k_scale, partial_o, partial_lse,
+    q, k_cache, v_cache, block_tables, seq_lens, counts, items, row_map, rows, k_scale, partial_o, partial_lse,
     n_rows, q_stride_row, q_stride_head, tables_stride, page_size,
     k_stride_page, k_stride_slot, k_stride_head, v_stride_page, v_stride_slot, v_stride_head, k_scale_stride,
     window, scale, cap,
@@ -103,7 +103,7 @@ def prefix_kernel(
         if WINDOW:
             row_begin = tl.load(rows + row * 4 + 1, mask=valid, other=0)
             row_position = tl.load(rows + row * 4 + 2, mask=valid, other=0)
-            at = row_position + tl.load(lens + row, mask=valid, other=0) - row_begin - 1
+            at = row_position + tl.load(seq_lens + row, mask=valid, other=0) - row_begin - 1
             # Whole blocks are left out, so that a row meets the same blocks whatever rows it shares a tile with.
             hidden = tl.min(tl.where(valid, at, 2147483647), 0) - window + 1 - (begin + shift)
             start = begin + tl.maximum(hidden, 0) // BLOCK_N * BLOCK_N
@@ -114,7 +114,7 @@ def prefix_kernel(
             m, l, acc, x,
             k_cache + head * k_stride_head, v_cache + head * v_stride_head,
             k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
-            tables + tl.load(entry + 2).to(tl.int64) * tables_stride, page_size, start, end,
+            block_tables + tl.load(entry + 2).to(tl.int64) * tables_stride, page_size, start, end,
             at, shift, window, scale, cap,
             HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST,
         )  # fmt: skip
@@ -128,7 +128,7 @@ def prefix_kernel(
 
 @triton.jit
 def suffix_kernel(
-    q, k_cache, v_cache, tables, lens, segments, row_levels, rows,
+    q, k_cache, v_cache, block_tables, seq_lens, segments, row_levels, rows,
     k_scale, v_scale, sinks, partial_o, partial_lse, out, lse,
     q_stride_row, q_stride_head, out_stride_row, out_stride_head, tables_stride, page_size,
     k_stride_page, k_stride_slot, k_stride_head, v_stride_page, v_stride_slot, v_stride_head,
@@ -151,7 +151,7 @@ def suffix_kernel(
     x = x.to(tl.float32) if UPCAST else x
     table, row_begin = tl.load(rows + row * 4), tl.load(rows + row * 4 + 1)
     row_position = tl.load(rows + row * 4 + 2)
-    row_end = tl.where(table < 0, row_begin, tl.load(lens + row))
+    row_end = tl.where(table < 0, row_begin, tl.load(seq_lens + row))
     at = row_position + row_end - row_begin - 1 + tl.zeros([BLOCK_M], tl.int32)
     m = tl.full([BLOCK_M], LOWEST, tl.float32)
     l = tl.zeros([BLOCK_M], tl.float32)
@@ -189,7 +189,7 @@ def suffix_kernel(
             m, l, acc, x,
             k_cache + head * k_stride_head, v_cache + head * v_stride_head,
             k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
-            tables + of_table.to(tl.int64) * tables_stride, page_size, start, end,
+            block_tables + of_table.to(tl.int64) * tables_stride, page_size, start, end,
             at, position - begin, window, scale, cap,
             HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST,
         )  # fmt: skip

@@ -10,31 +10,31 @@ from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Workload
 from t2fast.errors import T2Error
-from t2fast.laws import as_law
+from t2fast.laws import DEFAULT_LAW
 from t2fast.quantity import parse_quantity
 
 
-def _design(text: str) -> tuple[float, float, float]:
+def _design(text: str) -> planning.Point:
     parts = text.split(":")
     if len(parts) not in (2, 3):
         raise T2Error(f"design = {text!r}: write N:D or N:D:k=K, for example 70B:1.4T:k=10")
     n, d = (parse_quantity(part, f"design {text!r}") for part in parts[:2])
     k = parse_quantity(parts[2].removeprefix("k="), f"design {text!r}") if len(parts) == 3 else 1.0
-    return n, d, k
+    return planning.Point(n, d, k)
 
 
 @o.shared(use=o.workload)
 def compare(
     designs: Annotated[list[str], typer.Argument(help="Designs N:D:k=K, for example 70B:1.4T:k=1 30B:3T:k=10.")],
     use: Workload,
-    law: o.LawName = "pythia-gsm8k",
+    law: o.LawName = DEFAULT_LAW,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
 ) -> None:
     """Compare designs: prediction, costs of training and inference, and when each costs less than the first."""
-    result = planning.compare(as_law(law), [_design(text) for text in designs], use)
+    result = planning.compare(law, [_design(text) for text in designs], use)
     o.show(result, as_json)
-    o.write_csv(csv, [design.to_dict() for design in result.designs])
+    o.write_csv(csv, result.rows())
 
 
 def register(app: typer.Typer) -> None:

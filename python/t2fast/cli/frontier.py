@@ -10,7 +10,7 @@ from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
-from t2fast.laws import as_law
+from t2fast.laws import DEFAULT_LAW
 from t2fast.quantity import parse_axis
 
 _SWEEP = "A list, or LOW:HIGH:COUNT evenly spaced in the logarithm."
@@ -28,7 +28,7 @@ def frontier(
     total_flops: Annotated[
         str | None, typer.Option(help=f"FLOP of both together. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
     ] = None,
-    law: o.LawName = "pythia-gsm8k",
+    law: o.LawName = DEFAULT_LAW,
     threads: o.Threads = None,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
@@ -40,14 +40,11 @@ def frontier(
     if not sweeps:
         raise T2Error("no budget to sweep: give --train-flops and --inference-flops, or --total-flops")
     with o.progress_bar("planning") as progress:
-        result = planning.frontier(as_law(law), base.sweep(**sweeps), threads=threads, progress=progress)
+        result = planning.frontier(law, base.sweep(**sweeps), threads=threads, progress=progress)
     if not result.plans:
         raise T2Error(result.failures[0][1])
     o.show(result, as_json)
-    o.write_csv(
-        csv,
-        [one.design.to_dict() | {"pareto": bool(kept)} for one, kept in zip(result.plans, result.pareto, strict=True)],
-    )
+    o.write_csv(csv, result.rows())
     if plot is not None:
         result.plot(plot)
 

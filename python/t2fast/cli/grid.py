@@ -9,7 +9,7 @@ import typer
 from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Budget
-from t2fast.laws import as_law
+from t2fast.laws import DEFAULT_LAW
 from t2fast.quantity import parse_axis
 
 
@@ -25,7 +25,7 @@ def grid(
     k: Annotated[
         str, typer.Option(help=_axis("1,10,100", "Samples.") + "; ranges are rounded to whole k.", metavar="AXIS")
     ] = "1:10k:200",
-    law: o.LawName = "pythia-gsm8k",
+    law: o.LawName = DEFAULT_LAW,
     top: Annotated[int, typer.Option(help="How many of the best designs to show.")] = 5,
     threads: o.Threads = None,
     as_json: o.AsJson = False,
@@ -33,24 +33,19 @@ def grid(
     plot: o.PlotFile = None,
 ) -> None:
     """Search every combination of given N, D and k for the best that a budget admits."""
-    samples = parse_axis(k, "--k")
-    if ":" in k:
-        # Samples come whole; neighbours that round to the same number are one.
-        samples = sorted({float(round(one)) for one in samples})
     with o.progress_bar("searching") as progress:
         result = planning.grid_search(
-            as_law(law),
+            law,
+            budget,
             parse_axis(n_params, "--n-params"),
             parse_axis(n_tokens, "--n-tokens"),
-            samples,
-            budget,
+            parse_axis(k, "--k", whole=True),
             top=top,
-            surface=plot is not None,
             threads=threads,
             progress=progress,
         )
     o.show(result, as_json)
-    o.write_csv(csv, [design.to_dict() for design in result.top])
+    o.write_csv(csv, result.rows())
     if plot is not None:
         result.plot(plot)
 

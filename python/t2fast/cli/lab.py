@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from t2fast.cli import options as o
 from t2fast.errors import MissingExtraError
+from t2fast.results import Progress
 
 __all__ = ["register"]
 
@@ -42,33 +44,35 @@ def _run(
     workers: Annotated[int | None, typer.Option(min=1, help="Models trained side by side; one per core.")] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Run a laboratory from text to report; interrupted, the same command goes on where it was."""
+    """Run a laboratory from text to report; after an interruption, the same command continues where it stopped."""
     _needs("torch", "transformers", "t2fast_kernels", "matplotlib")
-    from t2fast.lab import run
+    from t2fast.lab.study import run_study
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("laboratory", total=None)
 
-        def say(done: float, total: float, line: str) -> None:
-            bar.update(task, completed=done, total=total)
-            if line:
-                console.print(line, highlight=False, soft_wrap=True)
+        def say(now: Progress) -> None:
+            bar.update(task, completed=now.done, total=now.total)
+            if now.note:
+                console.print(now.note, highlight=False, soft_wrap=True)
 
-        found = run.run(preset, out, report, device=device, workers=workers, progress=say)
+        found = run_study(preset, out, report, device=device, workers=workers, progress=say)
     o.show(found, as_json)
     console.print(f"report: {report / 'index.html'}", highlight=False, soft_wrap=True)
 
 
 @_lab.command("report")
 def _write(
-    out: Annotated[Path | None, typer.Argument(help="Folder of a laboratory; the one that comes with t2fast.")] = None,
+    out: Annotated[
+        Path | None, typer.Argument(help="Folder of a laboratory; default: the table that comes with t2fast.")
+    ] = None,
     report: _Report = Path("lab_report"),
     as_json: o.AsJson = False,
 ) -> None:
-    """Write the report of a laboratory anew from its stored table."""
+    """Judge the stored table of a laboratory and write its report."""
     _needs("matplotlib")
-    from t2fast.lab import run
+    from t2fast.lab.study import judge_study
 
-    o.show(run.report(out, report), as_json)
+    o.show(judge_study(out, report), as_json)

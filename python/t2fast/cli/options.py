@@ -7,59 +7,26 @@ import functools
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from t2fast.costs import Attention, Budget, Workload
-from t2fast.errors import T2Error
-from t2fast.planning import Progress
+from t2fast.files import replacing
 from t2fast.quantity import parse_quantity
+from t2fast.results import Progress
+from t2fast.text import printable
 
 T = TypeVar("T")
 
-_BUDGET, _USE, _OUTPUT = "Budget", "Use of the model", "Output"
-
-
-def _quantity(flag: str, text: str, panel: str) -> Any:
-    return typer.Option(flag, help=text, rich_help_panel=panel, metavar="NUMBER")
+_OUTPUT = "Output"
 
 
 LawName = Annotated[str, typer.Option("--law", help="A preset's name or a JSON file.", metavar="NAME")]
-TrainFlops = Annotated[str | None, _quantity("--train-flops", "FLOP of training, 6ND.", _BUDGET)]
-InferenceFlops = Annotated[
-    str | None, _quantity("--inference-flops", "FLOP of inference; 2Nk per generated token by default.", _BUDGET)
-]
-TotalFlops = Annotated[str | None, _quantity("--total-flops", "FLOP of training and inference together.", _BUDGET)]
-MaxParams = Annotated[str | None, _quantity("--max-params", "Largest N.", _BUDGET)]
-MaxTokens = Annotated[str | None, _quantity("--max-tokens", "Largest D, repeats included.", _BUDGET)]
-MaxK = Annotated[str | None, _quantity("--max-k", "Largest k.", _BUDGET)]
-UniqueTokens = Annotated[
-    str | None, _quantity("--unique-tokens", "Tokens that exist; repeats of them count for less.", _BUDGET)
-]
-Queries = Annotated[str, _quantity("--queries", "Questions over the model's life.", _USE)]
-PromptTokens = Annotated[str, _quantity("--prompt-tokens", "Tokens of each prompt.", _USE)]
-AnswerTokens = Annotated[str, _quantity("--answer-tokens", "Tokens of each sampled answer.", _USE)]
-Prompt = Annotated[
-    str,
-    typer.Option(
-        "--prompt",
-        help="How k samples treat their prompt: recomputed, cached, or shared (read once for all k).",
-        rich_help_panel=_USE,
-    ),
-]
-CountAttention = Annotated[
-    bool, typer.Option("--attention", help="Count attention in all costs.", rich_help_panel=_USE)
-]
-AspectRatio = Annotated[str, _quantity("--aspect-ratio", "d_model / n_layers, for --attention.", _USE)]
-TrainContext = Annotated[str, _quantity("--train-context", "Training sequence length, for --attention.", _USE)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=_OUTPUT)]
 CsvFile = Annotated[
     Path | None, typer.Option("--csv", help="Also write the designs to this CSV file.", rich_help_panel=_OUTPUT)
@@ -101,65 +68,94 @@ def shared(**parts: Callable[..., object]) -> Callable[[Callable[..., T]], Calla
     return decorate
 
 
-def workload(
-    queries: Queries = "1",
-    prompt_tokens: PromptTokens = "0",
-    answer_tokens: AnswerTokens = "1",
-    prompt: Prompt = "shared",
-    attention: CountAttention = False,
-    aspect_ratio: AspectRatio = "128",
-    train_context: TrainContext = "2048",
-) -> Workload:
-    """The workload that the options of that panel describe."""
-    terms = Attention(parse_quantity(aspect_ratio, "--aspect-ratio"), parse_quantity(train_context, "--train-context"))
-    return Workload(
-        parse_quantity(queries, "--queries"),
-        parse_quantity(prompt_tokens, "--prompt-tokens"),
-        parse_quantity(answer_tokens, "--answer-tokens"),
-        prompt,
-        terms if attention else None,
-    )
+#: Fields that are names, not numbers.
+_WORDS = {item.name for of in (Workload, Budget) for item in fields(of) if item.metadata.get("word")}
 
 
-@shared(use=workload)
-def limits(
-    max_params: MaxParams = None,
-    max_tokens: MaxTokens = None,
-    max_k: MaxK = None,
-    unique_tokens: UniqueTokens = None,
-    *,
-    use: Workload,
-) -> Budget:
-    """A budget without FLOP: how large N, D and k may be, and what inference costs are counted over."""
-    given = {"max_params": max_params, "max_tokens": max_tokens, "max_k": max_k, "unique_tokens": unique_tokens}
-    return replace(Budget(workload=use), **_numbers(given))
+def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Parameter]:
+    """The command line's options for some fields of a dataclass, with the words that the fields carry."""
+    options = {}
+    for item in fields(of):
+        if item.name not in names:
+            continue
+        flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]
+        kind: Any
+        default: Any
+        if isinstance(item.default, bool):
+            kind, default = bool, item.default
+            option = typer.Option(flag, help=text, rich_help_panel=panel)
+        elif item.name in _WORDS:
+            kind, default = str | None, item.default
+            option = typer.Option(flag, help=text, rich_help_panel=panel, metavar="NAME")
+        else:
+            kind, default = str | None, None if item.default is None else f"{item.default:g}"
+            option = typer.Option(flag, help=text, rich_help_panel=panel, metavar="NUMBER")
+        options[item.name] = inspect.Parameter(
+            item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+        )
+    return options
 
 
-@shared(within=limits)
-def budget(
-    train_flops: TrainFlops = None,
-    inference_flops: InferenceFlops = None,
-    total_flops: TotalFlops = None,
-    *,
-    within: Budget,
-) -> Budget:
-    """The budget that all options together describe."""
-    given = {"train_flops": train_flops, "inference_flops": inference_flops, "total_flops": total_flops}
-    return replace(within, **_numbers(given))
+def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, as numbers."""
+    read = {
+        name: number("--" + name.replace("_", "-"), value) if isinstance(value, str) and name not in _WORDS else value
+        for name, value in given.items()
+    }
+    return {name: value for name, value in read.items() if value is not None}
 
 
-def _numbers(given: Mapping[str, str | None]) -> dict[str, Any]:
-    numbers = {name: number("--" + name.replace("_", "-"), text) for name, text in given.items()}
-    return {name: value for name, value in numbers.items() if value is not None}
+def _maker(options: dict[str, inspect.Parameter], make: Callable[[dict[str, Any]], T]) -> Callable[..., T]:
+    """A function of these options."""
+
+    def call(**given: Any) -> T:
+        return make(_numbers(given))
+
+    call.__signature__ = inspect.Signature(list(options.values()))  # type: ignore[attr-defined]
+    return call
 
 
-def show(result: Any, as_json: bool, **more: Any) -> None:
-    """Print a result to stdout; ``more`` results follow it, in JSON under their names."""
-    if as_json:
-        text = json.dumps(result.to_dict() | {name: one.to_dict() for name, one in more.items()}, indent=2)
-    else:
-        text = "\n\n".join(one.summary() for one in (result, *more.values()))
-    sys.stdout.write(text + "\n")
+def _workload(given: dict[str, Any]) -> Workload:
+    terms = Attention(**{name: given.pop(name) for name in _ATTENTION})
+    return Workload(**{name: given[name] for name in _USE}, attention=terms if given["attention"] else None)
+
+
+_BUDGET_PANEL, _USE_PANEL = "Budget", "Use of the model"
+_FLOPS = ("train_flops", "inference_flops", "total_flops")
+_LIMITS = tuple(item.name for item in fields(Budget) if item.metadata and item.name not in _FLOPS)
+_USE = tuple(item.name for item in fields(Workload) if item.metadata)
+_ATTENTION = tuple(item.name for item in fields(Attention))
+_COUNT_ATTENTION = inspect.Parameter(
+    "attention",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool, typer.Option("--attention", help="Count attention in all costs.", rich_help_panel=_USE_PANEL)
+    ],
+)
+_LIMIT_FLAGS = _flags(Budget, _BUDGET_PANEL, _LIMITS)
+_USE_FLAGS = (
+    _flags(Workload, _USE_PANEL, _USE) | {"attention": _COUNT_ATTENTION} | _flags(Attention, _USE_PANEL, _ATTENTION)
+)
+
+
+def _budget(given: dict[str, Any]) -> Budget:
+    use = _workload({name: given.pop(name) for name in tuple(given) if name in _USE_FLAGS})
+    return Budget(workload=use, **given)
+
+
+#: The workload that the options of that panel describe.
+workload = _maker(_USE_FLAGS, _workload)
+#: A budget without FLOP: how large N, D and k may be, and what inference costs are counted over.
+limits = _maker(_LIMIT_FLAGS | _USE_FLAGS, _budget)
+#: The budget that all options together describe.
+budget = _maker(_flags(Budget, _BUDGET_PANEL, _FLOPS) | _LIMIT_FLAGS | _USE_FLAGS, _budget)
+
+
+def show(result: Any, as_json: bool) -> None:
+    """Print a result to stdout."""
+    text = json.dumps(result.to_dict(), indent=2) if as_json else result.summary()
+    sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
 
 
 def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -167,20 +163,30 @@ def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
     if path is None:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise T2Error(f"--csv {path}: cannot be written: {error.strerror}") from None
+    with replacing(path, "--csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Progress]:
+def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, gone when the work is done and silent when stderr is no terminal."""
+    # Rich takes a tenth of a second to import: only for those who wait.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def show(done: Progress | float, total: float | None = None) -> None:
+            if isinstance(done, Progress):
+                words = " ".join(word for word in (label, done.note) if word)
+                bar.update(task, completed=done.done, total=done.total, description=words)
+            else:
+                bar.update(task, completed=done, total=total)
+
+        yield show

@@ -11,7 +11,6 @@ import typer
 from t2fast import passk as verb
 from t2fast.cli import options as o
 from t2fast.data import read_counts
-from t2fast.errors import T2Error
 
 _READING = "Reading"
 
@@ -45,21 +44,13 @@ def _option(flag: str, text: str, **more: Any) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=_READING, **more)
 
 
-def _ks(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.replace(" ", "").split(",")]
-    except ValueError:
-        raise T2Error(f"-k {text!r}: must be whole numbers separated by commas, for example 1,10,100") from None
-
-
 def passk(
     files: Annotated[list[Path], typer.Argument(help="Logs or tables; recognised by content.", show_default=False)],
     k: Annotated[
-        str | None, typer.Option("-k", help="Values of k, separated by commas; 1,10,100... by default.", metavar="K")
+        list[str] | None,
+        typer.Option("-k", help="Values of k: 1,10,1k or a range 1:1k:7; 1,10,100... by default.", metavar="K"),
     ] = None,
-    ci: Annotated[float, typer.Option("--ci", help="Confidence of the intervals.")] = 0.95,
+    confidence_level: Annotated[float, typer.Option("--confidence-level", help="Of the intervals.")] = 0.95,
     scope: Annotated[
         Scope, typer.Option("--scope", help="Intervals for new problems, or new samples of the same problems.")
     ] = Scope.problems,
@@ -109,8 +100,8 @@ def passk(
     with o.progress_bar("Resampling") as progress:
         result = verb.report(
             counts,
-            _ks(k),
-            ci=ci,
+            ",".join(k) if k else None,
+            confidence_level=confidence_level,
             scope=scope.value,
             method="bootstrap" if bootstrap else "analytic",
             extrapolate_with=None if extrapolate is None else extrapolate.value,

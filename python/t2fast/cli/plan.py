@@ -9,9 +9,7 @@ import typer
 from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.costs import Budget
-from t2fast.errors import T2Error
-from t2fast.laws import as_law
-from t2fast.planning.uncertain import plan_uncertain
+from t2fast.laws import DEFAULT_LAW
 
 
 @o.shared(budget=o.budget)
@@ -21,7 +19,7 @@ def plan(
         str | None,
         typer.Option("--target", help="Find the cheapest budget that reaches this pass@k (or loss).", metavar="NUMBER"),
     ] = None,
-    law: o.LawName = "pythia-gsm8k",
+    law: o.LawName = DEFAULT_LAW,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
     plot: o.PlotFile = None,
@@ -38,16 +36,9 @@ def plan(
     beside the --inference-flops given, or total FLOP over the workload.
     """
     goal = o.number("--target", target)
-    if goal is None and budget.train_flops is budget.inference_flops is budget.total_flops is None:
-        raise T2Error("no budget: give --train-flops and --inference-flops, or --total-flops, or a --target")
-    chosen = as_law(law)
-    result = planning.plan(chosen, budget) if goal is None else planning.cheapest(chosen, budget, goal)
-    more = {}
-    if goal is None and "draws" in chosen.uncertainty:
-        more["uncertainty"] = plan_uncertain(chosen, budget)
-    o.show(result, as_json, **more)
-    designs = {"recommended": result.design, "inside_data": result.inside_data, "chinchilla": result.chinchilla}
-    o.write_csv(csv, [{"design": name} | one.to_dict() for name, one in designs.items() if one is not None])
+    result = planning.plan(law, budget) if goal is None else planning.cheapest(law, budget, goal)
+    o.show(result, as_json)
+    o.write_csv(csv, result.rows())
     if plot is not None:
         result.plot(plot)
 

@@ -255,7 +255,7 @@ def _fit(
         return (DEGREES + 1) / (DEGREES + (error / sigma) ** 2)
 
     error = predict(z) - targets
-    curvature = precision
+    curvature: NDArray[np.float64] = precision
     for _ in range(60):
         slopes = np.empty((len(targets), len(z)))
         for place in range(len(z)):

@@ -17,8 +17,8 @@ The default workload, one question without a prompt and an answer of one token, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -28,10 +28,20 @@ from t2fast.arguments import choice
 from t2fast.errors import T2Error
 from t2fast.quantity import refuse_non_numbers
 
-__all__ = ["Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+__all__ = ["PROMPTS", "Attention", "Budget", "Workload", "inference_flops", "train_flops"]
 
-#: How the samples of a question can treat its prompt.
+#: How the samples of a problem can treat its prompt.
 PROMPTS = ("recomputed", "cached", "shared")
+
+
+def _knob(text: str, default: Any = None) -> Any:
+    """A number that a user may set, with the words by which the command line offers it."""
+    return field(default=default, metadata={"help": text})
+
+
+def _word(text: str, default: Any = None) -> Any:
+    """The same for a name."""
+    return field(default=default, metadata={"help": text, "word": True})
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,8 @@ class Attention:
         Tokens per training sequence; causal attention sees half of them on average.
     """
 
-    aspect_ratio: float = 128.0
-    train_context: float = 2048.0
+    aspect_ratio: float = _knob("d_model / n_layers, for --attention.", 128.0)
+    train_context: float = _knob("Training sequence length, for --attention.", 2048.0)
 
 
 @dataclass(frozen=True)
@@ -57,23 +67,23 @@ class Workload:
     Parameters
     ----------
     queries
-        Questions over the life of the model, Q.
+        Problems over the life of the model, Q.
     prompt_tokens
-        Tokens of each question's prompt, T_in.
+        Tokens of each problem's prompt, T_in.
     answer_tokens
         Tokens of each sampled answer, T_out.
     prompt
-        How the prompt of a question is treated: ``"recomputed"`` for each sample; ``"cached"``, processed once and
-        read by each sample; ``"shared"``, processed once and read once for all k. Operations are the same in the last
-        two, seconds and bytes are not.
+        How the prompt of a problem is treated: ``"recomputed"`` for each sample; ``"cached"``, processed once and read
+        by each sample; ``"shared"``, processed once and read once for all k. Operations are the same in the last two,
+        seconds and bytes are not.
     attention
         Count attention too.
     """
 
-    queries: float = 1.0
-    prompt_tokens: float = 0.0
-    answer_tokens: float = 1.0
-    prompt: str = "shared"
+    queries: float = _knob("Problems over the model's life.", 1.0)
+    prompt_tokens: float = _knob("Tokens of each prompt.", 0.0)
+    answer_tokens: float = _knob("Tokens of each sampled answer.", 1.0)
+    prompt: str = _word("How samples treat their prompt: recomputed, cached, or shared (read once for all).", "shared")
     attention: Attention | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +106,8 @@ class Budget:
         How the model will be used.
     max_params, max_tokens, max_k
         Upper bounds on N, D (repeats included) and k.
+    max_tokens_per_param
+        Upper bound on D / N; laws are rarely measured far beyond a few hundred.
     unique_tokens
         Tokens that exist: D beyond these are repeats and are discounted after Muennighoff et al. 2023.
 
@@ -105,39 +117,40 @@ class Budget:
         For a number that is not positive and finite.
     """
 
-    train_flops: float | None = None
-    inference_flops: float | None = None
-    total_flops: float | None = None
+    train_flops: float | None = _knob("FLOP of training, 6ND.")
+    inference_flops: float | None = _knob("FLOP of inference; 2Nk per generated token by default.")
+    total_flops: float | None = _knob("FLOP of training and inference together.")
     workload: Workload = field(default_factory=Workload)
-    max_params: float | None = None
-    max_tokens: float | None = None
-    max_k: float | None = None
-    unique_tokens: float | None = None
+    max_params: float | None = _knob("Largest N.")
+    max_tokens: float | None = _knob("Largest D, repeats included.")
+    max_k: float | None = _knob("Largest k.")
+    max_tokens_per_param: float | None = _knob("Largest D / N.")
+    unique_tokens: float | None = _knob("Tokens that exist; repeats of them count for less.")
 
     def __post_init__(self) -> None:
         _ = self._handle  # checks the numbers
 
     @cached_property
     def _handle(self) -> _core.Budget:
-        use = self.workload
         try:
-            return _core.Budget(
-                [self.train_flops, self.inference_flops, self.total_flops],
-                (use.queries, use.prompt_tokens, use.answer_tokens, use.prompt),
-                None if use.attention is None else (use.attention.aspect_ratio, use.attention.train_context),
-                [self.max_params, self.max_tokens, self.max_k],
-                self.unique_tokens,
-            )
+            return _core.Budget(self)
         except TypeError as error:
             numbers = asdict(self)
-            numbers |= numbers.pop("workload")
-            attention = numbers.pop("attention")
-            del numbers["prompt"]
+            numbers |= numbers.pop("workload") or {}
+            attention = numbers.pop("attention", None)
+            numbers.pop("prompt", None)
             refuse_non_numbers(**numbers)
             for name, value in (attention or {}).items():
                 # Unlike limits, these cannot be left open.
                 refuse_non_numbers(**{name: "None" if value is None else value})
             raise T2Error(f"budget: {error}") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     def sweep(self, **values: Sequence[float]) -> list[Budget]:
         """This budget with some of its numbers varied: one for every combination, the last varying fastest.

@@ -20,19 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from t2fast import _core
+from t2fast.data.counts import Counts
 from t2fast.errors import DataError, MissingExtraError
-from t2fast.text import columns as aligned
-from t2fast.text import warning_lines
 
-__all__ = ["Counts", "read_counts"]
+__all__ = ["read_counts"]
 
 #: Column names by meaning, compared without case, in order of preference.
 _ALIASES = {
     "model": ("model", "model_name"),
     "benchmark": ("benchmark", "task", "dataset", "eval", "task_name"),
     "problem_id": ("problem_id", "task_id", "problem", "question_id", "doc_id", "sample_id", "id", "orig_dset_idx"),
-    "n": ("n", "num_samples", "n_samples", "total"),
-    "c": ("c", "num_correct", "n_correct", "correct_count"),
+    "n": ("n_samples", "n", "num_samples", "total"),
+    "c": ("n_correct", "c", "num_correct", "correct_count"),
     "verdict": ("passed", "correct", "is_correct", "verdict", "success", "reward", "score", "exact_match", "acc"),
     "n_params": ("n_params",),
     "n_tokens": ("n_tokens",),
@@ -49,84 +48,6 @@ _ZSTD = 93
 Integers = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 _Key = tuple[str, str, str]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Samples drawn and correct samples of each problem; :func:`read_counts` makes it."""
-
-    #: Model, benchmark and problem of each row; empty text where the file does not say.
-    model: tuple[str, ...]
-    #: See ``model``.
-    benchmark: tuple[str, ...]
-    #: See ``model``.
-    problem_id: tuple[str, ...]
-    #: Samples drawn, shape (rows,).
-    n: Integers
-    #: Correct samples, shape (rows,).
-    c: Integers
-    #: Parameters of the model, shape (rows,), or None where the file does not say.
-    n_params: Array | None = None
-    #: Training tokens of the model, shape (rows,), or None where the file does not say.
-    n_tokens: Array | None = None
-    #: Whether sampling ended at the first success, shape (rows,), or None where it ended nowhere.
-    stopped: npt.NDArray[np.bool_] | None = None
-    #: What the files were taken for.
-    formats: tuple[str, ...] = ()
-    #: Malformed lines left out, with the caller's leave.
-    skipped: int = 0
-    #: What to know before using the numbers.
-    warnings: tuple[str, ...] = ()
-
-    def groups(self) -> dict[tuple[str, str], Integers]:
-        """Give the rows of each (model, benchmark), in order of appearance."""
-        rows: dict[tuple[str, str], list[int]] = {}
-        for i, key in enumerate(zip(self.model, self.benchmark, strict=True)):
-            rows.setdefault(key, []).append(i)
-        return {key: np.asarray(value, np.int64) for key, value in rows.items()}
-
-    def write_csv(self, path: str | Path) -> None:
-        """Write model, benchmark, problem_id, n, c (n_params, n_tokens, ...): what ``t2fast fit`` reads."""
-        known: list[tuple[str, Sequence[Any]]] = [
-            ("model", self.model),
-            ("benchmark", self.benchmark),
-            ("problem_id", self.problem_id),
-            ("n", self.n.tolist()),
-            ("c", self.c.tolist()),
-        ]
-        for name, column in (("n_params", self.n_params), ("n_tokens", self.n_tokens)):
-            if column is not None:
-                known.append((name, [f"{x:.17g}" if math.isfinite(x) else "" for x in column]))
-        if self.stopped is not None:
-            known.append(("stop_on_success", self.stopped.astype(np.int64).tolist()))
-        try:
-            with Path(path).open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow([name for name, _ in known])
-                writer.writerows(zip(*(column for _, column in known), strict=True))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from None
-
-    def summary(self) -> str:
-        """Tell what was read as a table of at most 80 columns."""
-        rows = [("model", "benchmark", "problems", "samples", "correct")]
-        for (model, benchmark), at in self.groups().items():
-            n = self.n[at]
-            each = str(n.min()) if n.min() == n.max() else f"{n.min()}-{n.max()}"
-            rows.append(
-                (model[:30] or "-", benchmark[:22] or "-", str(len(at)), each, f"{self.c[at].sum() / n.sum():.4f}")
-            )
-        return "\n".join([*aligned(rows, left=(0, 1)), *warning_lines(self.warnings)])
-
-    __str__ = summary
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the counts as JSON holds them."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {
-            k: v.tolist() if isinstance(v, np.ndarray) else list(v) if isinstance(v, tuple) else v
-            for k, v in fields.items()
-        }
 
 
 @dataclass
@@ -319,8 +240,8 @@ def read_counts(
         stopped = np.asarray([key in tally.stopped for key in keys])
     models, benchmarks, problems = (tuple(column) for column in zip(*keys, strict=True))
     return Counts(
-        models, benchmarks, problems, counts[:, 0], counts[:, 1], n_params, n_tokens, stopped,
-        tuple(tally.formats), tally.skipped, tuple(tally.warnings),
+        models, benchmarks, problems, counts[:, 0].copy(), counts[:, 1].copy(), n_params, n_tokens, stopped,
+        formats=tuple(tally.formats), skipped=tally.skipped, warnings=tuple(tally.warnings),
     )  # fmt: skip
 
 

@@ -25,15 +25,15 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "loss": ("loss", "L", "val_loss", "validation_loss", "eval_loss", "test_loss", "nll", "task_nll"),
     "k": ("k",),
     "pass_at_k": ("pass_at_k", "pass@k", "mean_pass_at_k"),
-    "num_samples": ("num_samples", "n", "n_samples"),
-    "num_correct": ("num_correct", "c", "n_correct", "correct"),
+    "n_samples": ("n_samples", "n", "num_samples"),
+    "n_correct": ("n_correct", "c", "num_correct", "correct"),
     "probability": ("probability", "p", "prob", "p_correct"),
-    "question": ("question", "question_id", "problem", "problem_id", "task_id"),
+    "problem": ("problem", "problem_id", "question", "question_id", "task_id"),
     "group": ("group", "run", "run_id"),
     "unique_tokens": ("unique_tokens", "U", "n_unique_tokens"),
     "weight": ("weight", "weights", "w"),
 }
-_LABELS = ("question", "group")
+_LABELS = ("problem", "group")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def read_table(
     ----------
     source
         A path ending in .csv, .tsv, .parquet, .jsonl or .ndjson; a pandas, polars or pyarrow table; or a mapping of
-        columns. A row per checkpoint, per checkpoint and k, or per checkpoint and question.
+        columns. A row per checkpoint, per checkpoint and k, or per checkpoint and problem.
     columns
         Role to column name, for columns that don't go by a usual name (see :data:`ROLES`).
     units

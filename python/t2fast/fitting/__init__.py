@@ -2,21 +2,25 @@
 
 Every fit returns a :class:`FitResult`: the law, how the optimum was found and how far to trust it. Uncertainty comes as
 robust standard errors (from the curvature), as profile intervals, and as a bootstrap over checkpoints, training runs or
-questions. :func:`backtest` fits on part of a table and reports the error on the rest.
+problems. :func:`backtest` fits on part of a table and reports the error on the rest.
 """
 
-from t2fast.fitting.laws import fit_chinchilla, fit_t2_loss, fit_t2_pass, isoflop_weights, neg_log_pass_at_k
-from t2fast.fitting.results import Bootstrap, FitResult
-from t2fast.fitting.solve import OBJECTIVES
-from t2fast.fitting.tables import Backtest, backtest, fit_table
-from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
+from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
+from t2fast.fitting.bootstrap import Bootstrap
+from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
+from t2fast.fitting.recipes import OBJECTIVES
+from t2fast.fitting.refit import Observed
+from t2fast.fitting.result import FitResult
+from t2fast.fitting.table import fit_table
+from t2fast.fitting.targets import isoflop_weights, neg_log_pass_at_k
 
 __all__ = [
     "OBJECTIVES",
-    "Backtest",
     "Bootstrap",
     "FitResult",
-    "UncertainPlan",
+    "HeldOutRows",
+    "LawBacktest",
+    "Observed",
     "backtest",
     "fit_chinchilla",
     "fit_t2_loss",
@@ -24,5 +28,4 @@ __all__ = [
     "fit_table",
     "isoflop_weights",
     "neg_log_pass_at_k",
-    "plan_uncertain",
 ]

@@ -1,4 +1,4 @@
-"""The training text of a laboratory: one file of token numbers, its tokenizer, and the search for leaked questions.
+"""The training text of a laboratory: one file of token numbers, its tokenizer, and the search for leaked problems.
 
 Every run reads the text from its beginning and none reads it twice, so that D counts fresh tokens.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast.lab.tasks import END, PAD, World
+from t2fast.results import Progress, Report
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -30,13 +31,13 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def write_corpus(
-    world: World, path: Path, n_tokens: int, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    world: World, path: Path, n_tokens: int, workers: int = 1, progress: Report | None = None
 ) -> tuple[str, list[int]]:
     """Write ``n_tokens`` tokens of text; the file appears whole or not at all.
 
     Returns
     -------
-    The file's SHA-256, and the numbers of those held-out questions that occur in it: none, or the world is at fault.
+    The file's SHA-256, and the numbers of the held-out problems that occur in it: none, or the world is at fault.
     """
     unfinished = path.with_name(path.name + ".new")
     digest, done, leaks = hashlib.sha256(), 0, set[int]()
@@ -51,13 +52,13 @@ def write_corpus(
                 done += len(data) // tokens.itemsize
             part += workers
             if progress is not None:
-                progress(done, n_tokens)
+                progress(Progress(done, n_tokens, "tokens"))
     unfinished.replace(path)
     return digest.hexdigest(), sorted(leaks)
 
 
 def _write_part(world: World, part: int) -> tuple[Corpus, list[int]]:
-    """One part of the text, and the held-out questions in it."""
+    """One part of the text, and the held-out problems in it."""
     rows = world.text(np.random.Generator(np.random.Philox(key=[world.seed, 1 + part])), _PART)
     # The end mark of each text is what the next begins with; no prompt holds one, so none lies in two parts.
     rows = np.concatenate([np.zeros((len(rows), 1), rows.dtype), rows], axis=1)

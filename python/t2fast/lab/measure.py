@@ -17,19 +17,19 @@ _TOGETHER = {"cpu": 1024, "cuda": 8192}
 
 
 def measure(
-    place: Path, questions: Path, samples: int, seed: int, device: str = "cpu"
+    place: Path, problems: Path, n_samples: int, seed: int, device: str = "cpu"
 ) -> tuple[list[float], list[int]]:
-    """Score the right answers of a model's questions, draw samples and count the right ones.
+    """Score the right answers to all problems, draw samples and count the right ones.
 
     Parameters
     ----------
     place
         Folder of the run, with its ``model``; the samples lie there while they are drawn, so that an interrupted
         measurement goes on. They follow from the model and the seed, so only their counts are kept.
-    questions
-        ``questions.jsonl``, as ``t2fast sample`` reads it.
-    samples, seed
-        Samples per question, and the key of their random numbers.
+    problems
+        Their file, as ``t2fast sample --prompts`` reads it.
+    n_samples, seed
+        Samples per problem, and the key of their random numbers.
     device
         Where the model runs.
 
@@ -37,7 +37,7 @@ def measure(
     -------
     The negative log likelihood of each right answer with the end mark, in nats, and the number of right samples.
     """
-    prompts = read_prompts(questions)
+    prompts = read_prompts(problems)
     sampler = Sampler.from_pretrained(place / "model", device=device, max_batch=_TOGETHER[device.partition(":")[0]])
     # A sample is right when it ends where the answer does.
     complete = [replace(prompt, answer=f" {prompt.answer} {END}") for prompt in prompts]
@@ -45,10 +45,10 @@ def measure(
     longest = max(len((prompt.answer or "").split()) for prompt in prompts) + 1
     out = place / "samples.jsonl"
     draw(
-        sampler, prompts, SamplingParams(k=samples, max_new_tokens=longest), out, seed=seed, verifier="exact",
+        sampler, prompts, SamplingParams(k=n_samples, max_new_tokens=longest), out, seed=seed, verifier="exact",
         resume=True, name=place.name,
     )  # fmt: skip
     counts = read_counts([out])
-    correct = dict(zip(counts.problem_id, counts.c.tolist(), strict=True))
+    correct = dict(zip(counts.problem_id, counts.n_correct.tolist(), strict=True))
     out.unlink()
     return [nll[prompt.id] for prompt in prompts], [correct[prompt.id] for prompt in prompts]

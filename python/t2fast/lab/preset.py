@@ -9,14 +9,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from t2fast import arguments
 from t2fast.errors import DataError, T2Error
 from t2fast.lab.tasks import WorldSize
 
-__all__ = ["Duel", "Preset", "load_preset", "preset_names"]
+__all__ = ["DuelSettings", "Preset", "load_preset", "preset_names"]
 
 
 @dataclass(frozen=True)
-class Duel:
+class DuelSettings:
     """The contest of the planned design with its Chinchilla-style rival, both trained anew.
 
     Parameters
@@ -25,8 +26,8 @@ class Duel:
         Budgets of both designs: 6ND to train, 2Nk to draw k samples.
     repeats
         Models trained of each design, with different first weights.
-    finetune_questions
-        Questions with answers that each model is then fine-tuned on.
+    finetune_problems
+        Problems with answers that each model is then fine-tuned on.
     finetune_rate
         Highest learning rate then, as a share of the one in training.
     """
@@ -34,7 +35,7 @@ class Duel:
     train_flops: float
     inference_flops: float
     repeats: int = 3
-    finetune_questions: int = 8192
+    finetune_problems: int = 8192
     finetune_rate: float = 0.1
 
 
@@ -49,7 +50,7 @@ class Preset:
     world
         How much there is to know.
     held_out
-        Questions per family.
+        Problems per family.
     corpus_tokens, context
         Length of the training text and of its rows.
     validation_rows
@@ -62,19 +63,19 @@ class Preset:
         Models trained at each point of the grid.
     learning_rate
         Highest rate of a model of width 1; that of width d is smaller by the square root of d, and at most
-        ``most_rate``.
-    most_rate
+        ``max_learning_rate``.
+    max_learning_rate
         Largest learning rate.
     batch_rows
         Rows per step of a run of one million tokens; others grow with the square root of D.
-    samples
-        Samples per question.
+    n_samples
+        Samples per problem.
     holdout
         Which runs the laws must predict without having seen them.
     predicted_k
         The k of that back-test.
-    bootstrap
-        Replicates behind intervals.
+    n_resamples
+        Resampled tables behind intervals.
     duel
         The contest.
     """
@@ -93,13 +94,43 @@ class Preset:
     tokens_per_param: tuple[float, float]
     seeds: int
     learning_rate: float
-    most_rate: float
+    max_learning_rate: float
     batch_rows: int
-    samples: int
+    n_samples: int
     holdout: str
     predicted_k: int
-    bootstrap: int
-    duel: Duel
+    n_resamples: int
+    duel: DuelSettings
+
+    def __post_init__(self) -> None:
+        whole = {"seed": 0, "held_out": 1, "corpus_tokens": 1, "context": 8, "validation_rows": 1, "layers": 1}
+        whole |= {"head_dim": 2, "seeds": 1, "batch_rows": 1, "n_samples": 1, "n_resamples": 2}
+        for name, least in whole.items():
+            arguments.whole(name, getattr(self, name), least=least)
+        arguments.whole("predicted_k", self.predicted_k, least=1, most=self.n_samples)
+        for name in ("learning_rate", "max_learning_rate"):
+            arguments.number(name, getattr(self, name), low=0, low_open=True)
+        if not self.widths or not self.train_flops:
+            raise T2Error("widths and train_flops: must have at least one value each")
+        for width in self.widths:
+            arguments.whole("widths", width, least=2)
+            if width % 2 or width % max(1, width // self.head_dim):
+                raise T2Error(f"widths = {width}: must be even, and a multiple of head_dim = {self.head_dim} above it")
+        for flops in self.train_flops:
+            arguments.number("train_flops", flops, low=0, low_open=True)
+        low, high = self.tokens_per_param
+        if not 0 < low <= high:
+            raise T2Error(f"tokens_per_param = {self.tokens_per_param}: must be two rising numbers above 0")
+        if self.longest_run < 1:
+            raise T2Error(
+                f"corpus_tokens = {self.corpus_tokens}: nothing to train on is left beside validation_rows = "
+                f"{self.validation_rows} of {self.context} tokens"
+            )
+        duel = self.duel
+        for name in ("train_flops", "inference_flops", "finetune_rate"):
+            arguments.number(f"duel: {name}", getattr(duel, name), low=0, low_open=True)
+        arguments.whole("duel: repeats", duel.repeats, least=1)
+        arguments.whole("duel: finetune_problems", duel.finetune_problems, least=self.batch_rows)
 
     @property
     def longest_run(self) -> int:
@@ -108,7 +139,8 @@ class Preset:
 
     def to_dict(self) -> dict[str, Any]:
         """The preset as JSON data; :meth:`from_dict` reads it back."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return data
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], origin: str = "preset") -> Preset:
@@ -122,7 +154,17 @@ class Preset:
         return Preset(**_fields(Preset, data, origin))
 
 
+#: What older presets call the same things.
+_OLD = {
+    "samples": "n_samples",
+    "bootstrap": "n_resamples",
+    "most_rate": "max_learning_rate",
+    "finetune_questions": "finetune_problems",
+}
+
+
 def _fields(kind: type, data: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    data = {_OLD.get(key, key): value for key, value in data.items()}
     names = {item.name for item in fields(kind)}
     required = {item.name for item in fields(kind) if item.default is item.default_factory}
     for key in data:
@@ -131,7 +173,7 @@ def _fields(kind: type, data: Mapping[str, Any], origin: str) -> dict[str, Any]:
     if missing := sorted(required - data.keys()):
         raise DataError(f"{origin}: {missing[0]} is missing")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-    for key, part in (("world", WorldSize), ("duel", Duel)):
+    for key, part in (("world", WorldSize), ("duel", DuelSettings)):
         if kind is Preset:
             values[key] = part(**_fields(part, data[key], f"{origin}: {key}"))
     return values
@@ -144,12 +186,18 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str | Path) -> Preset:
-    """Load a preset by its name, or from a JSON file of one's own.
+    """Load a preset by its name, or from a JSON file of your own.
 
     Raises
     ------
     DataError
-        When there is none, or it is malformed.
+        When there is none, it is malformed, or it asks for what cannot be.
+
+    Examples
+    --------
+    >>> preset = load_preset("tiny")
+    >>> preset.n_samples, preset.widths
+    (256, (8, 12, 16, 24, 32, 48, 64))
     """
     path = Path(name)
     if str(name) in preset_names():
@@ -163,4 +211,4 @@ def load_preset(name: str | Path) -> Preset:
     except json.JSONDecodeError as error:
         raise DataError(f"{name}: not JSON: {error.msg} at line {error.lineno}") from None
     except T2Error as error:
-        raise DataError(str(error)) from None
+        raise DataError(str(error) if isinstance(error, DataError) else f"{name}: {error}") from None

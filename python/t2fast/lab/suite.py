@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -21,25 +21,28 @@ from typing import Any
 
 import numpy as np
 
+from t2fast.costs import train_flops
+from t2fast.data import Table, evaluate
 from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
+from t2fast.lab import train
 from t2fast.lab.corpus import make_tokenizer, open_corpus, write_corpus
-from t2fast.lab.preset import Preset
+from t2fast.lab.preset import Preset, load_preset
 from t2fast.lab.tasks import FAMILIES, World
-from t2fast.lab.train import Recipe, count_params, evaluate, finetune, load, pretrain
+from t2fast.lab.train import Recipe, count_params, finetune, load, pretrain
 from t2fast.planning import Design
 from t2fast.quantity import format_flops, format_quantity
+from t2fast.results import Progress, Report
 
-__all__ = ["Job", "Progress", "duel_jobs", "grid_jobs", "prepare", "run_jobs", "table"]
-
-#: Called with (FLOP of training done, FLOP in all, a line on what was finished).
-Progress = Callable[[float, float, str], None]
+__all__ = ["LabRun", "check", "duel_jobs", "grid_jobs", "prepare", "run_jobs", "table", "world_of"]
 
 _TABLE = "table.json"
+#: Checkpoints that the laws need at least: as many as the likelihood of counts has coefficients, and one more.
+_FEWEST_RUNS = 10
 
 
 @dataclass(frozen=True)
-class Job:
+class LabRun:
     """One model to train and to measure; ``base`` names the run that a fine-tuned one starts from."""
 
     name: str
@@ -48,9 +51,14 @@ class Job:
     base: str | None = None
 
     @property
+    def n_params(self) -> int:
+        """Parameters of the model, embedding included."""
+        return count_params(self.recipe)
+
+    @property
     def flops(self) -> float:
         """What training costs, 6ND; fine-tuning is cheap."""
-        return 0.0 if self.base else 6.0 * count_params(self.recipe) * self.recipe.n_tokens
+        return 0.0 if self.base else train_flops(self.n_params, self.recipe.n_tokens)
 
 
 def world_of(preset: Preset) -> World:
@@ -62,53 +70,97 @@ def _recipe(preset: Preset, vocabulary: int, width: int, n_tokens: float, seed: 
     if n_tokens > preset.longest_run:
         raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: a run of {n_tokens:.0f} tokens needs a longer text")
     rows = max(1, round(preset.batch_rows * (n_tokens / 1e6) ** 0.5))
-    rate = min(preset.most_rate, preset.learning_rate / width**0.5)
+    rate = min(preset.max_learning_rate, preset.learning_rate / width**0.5)
     shape = {"layers": preset.layers, "head_dim": preset.head_dim, "vocabulary": vocabulary, "context": preset.context}
     first = Recipe(width=width, n_tokens=round(n_tokens), batch_rows=rows, learning_rate=rate, seed=seed, **shape)
     # Whole steps: D is what was read.
     return Recipe(**{**asdict(first), "n_tokens": first.steps * first.batch_tokens})
 
 
-def grid_jobs(preset: Preset) -> list[Job]:
+def grid_jobs(preset: Preset) -> list[LabRun]:
     """The runs of the isoFLOP grid, the longest first."""
     vocabulary = len(world_of(preset).vocabulary)
     jobs = []
     for flops in preset.train_flops:
         for width in preset.widths:
             n = count_params(_recipe(preset, vocabulary, width, 1, 0))
-            tokens = flops / (6 * n)
+            tokens = flops / train_flops(n, 1)
             low, high = preset.tokens_per_param
             if not low <= tokens / n <= high:
                 continue
             for repeat in range(preset.seeds):
                 name = f"grid-{format_flops(flops)}-w{width}-{repeat}"
                 recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name))
-                jobs.append(Job(name, "grid", recipe))
+                jobs.append(LabRun(name, "grid", recipe))
     return sorted(jobs, key=lambda job: -job.recipe.n_tokens)
 
 
-def duel_jobs(preset: Preset, planned: Design, rival: Design) -> list[Job]:
+def check(preset: Preset, jobs: Sequence[LabRun]) -> None:
+    """Make sure, before anything is trained, that the table of these runs can be judged and the duel be held.
+
+    Raises
+    ------
+    T2Error
+        Naming what in the preset stands in the way.
+    """
+    n, d = (np.array([job.n_params for job in jobs], float), np.array([job.recipe.n_tokens for job in jobs], float))
+    if len(jobs) < _FEWEST_RUNS:
+        raise T2Error(
+            f"the grid has {len(jobs)} runs: needs at least {_FEWEST_RUNS} for its laws; give more train_flops, widths "
+            "or a wider tokens_per_param"
+        )
+    for name, values, remedy in (("sizes", n, "widths"), ("numbers of training tokens", d, "train_flops")):
+        if len(np.unique(values)) < 3:
+            raise T2Error(f"the grid has {len(np.unique(values))} {name}: needs at least 3; give more {remedy}")
+    evaluate(preset.holdout, Table({"n_params": n, "n_tokens": d, "loss": np.ones(len(n))}, "holdout"))
+    duel = preset.duel
+    low, high = train_flops(n.min(), d.min()), train_flops(n.max(), min(float(d.max()), preset.longest_run))
+    if not low <= duel.train_flops <= high:
+        raise T2Error(
+            f"duel: train_flops = {duel.train_flops:g}: pays for no design within the grid's sizes and tokens; must be "
+            f"between {format_flops(low)} and {format_flops(high)}"
+        )
+    _duel_sizes(preset)
+    world_of(preset)
+
+
+def duel_jobs(preset: Preset, planned: Design, rival: Design) -> list[LabRun]:
     """Both designs of the duel, each with the width that comes nearest to its N and all of the budget."""
-    vocabulary = len(world_of(preset).vocabulary)
+    vocabulary, sizes = len(world_of(preset).vocabulary), _duel_sizes(preset)
     jobs = []
     for stage, design in (("planned", planned), ("chinchilla", rival)):
-        sizes = {width: count_params(_recipe(preset, vocabulary, width, 1, 0)) for width in _widths(preset)}
-        paid = {w: n for w, n in sizes.items() if preset.duel.train_flops / (6 * n) <= preset.longest_run}
-        if not paid:
-            raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: no model of the duel can spend its budget on it")
-        width = min(paid, key=lambda w: abs(np.log(paid[w] / design.n_params)))
-        tokens = preset.duel.train_flops / (6 * sizes[width])
+        width = min(sizes, key=lambda w: abs(np.log(sizes[w] / design.n_params)))
+        tokens = preset.duel.train_flops / train_flops(sizes[width], 1)
         for repeat in range(preset.duel.repeats):
             name = f"{stage}-{repeat}"
             recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name))
-            jobs += [Job(name, stage, recipe), Job(f"{name}-tuned", stage, recipe, base=name)]
+            jobs += [LabRun(name, stage, recipe), LabRun(f"{name}-tuned", stage, recipe, base=name)]
     return jobs
 
 
-def _widths(preset: Preset) -> list[int]:
-    """Widths that a design may be rounded to: the even ones between the grid's that their heads divide."""
-    between = range(min(preset.widths), max(preset.widths) + 1, 2)
-    return [width for width in between if width % max(1, width // preset.head_dim) == 0]
+def _duel_sizes(preset: Preset) -> dict[int, int]:
+    """N by width of the models that may meet in the duel: the text is long enough for them, and the samples are few.
+
+    Widths are the even ones between the grid's that their heads divide.
+    """
+    vocabulary, duel = len(world_of(preset).vocabulary), preset.duel
+    widths = range(min(preset.widths), max(preset.widths) + 1, 2)
+    even = [width for width in widths if width % max(1, width // preset.head_dim) == 0]
+    sizes = {width: count_params(_recipe(preset, vocabulary, width, 1, 0)) for width in even}
+    fed = {width: n for width, n in sizes.items() if duel.train_flops / train_flops(n, 1) <= preset.longest_run}
+    if not fed:
+        raise T2Error(
+            f"corpus_tokens = {preset.corpus_tokens}: no model of the duel can spend train_flops = "
+            f"{format_flops(duel.train_flops)} on so short a text; give a longer one, or lower the duel's train_flops"
+        )
+    paid = {width: n for width, n in fed.items() if 1 <= duel.inference_flops // (2 * n) <= preset.n_samples}
+    if not paid:
+        ks = [int(duel.inference_flops // (2 * n)) for n in fed.values()]
+        raise T2Error(
+            f"duel: inference_flops = {duel.inference_flops:g}: pays for {min(ks)} to {max(ks)} samples of the models "
+            f"that can be trained; must pay for 1 to n_samples = {preset.n_samples} of one of them"
+        )
+    return paid
 
 
 def _seed(preset: Preset, name: str) -> int:
@@ -119,38 +171,45 @@ def _seed(preset: Preset, name: str) -> int:
 # ------------------------------------------------------------------------------------------------------------- the text
 
 
-def prepare(preset: Preset, folder: Path, workers: int = 1) -> None:
-    """Make text, tokenizer and questions, and make sure that no question occurs in the text.
+def prepare(preset: Preset, folder: Path, workers: int = 1, progress: Report | None = None) -> None:
+    """Make text, tokenizer and problems, and make sure that no problem occurs in the text.
 
     Raises
     ------
     T2Error
-        When the folder holds another laboratory, and should a question have leaked.
+        When the folder holds another laboratory, and should a problem have leaked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "preset.json"
     if place.is_file():
-        before = json.loads(place.read_text(encoding="utf-8"))
-        different = [key for key, value in preset.to_dict().items() if before.get(key) != value]
+        before = load_preset(place).to_dict()
+        different = [key for key, value in preset.to_dict().items() if before[key] != value]
         if different:
             raise T2Error(
-                f"{folder}: holds a laboratory made with another {', '.join(different)}: choose another folder (--out)"
+                f"{folder}: holds a laboratory with another {', '.join(different)}: choose another folder (--out)"
             )
     elif any(folder.iterdir()):
         raise T2Error(f"{folder}: holds other files: choose a new or empty folder (--out)")
-    _write_json(place, preset.to_dict())
+    else:
+        _write_json(place, preset.to_dict())
     if (folder / "text.json").is_file():
         return
     world = world_of(preset)
-    questions = world.questions()
-    digest, leaks = write_corpus(world, folder / "text.bin", preset.corpus_tokens, workers)
+    problems = world.problems()
+    digest, leaks = write_corpus(world, folder / "text.bin", preset.corpus_tokens, workers, progress)
     if leaks:
-        raise T2Error(f"{len(leaks)} held-out questions occur in the text, the first: {questions[leaks[0]].prompt!r}")
+        raise T2Error(f"{len(leaks)} held-out problems occur in the text, the first: {problems[leaks[0]].prompt!r}")
     make_tokenizer(world).save_pretrained(folder / "tokenizer")
-    lines = [{"id": one.id, "prompt": one.prompt, "answer": one.answer, "family": one.family} for one in questions]
-    (folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    lines = [{"id": one.id, "prompt": one.prompt, "answer": one.answer, "family": one.family} for one in problems]
+    _problems(folder).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     # Last: its presence says that all of the above is whole.
     _write_json(folder / "text.json", {"sha256": digest, "tokens": preset.corpus_tokens, "leaks": 0})
+
+
+def _problems(folder: Path) -> Path:
+    """The file of the problems; older laboratories call it otherwise."""
+    old = folder / "questions.jsonl"
+    return old if old.is_file() else folder / "problems.jsonl"
 
 
 def _write_json(path: Path, data: Any) -> None:
@@ -169,14 +228,12 @@ def _versions() -> dict[str, str]:
 @cache
 def _shared(folder: Path) -> tuple[Preset, World, Any, Any]:
     """What all jobs of a process share."""
-    from t2fast.lab.preset import load_preset
-
     preset = load_preset(folder / "preset.json")
     world = world_of(preset)
     return preset, world, open_corpus(folder / "text.bin"), make_tokenizer(world)
 
 
-def _manifest(job: Job, folder: Path, device: str) -> dict[str, Any]:
+def _manifest(job: LabRun, folder: Path, device: str) -> dict[str, Any]:
     text = json.loads((folder / "text.json").read_text(encoding="utf-8"))
     return {
         "run": job.name,
@@ -189,7 +246,7 @@ def _manifest(job: Job, folder: Path, device: str) -> dict[str, Any]:
     }
 
 
-def _work(job: Job, folder: Path, device: str) -> str:
+def _work(job: LabRun, folder: Path, device: str) -> str:
     """Train and measure one model, in a process of its own; returns one line on it."""
     import torch
     import transformers
@@ -207,12 +264,14 @@ def _work(job: Job, folder: Path, device: str) -> str:
     made = place / "manifest.json"
     if made.is_file() and (old := json.loads(made.read_text(encoding="utf-8"))) != manifest:
         changed = [key for key in manifest if old.get(key) != manifest[key]]
-        raise T2Error(f"{place}: was begun with another {', '.join(changed)}: remove it, or choose another folder")
+        raise T2Error(
+            f"{place}: was begun with another {', '.join(changed)}: remove it, or choose another folder (--out)"
+        )
     _write_json(made, manifest)
     if job.base is not None:
         model = load(folder / "runs" / job.base / "model", device)
         random = np.random.Generator(np.random.Philox(key=[job.recipe.seed, 1]))
-        lessons = world.lessons(random, preset.duel.finetune_questions)
+        lessons = world.lessons(random, preset.duel.finetune_problems)
         finetune(model, *lessons, preset.duel.finetune_rate * job.recipe.learning_rate, job.recipe.batch_rows, device)
         model.save_pretrained(place / "model")
         tokenizer.save_pretrained(place / "model")
@@ -222,10 +281,10 @@ def _work(job: Job, folder: Path, device: str) -> str:
         model = pretrain(job.recipe, corpus, tokenizer, place, device=device)
     loss = None
     if job.base is None:
-        loss = round(evaluate(model, corpus, preset.validation_rows, preset.context, device), 6)
+        loss = round(train.evaluate(model, corpus, preset.validation_rows, preset.context, device), 6)
     # A seed of its own: under one seed, models would share the luck of their draws.
     luck = _seed(preset, f"{job.name}/samples")
-    nll, correct = measure(place, folder / "questions.jsonl", preset.samples, luck, device)
+    nll, correct = measure(place, _problems(folder), preset.n_samples, luck, device)
     result = {
         "run": job.name,
         "stage": job.stage,
@@ -235,15 +294,15 @@ def _work(job: Job, folder: Path, device: str) -> str:
         "seed": job.recipe.seed,
         "loss": loss,
         "answer_nll": [round(value, 3) for value in nll],
-        "correct": correct,
+        "n_correct": correct,
     }
     _write_json(place / "result.json", result)
-    rate = sum(correct) / (preset.samples * len(correct))
+    rate = sum(correct) / (preset.n_samples * len(correct))
     n, d = format_quantity(count_params(job.recipe)), format_quantity(job.recipe.n_tokens)
     return f"{job.name}: N {n}, D {d}, pass@1 {rate:.3f}" + ("" if loss is None else f", loss {loss:.3f}")
 
 
-def run_jobs(jobs: Iterable[Job], folder: Path, device: str, workers: int, progress: Progress | None = None) -> None:
+def run_jobs(jobs: Iterable[LabRun], folder: Path, device: str, workers: int, progress: Report | None = None) -> None:
     """Train and measure models, several side by side; those that are done are passed over.
 
     Ctrl-C ends the workers at once; what they had reached stays.
@@ -258,7 +317,8 @@ def run_jobs(jobs: Iterable[Job], folder: Path, device: str, workers: int, progr
     todo = [job for job in jobs if job not in done]
     total, spent = sum(job.flops for job in jobs), sum(job.flops for job in done)
     if progress is not None:
-        progress(spent, total, f"{len(done)} of {len(jobs)} runs are done already" if done else "")
+        note = f"{len(done)} of {len(jobs)} runs were done before" if done else ""
+        progress(Progress(spent, total, "FLOP", note))
     if not todo:
         return
     # Forked children would inherit torch's threads in an unknown state.
@@ -272,7 +332,7 @@ def run_jobs(jobs: Iterable[Job], folder: Path, device: str, workers: int, progr
                 line = future.result()
                 spent += job.flops
                 if progress is not None:
-                    progress(spent, total, line)
+                    progress(Progress(spent, total, "FLOP", line))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
@@ -281,15 +341,15 @@ def run_jobs(jobs: Iterable[Job], folder: Path, device: str, workers: int, progr
     pool.shutdown()
 
 
-def _finished(job: Job, folder: Path) -> bool:
+def _finished(job: LabRun, folder: Path) -> bool:
     return (folder / "runs" / job.name / "result.json").is_file()
 
 
-def table(preset: Preset, folder: Path, jobs: Iterable[Job], device: str) -> Lab:
+def table(preset: Preset, folder: Path, jobs: Iterable[LabRun], device: str) -> Lab:
     """Gather the results of finished jobs, in the order of their names, and keep them in ``table.json``."""
     names = sorted(job.name for job in jobs)
     results = [json.loads((folder / "runs" / name / "result.json").read_text(encoding="utf-8")) for name in names]
-    questions = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    problems = [json.loads(line) for line in _problems(folder).read_text(encoding="utf-8").splitlines()]
     manifest = {
         "preset": preset.to_dict(),
         "text": json.loads((folder / "text.json").read_text(encoding="utf-8")),
@@ -301,9 +361,9 @@ def table(preset: Preset, folder: Path, jobs: Iterable[Job], device: str) -> Lab
     }
     lab = Lab(
         tuple(Checkpoint.from_dict(one) for one in results),
-        tuple(one["id"] for one in questions),
-        tuple(one["family"] for one in questions),
-        preset.samples,
+        tuple(one["id"] for one in problems),
+        tuple(one["family"] for one in problems),
+        preset.n_samples,
         manifest,
     )
     lab.write(folder / _TABLE)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from t2fast.errors import T2Error
 
-__all__ = ["FAMILIES", "PAD", "Question", "World", "WorldSize"]
+__all__ = ["FAMILIES", "PAD", "Problem", "World", "WorldSize"]
 
 Tokens = NDArray[np.int32]
 
@@ -79,8 +79,8 @@ class WorldSize:
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question held out from the training text: prompt and answer as words, and the family it belongs to."""
+class Problem:
+    """A problem held out from the training text: prompt and answer as words, and the family it belongs to."""
 
     id: str
     family: str
@@ -163,16 +163,16 @@ class World:
     _often_operations: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _secret: dict[str, tuple[Tokens, Tokens]] = field(init=False, repr=False, compare=False)
 
-    def questions(self) -> list[Question]:
-        """The held-out questions, family by family."""
+    def problems(self) -> list[Problem]:
+        """The held-out problems, family by family."""
         return [
-            Question(f"{family}/{i}", family, self.words(prompt), self.words(answer))
+            Problem(f"{family}/{i}", family, self.words(prompt), self.words(answer))
             for family in FAMILIES
             for i, (prompt, answer) in enumerate(zip(*self._secret[family], strict=True))
         ]
 
     def prompts(self) -> list[Tokens]:
-        """The prompts of the held-out questions as token numbers, in the order of :meth:`questions`."""
+        """The prompts of the held-out problems as token numbers, in the order of :meth:`problems`."""
         return [row[row != PAD] for family in FAMILIES for row in self._secret[family][0]]
 
     def words(self, tokens: Sequence[int] | Tokens) -> str:

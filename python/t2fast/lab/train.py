@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from t2fast.errors import T2Error
 from t2fast.lab.corpus import Corpus
+from t2fast.results import Progress, Report
 
 __all__ = ["Recipe", "build", "count_params", "evaluate", "finetune", "load", "pretrain"]
 
@@ -164,7 +164,7 @@ def pretrain(
     *,
     device: str = "cpu",
     checkpoint_seconds: float = 20.0,
-    beat: Callable[[int], None] | None = None,
+    progress: Report | None = None,
 ) -> Model:
     """Train a model, or go on with it, and leave it in ``folder/model`` beside its loss curve ``loss.json``.
 
@@ -178,7 +178,7 @@ def pretrain(
         ``"cpu"`` or ``"cuda"``, where the forward pass runs in bf16.
     checkpoint_seconds
         Time between two checkpoints.
-    beat
+    progress
         Called now and then with the tokens seen.
 
     Raises
@@ -208,8 +208,8 @@ def pretrain(
             if not math.isfinite(value := float(loss)):
                 raise T2Error(f"loss = {value} after {step + 1} steps: lower the learning rate {peak:g}")
             curve.append([(step + 1) * recipe.batch_tokens, round(value, 5)])
-            if beat is not None:
-                beat((step + 1) * recipe.batch_tokens)
+            if progress is not None:
+                progress(Progress((step + 1) * recipe.batch_tokens, steps * recipe.batch_tokens, "tokens"))
             if time.monotonic() - last > checkpoint_seconds:
                 unfinished = saved.with_suffix(".new")
                 state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
@@ -232,20 +232,20 @@ def finetune(
     batch_rows: int,
     device: str = "cpu",
 ) -> None:
-    """Train on questions with their answers, each once; only tokens of answers count.
+    """Train on problems with their answers, each once; only tokens of answers count.
 
     Parameters
     ----------
     model
         Changed in place.
     prompts, answers
-        Token numbers, a question per row, padded at the end with -1; both begin with their first word.
+        Token numbers, a problem per row, padded at the end with -1; both begin with their first word.
     rate
         Highest learning rate; a cosine ends it at zero.
     batch_rows
-        Questions per step.
+        Problems per step.
     """
-    rows, wanted = _questions(prompts, answers)
+    rows, wanted = _pairs(prompts, answers)
     optimiser = _optimiser(model, rate)
     steps = len(rows) // batch_rows
     model.train()
@@ -257,7 +257,7 @@ def finetune(
     model.eval()
 
 
-def _questions(prompts: NDArray[np.int32], answers: NDArray[np.int32]) -> tuple[torch.Tensor, torch.Tensor]:
+def _pairs(prompts: NDArray[np.int32], answers: NDArray[np.int32]) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets: end mark, prompt, answer, end mark, with padding at the end."""
     asked, said = (prompts >= 0).sum(axis=1), (answers >= 0).sum(axis=1)
     width = int((asked + said).max()) + 2

@@ -9,8 +9,9 @@ __all__ = ["DataRange"]
 
 @dataclass(frozen=True)
 class DataRange:
-    """The smallest and largest N, D and k in the data behind a law."""
+    """The smallest and largest N, D and k in the data behind a law, and D / N of one checkpoint where that is known."""
 
     n_params: tuple[float, float]
     n_tokens: tuple[float, float]
     k: tuple[float, float] = (1.0, 1.0)
+    tokens_per_param: tuple[float, float] | None = None

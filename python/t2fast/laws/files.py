@@ -7,16 +7,20 @@ from dataclasses import fields
 from typing import Any
 
 from t2fast.errors import LawError
+from t2fast.laws.checkpoints import Checkpoints
 from t2fast.laws.data_range import DataRange
 from t2fast.text import near
 
-__all__ = ["SCHEMA", "arguments", "number"]
+__all__ = ["SCHEMA", "arguments", "coefficients", "number", "numbers"]
 
 #: Written into every law file; a reader refuses what it does not know.
 SCHEMA = "t2fast.law/2"
 
 #: The first schema, without F and delta, is read as well.
 READ = ("t2fast.law/1", SCHEMA)
+
+#: Keys of every law that say where it comes from.
+_METADATA = ("name", "title", "source", "params_counted", "data_range", "uncertainty", "warnings", "checkpoints")
 
 
 def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tuple[type[Any], dict[str, Any]]:
@@ -36,28 +40,13 @@ def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tupl
     if not isinstance(kind, str) or kind not in kinds:
         raise LawError(f"{origin}: kind = {kind!r}: {near(str(kind), kinds)}")
     law = kinds[kind]
-    allowed = {item.name for item in fields(law)} - {*law.coefficient_names, "F", "delta"} | {
-        "schema",
-        "kind",
-        "coefficients",
-    }
+    allowed = {"schema", "kind", *law.own_keys, *_METADATA}
+    if "coefficients" in law.own_keys:
+        allowed |= {"r_star_tokens", "r_star_params"}
     for key in data:
         if key not in allowed:
             raise LawError(f"{origin}: unknown key {key!r}: {near(key, sorted(allowed))}")
-    coefficients = data.get("coefficients")
-    if not isinstance(coefficients, Mapping):
-        raise LawError(f"{origin}: coefficients must be an object with {', '.join(law.coefficient_names)}")
-    optional = ("F", "delta") if schema != READ[0] else ()
-    for key in coefficients:
-        if key not in (*law.coefficient_names, *optional):
-            raise LawError(f"{origin}: unknown coefficient {key!r}: {near(key, (*law.coefficient_names, *optional))}")
-    found: dict[str, Any] = {}
-    for key in law.coefficient_names:
-        if key not in coefficients:
-            needed = ", ".join(law.coefficient_names)
-            raise LawError(f"{origin}: coefficients.{key} is missing; a {kind} law needs {needed}")
-    for key, value in coefficients.items():
-        found[key] = number(value, f"{origin}: coefficients.{key}")
+    found: dict[str, Any] = law._from_form(data, origin)
     for key in ("name", "title", "source", "params_counted"):
         if key in data:
             if not isinstance(data[key], str):
@@ -65,6 +54,8 @@ def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tupl
             found[key] = data[key]
     if "data_range" in data:
         found["data_range"] = _data_range(data["data_range"], origin)
+    if "checkpoints" in data:
+        found["checkpoints"] = Checkpoints.from_dict(data["checkpoints"], origin)
     if "uncertainty" in data:
         if not isinstance(data["uncertainty"], Mapping):
             raise LawError(f"{origin}: uncertainty must be an object")
@@ -74,10 +65,48 @@ def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tupl
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise LawError(f"{origin}: warnings must be a list of texts")
         found["warnings"] = tuple(lines)
+    return law, found
+
+
+def coefficients(data: Mapping[str, Any], origin: str, law: type[Any]) -> dict[str, float]:
+    """The coefficients of a law of powers from its JSON data.
+
+    Raises
+    ------
+    LawError
+        For a missing, unknown or malformed coefficient, by name.
+    """
+    given = data.get("coefficients")
+    if not isinstance(given, Mapping):
+        raise LawError(f"{origin}: coefficients must be an object with {', '.join(law.coefficient_names)}")
+    optional = ("F", "delta") if data["schema"] != READ[0] else ()
+    for key in given:
+        if key not in (*law.coefficient_names, *optional):
+            raise LawError(f"{origin}: unknown coefficient {key!r}: {near(key, (*law.coefficient_names, *optional))}")
+    for key in law.coefficient_names:
+        if key not in given:
+            needed = ", ".join(law.coefficient_names)
+            raise LawError(f"{origin}: coefficients.{key} is missing; a {law.kind} law needs {needed}")
+    found = {key: number(value, f"{origin}: coefficients.{key}") for key, value in given.items()}
     for key in ("r_star_tokens", "r_star_params"):
         if data.get(key) is not None:
             found[key] = number(data[key], f"{origin}: {key}")
-    return law, found
+    return found
+
+
+def numbers(data: Mapping[str, Any], key: str, origin: str, length: int | None = None) -> tuple[float, ...]:
+    """A list of numbers of JSON data.
+
+    Raises
+    ------
+    LawError
+        When it is missing, no list, empty or of another length.
+    """
+    values = data.get(key)
+    if not isinstance(values, list) or not values or (length is not None and len(values) != length):
+        wanted = f"{length} numbers" if length is not None else "numbers"
+        raise LawError(f"{origin}: {key} must be a list of {wanted}")
+    return tuple(number(value, f"{origin}: {key}") for value in values)
 
 
 def number(value: object, name: str) -> float:

@@ -1,4 +1,4 @@
-"""The laws: coefficients, values and gradients, and what is known of the data behind them."""
+"""What all laws have in common: values, files, draws, and what is known of the data behind them."""
 
 from __future__ import annotations
 
@@ -10,47 +10,37 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
+from t2fast.files import write_text
+from t2fast.laws.checkpoints import Checkpoints
 from t2fast.laws.data_range import DataRange
 from t2fast.laws.files import SCHEMA, arguments, number
-from t2fast.quantity import refuse_non_numbers
+from t2fast.laws.predictive import predictive
 
-#: Coefficients that every law may have beside its own.
-_EXTRA = ("F", "delta", "r_star_tokens", "r_star_params")
-
-__all__ = ["ChinchillaLaw", "Gradient", "Law", "T2LossLaw", "T2PassLaw"]
+__all__ = ["R_STAR_TOKENS", "Law", "effective_tokens"]
 
 #: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
 R_STAR_TOKENS = 15.387756
 
 
-@dataclass(frozen=True)
-class Gradient:
-    """A law's value and its partial derivatives: by N per parameter, by D per token, by k per sample."""
-
-    value: float
-    n_params: float
-    n_tokens: float
-    k: float
+def effective_tokens(n_tokens: NDArray[np.float64], unique_tokens: float) -> NDArray[np.float64]:
+    """Fresh tokens worth as much as these, repeats included (Muennighoff et al. 2023, equation 5)."""
+    repeats = np.maximum(n_tokens / unique_tokens - 1, 0.0)
+    return np.where(repeats > 0, unique_tokens * (1 - R_STAR_TOKENS * np.expm1(-repeats / R_STAR_TOKENS)), n_tokens)
 
 
 @dataclass(frozen=True)
 class Law:
-    """What the laws have in common: coefficients first, then where they come from.
+    """The base of all laws: what a model of N parameters, trained on D tokens and sampled k times, achieves.
 
     Parameters
     ----------
-    E, A, B, alpha, beta
-        Coefficients of the Chinchilla loss; E may be zero, the others are positive.
-    F, delta
-        Scale and exponent of the term of overtraining, ``F (D/N)^delta``: F is zero (no such term) or positive, delta
-        positive. The term counts every token of training, repeats included.
     name, title, source
         A short name, one line, and where the coefficients come from.
     params_counted
@@ -58,12 +48,12 @@ class Law:
     data_range
         N, D and k in the data behind the law, if known.
     uncertainty
-        Standard errors or intervals of the coefficients, as the source gives them.
+        Standard errors or intervals of the coefficients, as the source gives them; the ``draws`` of a bootstrap and the
+        ``scatter`` of checkpoints around the law, which :meth:`predictive` reads.
     warnings
         What a user must know before relying on the law.
-    r_star_tokens, r_star_params
-        How fast repeated tokens, and parameters beyond those the unique tokens warrant, lose their worth (R* of
-        Muennighoff et al. 2023); ``None`` leaves parameters undiscounted.
+    checkpoints
+        Measured checkpoints that predictions can be held against.
 
     Raises
     ------
@@ -71,14 +61,7 @@ class Law:
         For a coefficient out of its range.
     """
 
-    E: float
-    A: float
-    B: float
-    alpha: float
-    beta: float
     _: KW_ONLY
-    F: float = 0.0
-    delta: float = 1.0
     name: str = ""
     title: str = ""
     source: str = ""
@@ -86,37 +69,32 @@ class Law:
     data_range: DataRange | None = None
     uncertainty: Mapping[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
-    r_star_tokens: float = R_STAR_TOKENS
-    r_star_params: float | None = None
+    checkpoints: Checkpoints | None = field(default=None, hash=False)
 
     #: The law's name in files.
     kind: ClassVar[str] = ""
     #: Names of the coefficients, in order.
-    coefficient_names: ClassVar[tuple[str, ...]]
+    coefficient_names: ClassVar[tuple[str, ...]] = ()
     #: True for a law of success rates, False for a law of losses.
     predicts_pass: ClassVar[bool] = False
+    #: Keys of a law's file that hold its form, beside those that say where it comes from.
+    own_keys: ClassVar[tuple[str, ...]] = ("coefficients",)
 
     _kinds: ClassVar[dict[str, type[Law]]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls._kinds[cls.kind] = cls
+        if cls.kind:
+            cls._kinds[cls.kind] = cls
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Refuse the base itself."""
+        if not cls.kind:
+            kinds = ", ".join(f"a {law.__name__}" for law in cls._kinds.values())
+            raise LawError(f"{cls.__name__} is a base of laws: make one of {kinds}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        if type(self) is Law:
-            raise LawError("Law is the base of all laws: make a ChinchillaLaw, a T2LossLaw or a T2PassLaw instead")
         object.__setattr__(self, "uncertainty", _frozen(self.uncertainty))
-        try:
-            _ = self._handle  # checks the coefficients
-        except TypeError:
-            numbers = {name: getattr(self, name) for name in (*self.coefficient_names, *_EXTRA)}
-            for name, value in numbers.items():
-                if value is None and name != "r_star_params":
-                    raise LawError(f"{name} = None: must be a number") from None
-            try:
-                refuse_non_numbers(**numbers)
-            except T2Error as error:
-                raise LawError(str(error)) from None
-            raise
 
     def __getstate__(self) -> dict[str, Any]:
         # Without what the core makes again from the fields, and with dicts for views of them, which do not pickle.
@@ -128,16 +106,8 @@ class Law:
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The coefficients by name; F and delta where they are given."""
-        names = (*self.coefficient_names, *(("F", "delta") if (self.F, self.delta) != (0, 1) else ()))
-        return {name: getattr(self, name) for name in names}
-
-    @cached_property
-    def _handle(self) -> _core.Law:
-        values = {name: getattr(self, name) for name in (*self.coefficient_names, *_EXTRA)}
-        if values["r_star_params"] is None:
-            del values["r_star_params"]
-        return _core.Law(self.kind, values)
+        """The coefficients by name."""
+        return {name: getattr(self, name) for name in self.coefficient_names}
 
     def value(self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1) -> float | NDArray[np.float64]:
         """Predict at N parameters, D fresh tokens and k samples; arguments broadcast.
@@ -165,50 +135,49 @@ class Law:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(given, arrays, strict=True))
             raise T2Error(f"shapes do not broadcast: {shapes}; make them equal or scalar") from None
         flat = (np.ascontiguousarray(x).reshape(-1) for x in (n, d, samples))
-        values = self._handle.values(*flat).reshape(n.shape)
+        values = self._values(*flat).reshape(n.shape)
         return values if values.ndim else float(values)
 
-    def gradient(self, n_params: float, n_tokens: float, k: float = 1) -> Gradient:
-        """The value and its partial derivatives at one point.
+    def _values(self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values at points given by flat arrays."""
+        raise NotImplementedError
 
-        Raises
-        ------
-        T2Error
-            As :meth:`value`.
-        """
-        return Gradient(*self._handle.gradient(n_params, n_tokens, k))
-
-    def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float:
-        """The Chinchilla loss inside the law, repeated tokens discounted when ``unique_tokens`` are given.
-
-        A term of overtraining counts them all the same.
-
-        ``D_eff = U (1 + R* (1 - exp(-(D/U - 1) / R*)))``, Muennighoff et al. 2023, equation 5.
-
-        Raises
-        ------
-        T2Error
-            Unless all arguments are positive and finite.
-        """
-        return self._handle.loss(n_params, n_tokens, unique_tokens)
-
-    def most_useful_tokens(self, n_params: float, unique_tokens: float | None = None) -> float:
-        """The training tokens beyond which N parameters get worse: infinite without a term of overtraining.
-
-        Fresh tokens cease to help where ``beta B D^-beta = delta F (D/N)^delta``.
-
-        Raises
-        ------
-        T2Error
-            Unless the arguments are positive and finite.
-        """
-        return self._handle.most_useful_tokens(n_params, unique_tokens)
+    @cached_property
+    def _handle(self) -> _core.Law:
+        """The core's law, of laws that it knows."""
+        raise LawError(f"the core's planner knows no law of kind {self.kind!r}: use plan, or one of the law's parts")
 
     def with_coefficients(self, values: Mapping[str, float]) -> Law:
-        """The law with other coefficients; F, delta, ``r_star_tokens`` and ``r_star_params`` may be among them."""
-        names = (*self.coefficient_names, *_EXTRA)
+        """The law with other coefficients, and without the uncertainty of these."""
+        names = self._drawable
         changed: dict[str, Any] = {name: values[name] for name in names if name in values}
         return replace(self, uncertainty={}, **changed)
+
+    @property
+    def _drawable(self) -> tuple[str, ...]:
+        """Names of what a bootstrap's draws may hold."""
+        return self.coefficient_names
+
+    def drawn(self) -> list[dict[str, float]]:
+        """The coefficients of every draw that :attr:`uncertainty` carries.
+
+        Raises
+        ------
+        LawError
+            As :meth:`resampled`.
+        """
+        draws = self.uncertainty.get("draws")
+        if draws is None:
+            raise LawError(
+                f"law {self.name or self.kind} carries no bootstrap draws: fit it with t2fast fit --bootstrap 1000"
+            )
+        allowed = self._drawable
+        if not isinstance(draws, Mapping) or not draws or not set(draws) <= set(allowed):
+            raise LawError(f"uncertainty.draws: must be an object of lists, named as {', '.join(allowed)}")
+        columns = {name: [number(v, f"uncertainty.draws.{name}") for v in column] for name, column in draws.items()}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise LawError("uncertainty.draws: every coefficient needs as many draws as the others")
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def resampled(self) -> Iterator[Law]:
         """The laws of the bootstrap behind this one, if its ``uncertainty`` carries its draws.
@@ -220,30 +189,61 @@ class Law:
         LawError
             When there are no draws, or they are no columns of numbers of one length.
         """
-        draws = self.uncertainty.get("draws")
-        if draws is None:
-            raise LawError(
-                f"law {self.name or self.kind} carries no bootstrap draws: fit it with t2fast fit --bootstrap 1000"
-            )
-        allowed = (*self.coefficient_names, *_EXTRA)
-        if not isinstance(draws, Mapping) or not draws or not set(draws) <= set(allowed):
-            raise LawError(f"uncertainty.draws: must be an object of lists, named as {', '.join(allowed)}")
-        columns = {name: [number(v, f"uncertainty.draws.{name}") for v in column] for name, column in draws.items()}
-        if len({len(column) for column in columns.values()}) > 1:
-            raise LawError("uncertainty.draws: every coefficient needs as many draws as the others")
-        for row in zip(*columns.values(), strict=True):
+        for row in self.drawn():
             with contextlib.suppress(T2Error):
-                yield self.with_coefficients(dict(zip(columns, row, strict=True)))
+                yield self.with_coefficients(row)
+
+    @cached_property
+    def _resampled(self) -> list[Any]:
+        """What :meth:`resampled` gives, in the form that :meth:`_predict` takes."""
+        return list(self.resampled())
+
+    def _predict(
+        self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64], unique_tokens: float | None
+    ) -> NDArray[np.float64]:
+        """Values of every resampled law at points given by flat arrays, of shape (draws, points)."""
+        if unique_tokens is not None:
+            d = effective_tokens(d, unique_tokens)
+        return np.stack([law._values(n, d, k) for law in self._resampled])
+
+    def predictive(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1, unique_tokens: float | None = None
+    ) -> NDArray[np.float64]:
+        """Draws of what checkpoints will show: the resampled laws' values, moved by the scatter of checkpoints.
+
+        Returns
+        -------
+        array of shape (draws, *the arguments' broadcast shape)
+            pass@k in [0, 1], or losses, according to the law.
+
+        Raises
+        ------
+        LawError
+            When the law carries no draws.
+        """
+        return predictive(self, n_params, n_tokens, k, unique_tokens)
+
+    def _form(self) -> dict[str, Any]:
+        """The law's form as JSON data, under its :attr:`own_keys`."""
+        return {"coefficients": self.coefficients}
+
+    @classmethod
+    def _from_form(cls, data: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        """The arguments that a law's form stands for."""
+        raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         """The law as JSON data; :meth:`from_dict` reads it back."""
-        data: dict[str, Any] = {"schema": SCHEMA, "kind": self.kind, "coefficients": self.coefficients}
+        data: dict[str, Any] = {"schema": SCHEMA, "kind": self.kind, **self._form()}
+        own = {*self.own_keys, *data.get("coefficients", ())}
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name in data["coefficients"] or value == item.default or value in ({}, None):
+            if item.name in own or value == item.default or value in ({}, None):
                 continue
             if isinstance(value, DataRange):
-                value = {f.name: getattr(value, f.name) for f in fields(value)}
+                value = {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) is not None}
+            if isinstance(value, Checkpoints):
+                value = value.to_dict()
             data[item.name] = _lists(value)
         return data
 
@@ -252,7 +252,7 @@ class Law:
         text = json.dumps(self.to_dict(), indent=2)
         # A line for each list of numbers, not for each number.
         text = re.sub(r"\[[-+\d.eE,\s]*\]", lambda found: " ".join(found[0].split()), text)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], origin: str = "law") -> Law:
@@ -271,53 +271,6 @@ class Law:
         except T2Error as error:
             raise LawError(f"{origin}: {error}") from None
         return made
-
-
-@dataclass(frozen=True)
-class ChinchillaLaw(Law):
-    """``L(N, D) = E + A N^-alpha + B D^-beta``, nats per token (Hoffmann et al. 2022, equation 2).
-
-    With F above zero a term of overtraining, ``F (D/N)^delta``, is added.
-    """
-
-    kind: ClassVar[str] = "chinchilla"
-    coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta")
-
-
-@dataclass(frozen=True)
-class T2LossLaw(Law):
-    """``L(N, D, k) = E + A N^-alpha + B D^-beta + G k^-gamma`` (Roberts et al. 2026, arXiv 2604.01411, Approach 1).
-
-    L stands for the mean over questions of -log pass@k, in nats; its exponential is not the mean of pass@k.
-    """
-
-    G: float
-    gamma: float
-
-    kind: ClassVar[str] = "t2-loss"
-    coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta", "G", "gamma")
-
-
-@dataclass(frozen=True)
-class T2PassLaw(Law):
-    """pass@k through a Beta distribution of per-question success (Roberts et al. 2026, arXiv 2604.01411, Approach 2).
-
-    With l the Chinchilla loss: mean ``mu = theta2 / (1 + exp(theta1 (l - theta0)))``, concentration
-    ``nu = exp(theta3 + theta4 l)``, ``a = mu nu``, ``b = (1 - mu) nu``, pass@k = ``1 - B(a, b + k) / B(a, b)``.
-    theta1 is positive, theta2 lies in (0, 1].
-    """
-
-    theta0: float
-    theta1: float
-    theta2: float
-    theta3: float
-    theta4: float
-
-    kind: ClassVar[str] = "t2-pass"
-    coefficient_names: ClassVar[tuple[str, ...]] = (
-        "E", "A", "B", "alpha", "beta", "theta0", "theta1", "theta2", "theta3", "theta4",
-    )  # fmt: skip
-    predicts_pass: ClassVar[bool] = True
 
 
 def _frozen(value: Any) -> Any:

@@ -7,13 +7,25 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from t2fast.arguments import shown
 from t2fast.errors import LawError
 from t2fast.laws.law import Law
 from t2fast.text import near
 
-__all__ = ["as_law", "load_law", "presets"]
+__all__ = ["DEFAULT_LAW", "Fitted", "as_law", "load_law", "presets"]
+
+#: The preset that commands plan with when none is named.
+DEFAULT_LAW = "pythia-gsm8k"
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A fit or its bootstrap (:mod:`t2fast.fitting`): what has a law with the draws that say how sure it is."""
+
+    def law_with_draws(self) -> Law:
+        """The law."""
 
 
 @cache
@@ -64,15 +76,15 @@ def load_law(name: str | Path) -> Law:
     raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {near(str(name), _presets())}")
 
 
-def as_law(law: Law | str | Path) -> Law:
-    """The law that a caller means: a law itself, a preset's name or a path to a law file.
+def as_law(law: Law | str | Path | Fitted) -> Law:
+    """The law that a caller means: a law itself, a preset's name, the path of a law file, or what was fitted.
 
     Every function that takes a law calls this first.
 
     Raises
     ------
     LawError
-        As :func:`load_law`; or when ``law`` is none of the three.
+        As :func:`load_law`; or when ``law`` is none of these.
 
     Examples
     --------
@@ -83,6 +95,8 @@ def as_law(law: Law | str | Path) -> Law:
         return law
     if isinstance(law, str | Path):
         return load_law(law)
+    if isinstance(law, Fitted):
+        return law.law_with_draws()
     raise LawError(f"law = {shown(law)}: must be a law, the name of a preset or the path of a law file")
 
 

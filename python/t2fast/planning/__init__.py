@@ -6,35 +6,38 @@
 * :func:`frontier`, :func:`isoflop`: optima along sweeps of budgets, and curves of constant training cost;
 * :func:`compare`: given designs side by side.
 
-Predictions far from the data behind a law are extrapolations. Every design says how far it lies outside
-(:class:`Extrapolation`), and every result carries warnings in words.
+Every function takes a law as an object, a preset's name or the path of a law file. Predictions far from the data behind
+a law are extrapolations. Every design says how far it lies outside (:class:`Extrapolation`), and every result carries
+warnings in words.
 """
 
 from __future__ import annotations
 
-from t2fast.planning.comparison import BreakEven, Comparison, compare
-from t2fast.planning.design import Design, Extrapolation
-from t2fast.planning.grid import Grid, Progress, grid_search
+from t2fast.planning.comparison import BreakEven, DesignComparison, compare
+from t2fast.planning.design import Design, Extrapolation, Interval, Point
+from t2fast.planning.grid import Grid, Plane, grid_search
 from t2fast.planning.optimum import Plan, cheapest, plan
-from t2fast.planning.sweep import Frontier, IsoFlop, frontier, isoflop
-from t2fast.planning.uncertain import UncertainPlan, plan_uncertain
+from t2fast.planning.sweep import Failure, Frontier, IsoFlop, frontier, isoflop
+from t2fast.planning.uncertain import PlanUncertainty
 
 __all__ = [
     "BreakEven",
-    "Comparison",
     "Design",
+    "DesignComparison",
     "Extrapolation",
+    "Failure",
     "Frontier",
     "Grid",
+    "Interval",
     "IsoFlop",
     "Plan",
-    "Progress",
-    "UncertainPlan",
+    "PlanUncertainty",
+    "Plane",
+    "Point",
     "cheapest",
     "compare",
     "frontier",
     "grid_search",
     "isoflop",
     "plan",
-    "plan_uncertain",
 ]

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from t2fast import _core
+from t2fast.arguments import number, shown
 from t2fast.costs import Budget, Workload
 from t2fast.errors import T2Error
-from t2fast.laws import Law
-from t2fast.planning.design import Design, cautions, from_core
-from t2fast.planning.words import cells, result_name
-from t2fast.quantity import format_flops, format_quantity, refuse_non_numbers
+from t2fast.laws import Fitted, Law, as_law
+from t2fast.planning.design import Design, Point, cautions, from_core
+from t2fast.planning.words import cells, law_name, result_name
+from t2fast.quantity import format_flops, format_quantity
+from t2fast.results import Result
 from t2fast.text import columns, warning_lines
 
-__all__ = ["BreakEven", "Comparison", "compare"]
+__all__ = ["BreakEven", "DesignComparison", "compare"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class BreakEven:
         return self.cheaper if self.queries is None else f"{self.cheaper} {format_quantity(self.queries)}"
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class DesignComparison(Result):
     """Given designs side by side.
 
     Attributes
@@ -94,22 +97,35 @@ class Comparison:
         for place, (design, even) in enumerate(zip(self.designs, self.break_even, strict=True), 1):
             costs = (format_flops(design.train_flops), format_flops(design.inference_flops))
             rows.append([str(place), *cells(design), *costs, "-" if place == 1 else str(even)])
-        lines = [f"Law {self.law.name or self.law.kind}; costs in FLOP", "", *columns(rows, left=(8,)), ""]
+        lines = [f"Law {law_name(self.law)}; costs in FLOP", "", *columns(rows, left=(8,)), ""]
         lines += ["break-even: queries from (or below) which a design costs less in total than 1", ""]
         return "\n".join([*lines, *warning_lines(self.warnings)]).rstrip()
 
-    __str__ = summary
+    def headline(self) -> str:
+        """How many designs, and by which law."""
+        return f"{len(self.designs)} designs; law {law_name(self.law)}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The designs, a row each, with when each costs less than the first."""
+        return [
+            design.to_dict() | {"break_even": str(even)}
+            for design, even in zip(self.designs, self.break_even, strict=True)
+        ]
 
 
-def compare(law: Law, designs: Sequence[tuple[float, float, float]], workload: Workload | None = None) -> Comparison:
+def compare(
+    law: Law | str | Path | Fitted,
+    designs: Sequence[Point | Design | Sequence[float]],
+    workload: Workload | None = None,
+) -> DesignComparison:
     """Evaluate given designs (N, D, k) side by side: prediction, costs, and when each costs less than the first.
 
     Parameters
     ----------
     law
-        A law.
+        As for :func:`plan`.
     designs
-        (n_params, n_tokens, k) for each.
+        Each a :class:`Point`, a :class:`Design`, or (n_params, n_tokens, k).
     workload
         What inference costs are counted over; the T2 paper's unit by default.
 
@@ -117,19 +133,30 @@ def compare(law: Law, designs: Sequence[tuple[float, float, float]], workload: W
     ------
     T2Error
         Without designs, or for one with a number out of range.
+
+    Examples
+    --------
+    >>> found = compare("pythia-gsm8k", [Point(70e6, 300e9, 900), Point(500e6, 30e9, 138)])
+    >>> [str(even) for even in found.break_even]
+    ['equal', 'below 3B']
     """
-    if not designs:
+    law = as_law(law)
+    if isinstance(designs, str) or not len(designs):
         raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
     workload = workload or Workload()
     handle = Budget(workload=workload)._handle
-    for place, design in enumerate(designs, 1):
-        if not isinstance(design, Sequence) or len(design) != 3:
-            raise T2Error(f"design {place} = {design!r}: must be (n_params, n_tokens, k)")
-        names = ("n_params", "n_tokens", "k")
-        refuse_non_numbers(**{f"design {place}, {name}": x for name, x in zip(names, design, strict=True)})
-    found = tuple(from_core(law, _core.evaluate(law._handle, handle, *map(float, design))) for design in designs)
+    points = [_point(design, place) for place, design in enumerate(designs, 1)]
+    found = tuple(from_core(law, _core.evaluate(law._handle, handle, *point)) for point in points)
     even = tuple(_break_even(design, found[0], workload.queries) for design in found)
-    return Comparison(law, workload, found, even)
+    return DesignComparison(law, workload, found, even)
+
+
+def _point(design: Point | Design | Sequence[float], place: int) -> Point:
+    if isinstance(design, Design):
+        return Point(design.n_params, design.n_tokens, design.k)
+    if not isinstance(design, Sequence) or isinstance(design, str) or len(design) != 3:
+        raise T2Error(f"design {place} = {shown(design)}: must be (n_params, n_tokens, k)")
+    return Point(*(number(f"design {place}, {name}", x) for name, x in zip(Point._fields, design, strict=True)))
 
 
 def _break_even(design: Design, other: Design, queries: float) -> BreakEven:

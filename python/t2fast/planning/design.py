@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from t2fast.laws import Law
+from t2fast import _core
+from t2fast.laws import DataRange, Law
 from t2fast.quantity import format_quantity
+from t2fast.results import Result
 
-__all__ = ["Design", "Extrapolation", "cautions", "data_ends", "from_core", "value_of"]
+__all__ = ["Design", "Extrapolation", "Interval", "Point", "cautions", "from_core", "value_of"]
 
-_Flat = tuple[float, float, float, float, float, float, float]
+
+class Point(NamedTuple):
+    """A model size, training tokens and samples per problem, before anything is known of them.
+
+    Examples
+    --------
+    >>> Point(70e9, 1.4e12)
+    Point(n_params=70000000000.0, n_tokens=1400000000000.0, k=1.0)
+    """
+
+    n_params: float
+    n_tokens: float
+    k: float = 1.0
+
+
+class Interval(NamedTuple):
+    """The two ends of an interval."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -23,27 +45,28 @@ class Extrapolation:
     n_params: float
     n_tokens: float
     k: float
+    tokens_per_param: float = 1.0
 
     @property
     def inside(self) -> bool:
-        """True when N, D and k are all within the data's range."""
-        return self.n_params == self.n_tokens == self.k == 1.0
+        """True when N, D, k and D / N are all within the data's range."""
+        return self.n_params == self.n_tokens == self.k == self.tokens_per_param == 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Design:
+@dataclass(frozen=True, repr=False)
+class Design(Result):
     """A model to train and a number of samples to draw, with what the law predicts and what it costs.
 
     Attributes
     ----------
     n_params, n_tokens, k
-        N, D (repeats included) and samples per question; k is whole except in continuous optima.
+        N, D (repeats included) and samples per problem; k is whole except in continuous optima.
     pass_at_k
         Predicted pass@k in [0, 1]; ``None`` for a law of losses.
     loss
         For a law of losses its prediction; for a pass law the Chinchilla loss inside it (repeated tokens discounted).
     train_flops, inference_flops
-        Cost of training, and of inference over the workload.
+        Cost of training, and of inference over the workload, FLOP.
     """
 
     n_params: float
@@ -72,6 +95,9 @@ class Design:
         beyond = {name: _beyond(getattr(self, name), getattr(data, name)) for name in ("n_params", "n_tokens", "k")}
         if law.kind == "chinchilla":
             beyond["k"] = 1.0
+        if data.tokens_per_param is not None:
+            # Laws are measured down to a few tokens per parameter, and fail above the largest ratio seen.
+            beyond["tokens_per_param"] = max(1.0, _beyond(self.tokens_per_param, data.tokens_per_param))
         return Extrapolation(**beyond)
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +108,7 @@ class Design:
             del data["pass_at_k"]
         return data
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
         """N, D, k, prediction and D / N on one line."""
         result = f"loss {self.loss:.4g}" if self.pass_at_k is None else f"pass@k {self.pass_at_k:.3f}"
         return (
@@ -101,12 +127,13 @@ def _beyond(value: float, ends: tuple[float, float]) -> float:
     return 1.0
 
 
-def from_core(law: Law, flat: _Flat) -> Design:
+def from_core(law: Law, found: _core.Design) -> Design:
     """A design from the numbers that the core returns."""
-    n, d, k, value, loss, train, inference = flat
+    point = (found.n_params, found.n_tokens, found.k)
+    costs = (found.train_flops, found.inference_flops)
     if law.predicts_pass:
-        return Design(n, d, k, value, loss, train, inference)
-    return Design(n, d, k, None, value, train, inference)
+        return Design(*point, found.value, found.loss, *costs)
+    return Design(*point, None, found.value, *costs)
 
 
 def value_of(design: Design) -> float:
@@ -114,36 +141,23 @@ def value_of(design: Design) -> float:
     return design.loss if design.pass_at_k is None else design.pass_at_k
 
 
-LABELS = {"n_params": "parameters", "n_tokens": "tokens", "k": "samples per question"}
-
-
 def cautions(law: Law, design: Design, what: str = "the recommendation") -> list[str]:
-    """What to say about a design outside the data, a line for each of N, D and k."""
-    beyond = design.extrapolation(law)
-    data = law.data_range
+    """What to say about a design outside the data: one line, naming each of N, D and k that lies there."""
+    beyond, data = design.extrapolation(law), law.data_range
     if beyond is None or data is None:
-        return ["the range of the data behind this law is unknown: how far this extrapolates cannot be said"]
-    lines = []
-    for name, label in LABELS.items():
+        return ["this law does not say which data it rests on: how far it extrapolates here is unknown"]
+    parts = list(_beyond_data(design, beyond, data))
+    return [f"{what} extrapolates: {', '.join(parts)}"] if parts else []
+
+
+def _beyond_data(design: Design, beyond: Extrapolation, data: DataRange) -> Iterable[str]:
+    for name, symbol in (("n_params", "N"), ("n_tokens", "D"), ("k", "k"), ("tokens_per_param", "D/N")):
         ratio = getattr(beyond, name)
         if ratio == 1.0:
             continue
-        low, high = getattr(data, name)
-        value = format_quantity(getattr(design, name))
+        low, high = (format_quantity(end) for end in getattr(data, name))
+        value = format_quantity(getattr(design, name), 4 if name == "k" else 3)
         if ratio > 1:
-            lines.append(
-                f"{what} asks for {value} {label}, {format_quantity(ratio, 2)} times the {format_quantity(high)} "
-                "at which the data end"
-            )
+            yield f"{symbol} = {value} is {format_quantity(ratio, 2)} times the largest in the data ({high})"
         else:
-            lines.append(
-                f"{what} asks for {value} {label}, {format_quantity(1 / ratio, 2)} times below the "
-                f"{format_quantity(low)} at which the data begin"
-            )
-    return lines
-
-
-def data_ends(law: Law) -> list[tuple[float, float]] | None:
-    """The ranges of N, D and k in the data behind a law, as the core takes them."""
-    data = law.data_range
-    return None if data is None else [data.n_params, data.n_tokens, data.k]
+            yield f"{symbol} = {value} is {format_quantity(1 / ratio, 2)} times below the smallest in the data ({low})"

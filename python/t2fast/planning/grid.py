@@ -5,31 +5,35 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
+from t2fast.arguments import numbers, whole
+from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget
-from t2fast.errors import T2Error
-from t2fast.laws import Law
+from t2fast.laws import Fitted, Law, as_law
 from t2fast.planning.design import Design, cautions, from_core
 from t2fast.planning.words import describe, table
+from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Grid", "Progress", "axis", "grid_search", "reporter", "thread_count"]
-
-#: Called now and then with (done, total) while long work runs.
-Progress = Callable[[int, int], None]
+__all__ = ["Grid", "Plane", "grid_search", "reporter"]
 
 
-@dataclass(frozen=True)
-class Grid:
+class Plane(NamedTuple):
+    """Arrays of shape (N, D), NaN where no k is affordable: the law's values at the best k, and that k."""
+
+    values: NDArray[np.float64]
+    k: NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Grid(Result):
     """The outcome of a brute-force search.
 
     Attributes
@@ -54,6 +58,8 @@ class Grid:
     top: tuple[Design, ...]
     index: NDArray[np.intp]
     surface: NDArray[np.float64] | None
+
+    figure: ClassVar[str | None] = "planning:grid"
 
     @property
     def best(self) -> Design:
@@ -94,26 +100,33 @@ class Grid:
         ]
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
-    __str__ = summary
+    def headline(self) -> str:
+        """The best design."""
+        return self.best.summary()
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """A heat map over N and D, k chosen best at each; needs ``t2fast[plot]``."""
-        from t2fast.plots import planning as plots
+    def rows(self) -> list[dict[str, Any]]:
+        """The best designs, a row each."""
+        return [design.to_dict() for design in self.top]
 
-        return plots.grid(self, path)
+    @cached_property
+    def plane(self) -> Plane:
+        """The law at the best affordable k of the grid for each N and D, and that k."""
+        found = _core.plane(self.law._handle, self.budget._handle, self.n_params, self.n_tokens, self.k)
+        shape = (len(self.n_params), len(self.n_tokens))
+        return Plane(found.values.reshape(shape), found.k.reshape(shape))
 
 
 def grid_search(
-    law: Law,
+    law: Law | str | Path | Fitted,
+    budget: Budget,
     n_params: ArrayLike,
     n_tokens: ArrayLike,
     k: ArrayLike,
-    budget: Budget,
     *,
     top: int = 1,
     surface: bool = False,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Grid:
     """Search every combination of your own N, D and k for the best that a budget admits.
 
@@ -126,11 +139,11 @@ def grid_search(
     top
         How many of the best designs to return.
     surface
-        Also return the law at every point. Without it, memory does not grow with the grid.
+        Also return the law at every point, an array of shape (N, D, k). Without it, memory does not grow with the grid.
     threads
         How many threads to use; all by default. Results do not depend on it.
     progress
-        Called with (sizes done, sizes) now and then.
+        Called with a :class:`t2fast.results.Progress` now and then; it counts sizes.
 
     Raises
     ------
@@ -138,52 +151,35 @@ def grid_search(
         When no point is affordable; the message says by how much.
     T2Error
         For an axis that is empty, unsorted, or holds something not positive and finite.
+
+    Examples
+    --------
+    >>> budget = Budget(train_flops=1e20, inference_flops=1.4e11)
+    >>> found = grid_search("pythia-gsm8k", budget, [70e6, 160e6], [100e9, 200e9], [100, 400, 800])
+    >>> print(found.best)
+    N 70M, D 200B, k 800: pass@k 0.442, 2.86k tokens/param
     """
-    if isinstance(top, bool) or not isinstance(top, int | np.integer) or not 1 <= top <= sys.maxsize:
-        raise T2Error(f"top = {top!r}: must be a whole number, at least 1")
-    ns, ds, ks = axis("n_params", n_params), axis("n_tokens", n_tokens), axis("k", k)
+    law = as_law(law)
+    top, threads = whole("top", top, least=1, most=sys.maxsize), checked_threads(threads)
+    ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
+    ks = numbers("k", k, ndim=1)
     sizes = len(ns)
-    stages = 2 if surface else 1
-    found = _core.grid_search(
-        law._handle, budget._handle, ns, ds, ks, top, thread_count(threads), reporter(progress, 0, stages * sizes)
-    )
+    total = 2 * sizes if surface else sizes
+    report = reporter(progress, total, "sizes")
+    found = _core.grid_search(law._handle, budget._handle, ns, ds, ks, top, threads, report)
     values = None
     if surface:
         values = np.empty((len(ns), len(ds), len(ks)))
-        report = reporter(progress, sizes, stages * sizes)
-        _core.surface(law._handle, ns, ds, ks, values, budget.unique_tokens, thread_count(threads), report)
+        report = reporter(progress, total, "sizes", before=sizes)
+        _core.surface(law._handle, ns, ds, ks, values, budget.unique_tokens, threads, report)
     if progress is not None:
-        progress(stages * sizes, stages * sizes)
-    places = np.array([place for place, _ in found], dtype=np.intp)
-    return Grid(law, budget, ns, ds, ks, tuple(from_core(law, flat) for _, flat in found), places, values)
+        progress(Progress(total, total, "sizes"))
+    places = np.array([place.index for place in found], dtype=np.intp)
+    return Grid(law, budget, ns, ds, ks, tuple(from_core(law, place.design) for place in found), places, values)
 
 
-def axis(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """An axis as the core takes it; what it holds, the core checks."""
-    try:
-        given = np.asarray(values)
-        # NumPy would read texts as numbers and drop imaginary parts.
-        if given.dtype.kind not in "biuf" and given.size:
-            raise TypeError
-        axis = np.ascontiguousarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise T2Error(f"{name}: must be a list or array of numbers") from None
-    if axis.ndim != 1:
-        raise T2Error(f"{name} has {axis.ndim} dimensions: an axis has one")
-    return axis
-
-
-def thread_count(threads: int | None) -> int | None:
-    """A checked number of threads."""
-    if threads is None:
-        return None
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
-        raise T2Error(f"threads = {threads!r}: must be a whole number, at least 1, or None for all")
-    return int(threads)
-
-
-def reporter(progress: Progress | None, before: int, total: int) -> Callable[[int], None] | None:
+def reporter(progress: Report | None, total: int, unit: str, before: int = 0) -> Callable[[int], object] | None:
     """What the core calls with the work done, as part of a longer work."""
     if progress is None:
         return None
-    return lambda done: progress(before + done, total)
+    return lambda done: progress(Progress(before + done, total, unit))

@@ -5,33 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import Any, ClassVar
+
+from numpy.typing import ArrayLike
 
 from t2fast import _core
+from t2fast.arguments import number, numbers
 from t2fast.costs import Budget
-from t2fast.laws import Law
-from t2fast.planning.design import Design, Extrapolation, cautions, data_ends, from_core
+from t2fast.laws import Fitted, Law, as_law
+from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core
+from t2fast.planning.uncertain import PlanUncertainty, resample
 from t2fast.planning.words import describe, table
-from t2fast.quantity import format_quantity, refuse_non_numbers
+from t2fast.quantity import format_quantity
+from t2fast.results import Result
 from t2fast.text import warning_lines
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["Plan", "cheapest", "from_outcome", "plan"]
 
-T = TypeVar("T", covariant=True)
 
-
-class Resampled(Protocol[T]):
-    """Many laws instead of one: something that plans with all of them."""
-
-    def plan(self, budget: Budget) -> T:
-        """The outcome of planning with every law."""
-
-
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Result):
     """The best design for a law and a budget, and what is needed to judge it.
 
     The fields of the recommended design (:attr:`design`) can be read off the plan itself: ``plan.n_params``.
@@ -66,12 +59,14 @@ class Plan:
     continuous: Design
     inside_data: Design | None
     chinchilla: Design | None
-    flat_n_params: tuple[float, float]
+    flat_n_params: Interval
     gain_train: float | None
     gain_inference: float | None
     gain_total: float | None
     success: bool
     n_evaluations: int
+
+    figure: ClassVar[str | None] = "planning:plan"
 
     @property
     def n_params(self) -> float:
@@ -118,12 +113,19 @@ class Plan:
         """How far the recommended design lies outside the data behind the law."""
         return self.design.extrapolation(self.law)
 
+    @cached_property
+    def uncertainty(self) -> PlanUncertainty | None:
+        """What the resampled laws say; ``None`` when the law carries no draws. Found on first use."""
+        if "draws" not in self.law.uncertainty:
+            return None
+        return resample(self.law, self.budget, self.design, self.chinchilla)
+
     @property
     def message(self) -> str:
         """Whether the searches converged, in words."""
         if self.success:
             return "converged"
-        return "a search stopped before its lattice shrank below tolerance: compare with grid_search"
+        return "a search did not converge: check the plan with grid_search"
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -158,6 +160,7 @@ class Plan:
             "success": self.success,
             "message": self.message,
             "n_evaluations": self.n_evaluations,
+            "uncertainty": None if self.uncertainty is None else self.uncertainty.to_dict(),
             "warnings": list(self.warnings),
         }
 
@@ -176,22 +179,26 @@ class Plan:
         said = [f"{gain:.2g} ({name})" for name, gain in gains.items() if gain is not None]
         if said:
             lines.append(f"1% more budget improves the result by {', '.join(said)}.")
+        if self.uncertainty is not None:
+            lines += ["", *self.uncertainty.lines()]
         return "\n".join([*lines, *warning_lines(self.warnings)])
 
-    __str__ = summary
+    def headline(self) -> str:
+        """The recommended design."""
+        return self.design.summary()
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw the result against N, designs marked, what lies beyond the data hatched; needs ``t2fast[plot]``."""
-        from t2fast.plots import planning as plots
+    def rows(self) -> list[dict[str, Any]]:
+        """The recommended design, the best inside the data and the Chinchilla-style one, a row each."""
+        designs = {"recommended": self.design, "inside_data": self.inside_data, "chinchilla": self.chinchilla}
+        return [{"design": name} | one.to_dict() for name, one in designs.items() if one is not None]
 
-        return plots.plan(self, path)
+    def curve(self, n_params: ArrayLike) -> tuple[Design, ...]:
+        """The best design at each of the given sizes, D and k (real) chosen best; sizes without one are left out."""
+        found = _core.curve(self.law._handle, self.budget._handle, numbers("n_params", n_params, ndim=1))
+        return tuple(from_core(self.law, one) for one in found if one is not None)
 
 
-@overload
-def plan(law: Law, budget: Budget) -> Plan: ...
-@overload
-def plan(law: Resampled[T], budget: Budget) -> T: ...
-def plan(law: Law | Resampled[T], budget: Budget) -> Plan | T:
+def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
     """Find the best N, D and k for a law and a budget.
 
     The objective is the law's own: most pass@k, or least loss. The continuous optimum is exact to 1e-9 in the
@@ -201,8 +208,8 @@ def plan(law: Law | Resampled[T], budget: Budget) -> Plan | T:
     Parameters
     ----------
     law
-        A law, for example from :func:`t2fast.load_law`; or a fit or its bootstrap (:mod:`t2fast.fitting`), which is
-        planned with law by law, for intervals of everything.
+        A law, a preset's name, the path of a law file, or a fit or its bootstrap (:mod:`t2fast.fitting`). A law that
+        carries the draws of a bootstrap gives its plan an ``uncertainty``.
     budget
         What may be spent. N, D and k must each be limited by something.
 
@@ -212,32 +219,37 @@ def plan(law: Law | Resampled[T], budget: Budget) -> Plan | T:
         When the budget admits no design; the message says which number is too small and what would be needed.
     T2Error
         When N, D or k is unbounded.
+
+    Examples
+    --------
+    >>> found = plan("pythia-gsm8k", Budget(train_flops=1e20, inference_flops=1.4e11))
+    >>> print(found.design)
+    N 80.3M, D 208B, k 872: pass@k 0.479, 2.59k tokens/param
     """
-    if not isinstance(law, Law):
-        return law.plan(budget)
-    return from_outcome(law, budget, _core.plan_budget(law._handle, budget._handle, data_ends(law)))
+    law = as_law(law)
+    return from_outcome(law, budget, _core.plan_budget(law._handle, budget._handle, law.data_range))
 
 
-def from_outcome(law: Law, budget: Budget, outcome: _core._PlanTuple) -> Plan:
+def from_outcome(law: Law, budget: Budget, outcome: _core.Plan) -> Plan:
     """A plan from what the core returns."""
-    best, continuous, chinchilla, inside, flat, (gain_train, gain_inference, gain_total), evaluations, success = outcome
+    inside, chinchilla = outcome.inside_data, outcome.chinchilla
     return Plan(
         law,
         budget,
-        from_core(law, best),
-        from_core(law, continuous),
-        None if inside is None else from_core(law, inside),
-        None if chinchilla is None else from_core(law, chinchilla),
-        flat,
-        gain_train,
-        gain_inference,
-        gain_total,
-        success,
-        evaluations,
+        design=from_core(law, outcome.best),
+        continuous=from_core(law, outcome.continuous),
+        inside_data=None if inside is None else from_core(law, inside),
+        chinchilla=None if chinchilla is None else from_core(law, chinchilla),
+        flat_n_params=Interval(*outcome.flat_n_params),
+        gain_train=outcome.gain_train,
+        gain_inference=outcome.gain_inference,
+        gain_total=outcome.gain_total,
+        success=outcome.converged,
+        n_evaluations=outcome.evaluations,
     )
 
 
-def cheapest(law: Law, budget: Budget, target: float) -> Plan:
+def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> Plan:
     """Find the cheapest design that reaches a target.
 
     With ``inference_flops`` in the budget, the least training cost beside it; without, the least total cost over the
@@ -246,7 +258,7 @@ def cheapest(law: Law, budget: Budget, target: float) -> Plan:
     Parameters
     ----------
     law
-        A law.
+        As for :func:`plan`.
     budget
         Everything except ``train_flops`` and ``total_flops``, which are what is looked for.
     target
@@ -261,7 +273,15 @@ def cheapest(law: Law, budget: Budget, target: float) -> Plan:
     ------
     InfeasibleError
         When no budget reaches the target; the message states the law's ceiling.
+
+    Examples
+    --------
+    >>> found = cheapest("pythia-gsm8k", Budget(inference_flops=1.4e11), target=0.4)
+    >>> f"{found.budget.train_flops:.3g}"
+    '1.26e+19'
     """
-    refuse_non_numbers(target=target)
-    train, total = _core.cheapest(law._handle, budget._handle, target)
-    return plan(law, replace(budget, train_flops=train, total_flops=total))
+    law = as_law(law)
+    flops = _core.cheapest(law._handle, budget._handle, number("target", target))
+    wanted = "total_flops" if budget.inference_flops is None else "train_flops"
+    within = {wanted: flops}
+    return plan(law, replace(budget, **within))  # type: ignore[arg-type]

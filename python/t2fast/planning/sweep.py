@@ -7,30 +7,37 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
+from t2fast.arguments import numbers
+from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget
-from t2fast.errors import T2Error
-from t2fast.laws import Law
-from t2fast.planning.design import Design, data_ends, from_core, value_of
-from t2fast.planning.grid import Progress, axis, reporter, thread_count
+from t2fast.errors import InfeasibleError, T2Error
+from t2fast.laws import Fitted, Law, as_law
+from t2fast.planning.design import Design, from_core, value_of
+from t2fast.planning.grid import reporter
 from t2fast.planning.optimum import Plan, from_outcome
-from t2fast.planning.words import beyond_words, cells, result_name
+from t2fast.planning.words import beyond_words, cells, describe, law_name, result_name
 from t2fast.quantity import format_flops
+from t2fast.results import Progress, Report, Result
 from t2fast.text import columns, warning_lines
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Frontier", "IsoFlop", "frontier", "isoflop"]
+__all__ = ["Failure", "Frontier", "IsoFlop", "frontier", "isoflop"]
 
 
-@dataclass(frozen=True)
-class Frontier:
+class Failure(NamedTuple):
+    """A budget that admits no design, and why."""
+
+    budget: Budget
+    message: str
+
+
+@dataclass(frozen=True, repr=False)
+class Frontier(Result):
     """Optima along a sweep of budgets.
 
     Attributes
@@ -40,23 +47,38 @@ class Frontier:
     plans
         One for each budget that admits a design, in the order of the sweep.
     failures
-        (budget, message) for those that admit none.
+        Budgets that admit none, and why.
     """
 
     law: Law
     plans: tuple[Plan, ...]
-    failures: tuple[tuple[Budget, str], ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    figure: ClassVar[str | None] = "planning:frontier"
 
     def column(self, name: str) -> NDArray[np.float64]:
         """One field of the recommended designs as an array: ``n_params``, ``k``, ``tokens_per_param`` and so on."""
         values = (getattr(one.design, name) for one in self.plans)
-        return np.array([math.nan if value is None else value for value in values])
+        return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
     @cached_property
     def pareto(self) -> NDArray[np.bool_]:
         """For each plan, whether no other is as good in result, training and inference cost, and better in one."""
-        rows = [(value_of(one.design), one.design.train_flops, one.design.inference_flops) for one in self.plans]
-        return _core.pareto(self.law._handle, rows)
+        values = np.array([value_of(one.design) for one in self.plans], dtype=np.float64)
+        return _core.pareto(self.law._handle, values, self.column("train_flops"), self.column("inference_flops"))
+
+    @cached_property
+    def chinchilla(self) -> tuple[Design, ...]:
+        """The Chinchilla-style designs by training cost, one for each training or total budget.
+
+        Where several inference budgets go with it, the design of the least loss.
+        """
+        best: dict[tuple[float | None, float | None], Design] = {}
+        for one in self.plans:
+            place, design = (one.budget.train_flops, one.budget.total_flops), one.chinchilla
+            if design is not None and (place not in best or design.loss < best[place].loss):
+                best[place] = design
+        return tuple(sorted(best.values(), key=lambda design: design.train_flops))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -86,66 +108,79 @@ class Frontier:
         for one, kept in zip(self.plans, self.pareto, strict=True):
             costs = (format_flops(one.train_flops), format_flops(one.inference_flops))
             rows.append([*costs, *cells(one.design), "*" if kept else "", beyond_words(one.extrapolation)])
-        lines = [f"Law {self.law.name or self.law.kind}; costs in FLOP; * on the Pareto front", ""]
+        lines = [f"Law {law_name(self.law)}; costs in FLOP; * on the Pareto front", ""]
         lines += columns(rows, left=(8,))
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
-    __str__ = summary
+    def headline(self) -> str:
+        """How many budgets were planned for."""
+        return f"{len(self.plans)} plans, {len(self.failures)} budgets without one; law {law_name(self.law)}"
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """Tokens per parameter, N and D against training cost, beside Chinchilla; needs ``t2fast[plot]``."""
-        from t2fast.plots import planning as plots
-
-        return plots.frontier(self, path)
+    def rows(self) -> list[dict[str, Any]]:
+        """The recommended designs, a row each, and whether they are on the Pareto front."""
+        return [
+            one.design.to_dict() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)
+        ]
 
 
 def frontier(
-    law: Law, budgets: Iterable[Budget], *, threads: int | None = None, progress: Progress | None = None
+    law: Law | str | Path | Fitted,
+    budgets: Iterable[Budget],
+    *,
+    threads: int | None = None,
+    progress: Report | None = None,
 ) -> Frontier:
     """Plan for each of many budgets, for example ``Budget(inference_flops=1.4e11).sweep(train_flops=[1e20, 1e21])``.
 
     Parameters
     ----------
     law
-        A law.
+        As for :func:`plan`.
     budgets
         The budgets, in the order in which they are to appear.
     threads
         How many threads to use; all by default. Results do not depend on it.
     progress
-        Called with (budgets done, budgets) now and then.
+        Called with a :class:`t2fast.results.Progress` now and then; it counts budgets.
 
     Raises
     ------
     T2Error
         When there are no budgets, or one leaves N, D or k unbounded. Budgets that admit no design are not errors: they
         are listed in ``failures``.
+
+    Examples
+    --------
+    >>> sweep = Budget(inference_flops=1.4e11).sweep(train_flops=[1e19, 1e20])
+    >>> frontier("pythia-gsm8k", sweep).column("k")
+    array([1351.,  872.])
     """
     budgets = list(budgets)
     if not budgets:
         raise T2Error("budgets is empty: give at least one")
-    report = reporter(progress, 0, len(budgets))
-    outcomes = _core.sweep(
-        law._handle, [budget._handle for budget in budgets], data_ends(law), thread_count(threads), report
-    )
+    law, threads = as_law(law), checked_threads(threads)
+    report = reporter(progress, len(budgets), "budgets")
+    outcomes = _core.sweep(law._handle, [budget._handle for budget in budgets], law.data_range, threads, report)
     if progress is not None:
-        progress(len(budgets), len(budgets))
+        progress(Progress(len(budgets), len(budgets), "budgets"))
     plans, failures = [], []
-    for budget, (outcome, message) in zip(budgets, outcomes, strict=True):
-        if outcome is None:
-            failures.append((budget, message or ""))
+    for budget, outcome in zip(budgets, outcomes, strict=True):
+        if isinstance(outcome, str):
+            failures.append(Failure(budget, outcome))
         else:
             plans.append(from_outcome(law, budget, outcome))
     return Frontier(law, tuple(plans), tuple(failures))
 
 
-@dataclass(frozen=True)
-class IsoFlop:
+@dataclass(frozen=True, repr=False)
+class IsoFlop(Result):
     """The designs that spend one training budget at each of many sizes, with the samples it pays for (k real)."""
 
     law: Law
     budget: Budget
     designs: tuple[Design, ...]
+
+    figure: ClassVar[str | None] = "planning:isoflop"
 
     @property
     def best(self) -> Design:
@@ -156,17 +191,43 @@ class IsoFlop:
         """One field of the designs as an array."""
         return np.array([getattr(design, name) for design in self.designs], dtype=np.float64)
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw the curve with its optimum; :func:`t2fast.plots.planning.isoflop` draws several; needs ``[plot]``."""
-        from t2fast.plots import planning as plots
+    def to_dict(self) -> dict[str, Any]:
+        """The curve as JSON data."""
+        return {
+            "law": self.law.name or self.law.to_dict(),
+            "budget": self.budget.to_dict(),
+            "best": self.best.to_dict(),
+            "designs": self.rows(),
+        }
 
-        return plots.isoflop(self, path)
+    def rows(self) -> list[dict[str, Any]]:
+        """The designs, a row each."""
+        return [design.to_dict() for design in self.designs]
+
+    def summary(self) -> str:
+        """The designs as a table within 80 columns."""
+        rows = [["", "N", "D", "k", "D/N", result_name(self.law), "beyond data"]]
+        for design in self.designs:
+            mark = "best" if design is self.best else ""
+            rows.append([mark, *cells(design), beyond_words(design.extrapolation(self.law))])
+        return "\n".join([describe(self.law, self.budget), "", *columns(rows, left=(0, 6))])
+
+    def headline(self) -> str:
+        """The best of the designs."""
+        return self.best.summary()
 
 
-def isoflop(law: Law, budget: Budget, n_params: ArrayLike) -> IsoFlop:
+def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike) -> IsoFlop:
     """Follow an isoFLOP curve: the whole training budget spent at each N, and k as large as the budget pays for.
 
     Sizes at which nothing is affordable are left out.
+
+    Parameters
+    ----------
+    law, budget
+        As for :func:`plan`; the budget names ``train_flops``, no ``total_flops``, and bounds k.
+    n_params
+        Sizes, one-dimensional.
 
     Raises
     ------
@@ -174,9 +235,16 @@ def isoflop(law: Law, budget: Budget, n_params: ArrayLike) -> IsoFlop:
         When no size is affordable.
     T2Error
         Unless the budget names ``train_flops`` and no ``total_flops``, and bounds k.
+
+    Examples
+    --------
+    >>> curve = isoflop("hoffmann", Budget(train_flops=1e21), [1e8, 1e9, 1e10])
+    >>> curve.best.n_params
+    1000000000.0
     """
-    found = _core.isoflop(law._handle, budget._handle, axis("n_params", n_params))
-    designs = tuple(from_core(law, flat) for flat in found if flat is not None)
+    law = as_law(law)
+    found = _core.isoflop(law._handle, budget._handle, numbers("n_params", n_params, ndim=1))
+    designs = tuple(from_core(law, one) for one in found if one is not None)
     if not designs:
-        raise _core.InfeasibleError("no size in n_params is affordable: raise the budget or add smaller sizes")
+        raise InfeasibleError("no size in n_params is affordable: raise the budget or add smaller sizes")
     return IsoFlop(law, budget, designs)

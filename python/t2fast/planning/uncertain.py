@@ -1,44 +1,40 @@
-"""Plans with the uncertainty of the law behind them: every resampled law is planned with."""
+"""What the laws of a bootstrap say of a plan: each is planned with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import _core
+from t2fast.arguments import confidence_level as checked_level
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.laws import ChinchillaLaw, Law
-from t2fast.planning.design import Design
-from t2fast.planning.optimum import Plan, plan
+from t2fast.planning.design import Design, Interval, from_core, value_of
 from t2fast.quantity import format_quantity
+from t2fast.results import Result
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Bootstrapped", "UncertainPlan", "plan_uncertain"]
+__all__ = ["PlanUncertainty", "resample"]
 
 
-@dataclass(frozen=True)
-class UncertainPlan:
-    """A plan with the uncertainty of the law behind it.
+@dataclass(frozen=True, repr=False)
+class PlanUncertainty(Result):
+    """A plan under every law of a bootstrap.
 
-    Parameters
+    Attributes
     ----------
-    plan
-        The plan for the point estimate.
+    recommended
+        The plan's own design, by the point estimate.
     best_on_average
-        Of all the replicates' optima and the point estimate's, the design with the best mean prediction over
-        the laws.
+        Of all the replicates' optima and the recommended design, the one with the best mean prediction over the laws.
     intervals
         Of each replicate's optimum: N, D, k and its prediction (``"pass_at_k"`` or ``"loss"``); ``"at_recommended"`` is
-        the replicates' prediction for the point estimate's design.
-    level
+        the replicates' prediction for the recommended design.
+    confidence_level
         The intervals' level.
     beats_chinchilla
         Share of the replicates by whose law the recommended design is better than the Chinchilla-style one at the same
@@ -51,10 +47,10 @@ class UncertainPlan:
         Each replicate's optimum.
     """
 
-    plan: Plan
+    recommended: Design
     best_on_average: Design
-    intervals: Mapping[str, tuple[float, float]]
-    level: float
+    intervals: Mapping[str, Interval]
+    confidence_level: float
     beats_chinchilla: float | None
     mean_recommended: float
     mean_best: float
@@ -62,34 +58,44 @@ class UncertainPlan:
     n_infeasible: int
     optima: tuple[Design, ...] = field(repr=False)
 
-    def summary(self) -> str:
-        """The plan with its intervals in at most 80 columns."""
-        result = "pass_at_k" if self.plan.law.predicts_pass else "loss"
+    figure: ClassVar[str | None] = "planning:optima"
+
+    @property
+    def result(self) -> str:
+        """What the law predicts: ``"pass_at_k"`` or ``"loss"``."""
+        return "loss" if self.recommended.pass_at_k is None else "pass_at_k"
+
+    def lines(self) -> list[str]:
+        """The intervals as lines of at most 80 columns."""
         shown = {name: (format_quantity(a, 4), format_quantity(b, 4)) for name, (a, b) in self.intervals.items()}
         lines = [
-            f"recommended      {self.plan.design}",
-            f"best on average  {self.best_on_average}",
-            f"{100 * self.level:g}% intervals over {self.n_laws} resampled laws",
+            f"{100 * self.confidence_level:g}% intervals over {self.n_laws} resampled laws",
             *(f"  optimal {label:<10}{' to '.join(shown[name])}" for name, label in _PLANNED.items()),
-            f"  its {result:<14}{' to '.join(shown[result])}",
+            f"  its {self.result:<14}{' to '.join(shown[self.result])}",
             f"  at recommended    {' to '.join(shown['at_recommended'])}",
-            f"mean {result}: {self.mean_recommended:.4g} recommended, {self.mean_best:.4g} best on average",
+            f"best on average   {self.best_on_average}",
+            f"mean {self.result}: {self.mean_recommended:.4g} recommended, {self.mean_best:.4g} best on average",
         ]
         if self.beats_chinchilla is not None:
             lines.append(f"beats the Chinchilla-style design under {self.beats_chinchilla:.1%} of the laws")
         if self.n_infeasible:
             lines.append(f"{self.n_infeasible} laws had no plan")
-        return "\n".join(lines)
+        return lines
 
-    def __str__(self) -> str:
-        return self.summary()
+    def summary(self) -> str:
+        """The recommended design and the intervals in at most 80 columns."""
+        return "\n".join([f"recommended       {self.recommended}", *self.lines()])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The replicates' optima, a row each."""
+        return [design.to_dict() for design in self.optima]
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan and its intervals as JSON data."""
+        """The intervals as JSON data."""
         return {
-            "recommended": self.plan.design.to_dict(),
+            "recommended": self.recommended.to_dict(),
             "best_on_average": self.best_on_average.to_dict(),
-            "level": self.level,
+            "confidence_level": self.confidence_level,
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "beats_chinchilla": self.beats_chinchilla,
             "mean_recommended": self.mean_recommended,
@@ -98,97 +104,66 @@ class UncertainPlan:
             "n_infeasible": self.n_infeasible,
         }
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """The cloud of optima over the resampled laws; needs ``t2fast[plot]``."""
-        from t2fast.plots.fitting import plot_optima
-
-        return plot_optima(self, path)
-
 
 _PLANNED = {"n_params": "N", "n_tokens": "D", "k": "k"}
 #: Designs compared on average; every replicate's optimum would make their number squared predictions.
 _CANDIDATES = 200
 
 
-class Bootstrapped(Protocol):
-    """What has a fitted law and resampled ones: :class:`t2fast.fitting.Bootstrap`."""
-
-    def law(self) -> Law:
-        """The law fitted to the whole table."""
-
-    def laws(self) -> Iterable[Law]:
-        """The laws of the resampled tables."""
-
-
-def plan_uncertain(source: Bootstrapped | Law, budget: Budget, level: float = 0.9) -> UncertainPlan:
-    """Plan with every law of a bootstrap.
-
-    Parameters
-    ----------
-    source
-        From :meth:`t2fast.fitting.FitResult.bootstrap`; or a law that carries the draws of one, as
-        ``t2fast fit --bootstrap --out`` writes it.
-    budget
-        What may be spent, as for :func:`t2fast.plan`.
-    level
-        Level of the intervals.
+def resample(
+    law: Law, budget: Budget, recommended: Design, chinchilla: Design | None, confidence_level: float = 0.9
+) -> PlanUncertainty:
+    """Plan with every law whose draws a law carries.
 
     Raises
     ------
-    InfeasibleError
-        When the budget admits no design.
     T2Error
-        When the law carries no draws, or no replicate's law can be planned with.
+        When the law carries no draws, or none of their laws can be planned with.
     """
-    if not 0 < level < 1:
-        raise T2Error(f"level = {level}: must lie between 0 and 1; write 0.9 for 90%")
-    law, laws = (source, source.resampled()) if isinstance(source, Law) else (source.law(), source.laws())
-    point = plan(law, budget)
-    plans: list[Plan] = []
-    failed = 0
-    for other in laws:
+    level = checked_level(confidence_level)
+    laws, optima, failed = [], [], 0
+    for other in law.resampled():
         try:
-            plans.append(plan(other, budget))
+            optima.append(from_core(other, _core.plan_budget(other._handle, budget._handle).best))
+            laws.append(other)
         except T2Error:
             failed += 1
-    if not plans:
+    if not laws:
         raise T2Error(f"none of {failed} resampled laws has a plan within this budget")
-    sign = 1.0 if point.law.predicts_pass else -1.0
+    sign = 1.0 if law.predicts_pass else -1.0
 
     def predict(design: Design) -> NDArray[np.float64]:
         """What every law says of one design."""
         at = (design.n_params, design.n_tokens, design.k)
-        return np.array([_core.evaluate(one.law._handle, budget._handle, *at)[3] for one in plans])
+        return np.array([_core.evaluate(one._handle, budget._handle, *at).value for one in laws])
 
-    designs = list(dict.fromkeys([point.design, *(one.design for one in plans[:_CANDIDATES])]))
+    designs = list(dict.fromkeys([recommended, *optima[:_CANDIDATES]]))
     predictions = [predict(design) for design in designs]
     best = int(np.argmax([sign * values.mean() for values in predictions]))
     tail = 0.5 * (1 - level)
 
-    def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+    def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
         low, high = np.quantile(values, [tail, 1 - tail])
-        return float(low), float(high)
+        return Interval(float(low), float(high))
 
-    result = "pass_at_k" if point.law.predicts_pass else "loss"
-    intervals = {name: interval([getattr(one.design, name) for one in plans]) for name in (*_PLANNED, result)}
+    intervals = {name: interval([getattr(one, name) for one in optima]) for name in _PLANNED}
+    intervals["pass_at_k" if law.predicts_pass else "loss"] = interval([value_of(one) for one in optima])
     intervals["at_recommended"] = interval(predictions[0])
     beats = None
-    if point.chinchilla is not None and point.law.kind != ChinchillaLaw.kind:
-        beats = float(np.mean(sign * (predictions[0] - predict(point.chinchilla)) > 0))
+    if chinchilla is not None and law.kind != ChinchillaLaw.kind:
+        beats = float(np.mean(sign * (predictions[0] - predict(chinchilla)) > 0))
     chosen = designs[best]
-    at = (chosen.n_params, chosen.n_tokens, chosen.k)
     # What a replicate's own law said of its optimum would not compare with the recommendation.
-    *_, value, loss, train, inference = _core.evaluate(point.law._handle, budget._handle, *at)
-    rate = value if point.law.predicts_pass else None
-    return UncertainPlan(
-        plan=point,
-        best_on_average=Design(*at, rate, loss if point.law.predicts_pass else value, train, inference),
+    at = _core.evaluate(law._handle, budget._handle, chosen.n_params, chosen.n_tokens, chosen.k)
+    return PlanUncertainty(
+        recommended=recommended,
+        best_on_average=from_core(law, at),
         intervals=intervals,
-        level=level,
+        confidence_level=level,
         beats_chinchilla=beats,
         mean_recommended=float(predictions[0].mean()),
         mean_best=float(predictions[best].mean()),
-        n_laws=len(plans),
+        n_laws=len(laws),
         n_infeasible=failed,
-        optima=tuple(one.design for one in plans),
+        optima=tuple(optima),
     )

@@ -1,4 +1,4 @@
-"""Designs and budgets as text: one line, or the rows of a table."""
+"""Designs, budgets and laws as text: one line, or the cells of a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from t2fast.planning.design import Design, Extrapolation, value_of
 from t2fast.quantity import format_flops, format_quantity
 from t2fast.text import columns
 
-__all__ = ["beyond_words", "cells", "describe", "result_name", "table"]
+__all__ = ["beyond_words", "cells", "describe", "law_name", "result_name", "table"]
+
+
+def law_name(law: Law) -> str:
+    """What a summary calls a law."""
+    return law.name or f"{law.kind} law"
 
 
 def describe(law: Law, budget: Budget) -> str:
@@ -19,7 +24,7 @@ def describe(law: Law, budget: Budget) -> str:
         "in total": budget.total_flops,
     }
     said = [f"{format_flops(flops)} FLOP {name}" for name, flops in costs.items() if flops is not None]
-    return f"Law {law.name or law.kind}; {', '.join(said) or 'no budget'}"
+    return f"Law {law_name(law)}; {', '.join(said) or 'no budget'}"
 
 
 def result_name(law: Law) -> str:
@@ -49,6 +54,6 @@ def beyond_words(beyond: Extrapolation | None) -> str:
     """How far a design lies outside the data, in a cell of a table."""
     if beyond is None:
         return "unknown"
-    symbols = {"N": beyond.n_params, "D": beyond.n_tokens, "k": beyond.k}
+    symbols = {"N": beyond.n_params, "D": beyond.n_tokens, "k": beyond.k, "D/N": beyond.tokens_per_param}
     said = [f"{name} x{format_quantity(ratio, 2)}" for name, ratio in symbols.items() if ratio != 1.0]
     return ", ".join(said) or "-"

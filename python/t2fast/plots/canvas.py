@@ -22,6 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from t2fast.errors import T2Error
+from t2fast.files import replacing
 from t2fast.quantity import format_flops, format_quantity
 
 __all__ = [
@@ -71,11 +72,8 @@ def save(figure: Figure, path: str | Path | None) -> Figure:
     known = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in known:
         raise T2Error(f"path = '{path}': the suffix decides the format; use one of .{', .'.join(sorted(known))}")
-    try:
-        with style():
-            figure.savefig(path)
-    except OSError as error:
-        raise T2Error(f"path = '{path}': cannot be written: {error.strerror or error}") from None
+    with style(), replacing(path) as beside:
+        figure.savefig(beside, format=path.suffix[1:].lower())
     return figure
 
 

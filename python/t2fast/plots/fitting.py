@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ParamSpec
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from t2fast.errors import T2Error
+from t2fast.fitting import Bootstrap, FitResult, LawBacktest, Observed
+from t2fast.plots import canvas
 from t2fast.quantity import format_quantity
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit"]
 
-    from t2fast.fitting.results import Bootstrap, FitResult, Observed
-    from t2fast.fitting.tables import Backtest
-    from t2fast.planning.uncertain import UncertainPlan
-
-__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_optima"]
+P = ParamSpec("P")
 
 #: Curves drawn at most in one panel.
 _CURVES = 6
 
 
-def _figure(columns: int, width: float = 4.4, height: float = 3.8) -> tuple[Figure, list[Any]]:
-    from matplotlib.figure import Figure
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw with the house's settings."""
 
-    # Without pyplot: nothing global is touched, and no window opens.
-    figure = Figure(figsize=(width * columns, height), layout="constrained")
+    @functools.wraps(draw)
+    def call(*given: P.args, **named: P.kwargs) -> Figure:
+        with canvas.style():
+            return draw(*given, **named)
+
+    return call
+
+
+def _figure(columns: int, height: float = 3.2) -> tuple[Figure, list[Any]]:
+    figure = canvas.new(height)
+    figure.set_size_inches(canvas.WIDTH * columns, height)
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
-
-
-def _saved(figure: Figure, path: str | Path | None) -> Figure:
-    """The figure, written to a file if one is named."""
-    if path is not None:
-        try:
-            figure.savefig(path, dpi=130)
-        except (OSError, ValueError) as error:
-            raise T2Error(f"figure {path}: cannot be written: {error}") from None
-    return figure
 
 
 def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,11 +50,10 @@ def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _colours(count: int) -> NDArray[np.float64]:
-    from matplotlib import colormaps
-
     return np.asarray(colormaps["viridis"](np.linspace(0, 0.9, count)))
 
 
+@_styled
 def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
     """Data and fitted law against N, D and, where it varies, k; then residuals."""
     seen = fit.observed
@@ -73,18 +71,18 @@ def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
         levels = _levels(other[at])
         colours = _colours(len(levels))
         grid = np.geomspace(x.min(), x.max(), 200)
-        axis.plot(x[at], seen.value[at], ".", ms=3, color="0.8")
+        axis.plot(x[at], seen.value[at], ".", ms=2.5, color="0.8")
         for level, colour in zip(levels, colours, strict=True):
             # Only points that lie at a curve's level say whether the curve is right.
             rows = np.abs(np.log(other[at] / level)) < 0.15
-            axis.plot(x[at][rows], seen.value[at][rows], "o", ms=3, color=colour)
+            axis.plot(x[at][rows], seen.value[at][rows], "o", ms=2.5, color=colour)
             pair = (grid, np.full_like(grid, level))
             n, d = pair if other_label == "D" else pair[::-1]
             label_here = f"{other_label} = {format_quantity(level)}"
             axis.plot(grid, fit.law.value(n, d, middle), "-", lw=1.2, color=colour, label=label_here)
         axis.set(xscale="log", xlabel=label, ylabel=seen.quantity)
-        axis.set_title(f"k = {format_quantity(middle)}" if has_k else "", fontsize=9)
-        axis.legend(fontsize=7, frameon=False)
+        axis.set_title(f"k = {format_quantity(middle)}" if has_k else "")
+        axis.legend(frameon=False)
     if has_k:
         axis = axes[2]
         size = seen.n_params * seen.n_tokens
@@ -94,11 +92,11 @@ def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
             n, d = seen.n_params[rows[0]], seen.n_tokens[rows[0]]
             rows = rows[(seen.n_params[rows] == n) & (seen.n_tokens[rows] == d)]
             grid = np.geomspace(1, ks[-1], 200)
-            axis.plot(seen.k[rows], seen.value[rows], "o", ms=3, alpha=0.7, color=colour)
+            axis.plot(seen.k[rows], seen.value[rows], "o", ms=2.5, alpha=0.7, color=colour)
             label = f"N {format_quantity(n)}, D {format_quantity(d)}"
             axis.plot(grid, fit.law.value(n, d, grid), "-", lw=1.2, color=colour, label=label)
         axis.set(xscale="log", xlabel="samples per question k", ylabel=seen.quantity)
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(frameon=False)
     if pass_law:
         for axis in axes[:-1]:
             axis.set_yscale("log")
@@ -112,16 +110,17 @@ def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
     if pass_law:
         axis.set_xscale("log")
     figure.colorbar(points, ax=axis, label="log10 tokens per parameter")
-    return _saved(figure, path)
+    return canvas.save(figure, path)
 
 
+@_styled
 def plot_bootstrap(bootstrap: Bootstrap, path: str | Path | None = None) -> Figure:
     """Pairs of coefficients over the replicates, with the fit to the whole table."""
     values = dict(zip(bootstrap.names, bootstrap.usable.T, strict=True))
     pairs = [("alpha", "beta"), ("A", "alpha"), ("B", "beta"), ("theta0", "theta2"), ("theta3", "theta4"), ("E", "G")]
     pairs = [pair for pair in pairs if all(name in values and np.ptp(values[name]) > 0 for name in pair)]
     figure, axes = _figure(max(len(pairs), 1))
-    known = bootstrap.fit.law.coefficients
+    known = bootstrap.point.coefficients
     for axis, (x, y) in zip(axes, pairs, strict=False):
         axis.plot(values[x], values[y], ".", ms=2, alpha=0.35, color="C0")
         axis.plot(known[x], known[y], "k+", ms=10, mew=1.5)
@@ -129,20 +128,20 @@ def plot_bootstrap(bootstrap: Bootstrap, path: str | Path | None = None) -> Figu
         for name, side in ((x, axis.set_xscale), (y, axis.set_yscale)):
             if name in ("A", "B", "G"):
                 side("log")
-    figure.suptitle(f"{len(bootstrap.usable)} replicates over {'s and '.join(bootstrap.by)}s", fontsize=10)
-    return _saved(figure, path)
+    figure.suptitle(f"{len(bootstrap.usable)} replicates over {'s and '.join(bootstrap.by)}s")
+    return canvas.save(figure, path)
 
 
-def plot_backtest(backtest: Backtest, path: str | Path | None = None) -> Figure:
+@_styled
+def plot_backtest(backtest: LawBacktest, path: str | Path | None = None) -> Figure:
     """For every law, rows fitted and rows held out: prediction against measurement, and its error by overtraining."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.4 * len(backtest.fits), 6.4), layout="constrained")
-    axes = figure.subplots(2, len(backtest.fits), squeeze=False, height_ratios=(3, 2))
-    for (axis, below), (name, fit) in zip(axes.T, backtest.fits.items(), strict=True):
-        seen, held = fit.observed, backtest.observed[name]
-        inside = np.asarray(fit.law.value(seen.n_params, seen.n_tokens, seen.k))
-        outside = backtest.predicted[name]
+    figure = canvas.new(5.4)
+    figure.set_size_inches(canvas.WIDTH * len(backtest.laws), 5.4)
+    axes = figure.subplots(2, len(backtest.laws), squeeze=False, height_ratios=(3, 2))
+    for (axis, below), (name, law) in zip(axes.T, backtest.laws.items(), strict=True):
+        seen, held = law.fit.observed, law.observed
+        inside = np.asarray(law.fit.law.value(seen.n_params, seen.n_tokens, seen.k))
+        outside = law.predicted
         marks: tuple[tuple[Observed, NDArray[np.float64], dict[str, Any]], ...] = (
             (seen, inside, {"marker": ".", "ms": 4, "color": "0.6", "label": "fitted"}),
             (held, outside, {"marker": "o", "ms": 4, "mfc": "none", "color": "C3", "label": "held out"}),
@@ -155,33 +154,13 @@ def plot_backtest(backtest: Backtest, path: str | Path | None = None) -> Figure:
         ends = np.concatenate([seen.value, held.value, inside, outside])
         low, high = float(np.min(ends[ends > 0])), float(np.max(ends))
         axis.plot([low, high], [low, high], "-", lw=0.8, color="0.3")
-        pair = backtest.errors[name]
-        shown = "" if pair is None else f": {pair[0]:.1%} error on what was held out"
         axis.set(xscale="log", yscale="log", xlabel=f"measured {held.quantity}", ylabel=f"predicted {held.quantity}")
-        axis.set_title(f"{name}{shown}", fontsize=9)
-        axis.legend(fontsize=8, frameon=False)
+        axis.set_title(f"{name}: {law.relative_error:.1%} error on rows held out")
+        axis.legend(frameon=False)
         below.axhline(0, color="0.3", lw=0.8)
         below.set(xscale="log", xlabel="tokens per parameter D / N", ylabel="predicted / measured - 1")
         # Small success rates are off by factors: those errors must not flatten all others.
         if held.quantity == "pass@k":
             below.set_yscale("symlog", linthresh=1)
-    figure.suptitle(f"held out: {backtest.holdout}", fontsize=10)
-    return _saved(figure, path)
-
-
-def plot_optima(found: UncertainPlan, path: str | Path | None = None) -> Figure:
-    """Optimal N, D and k over the replicates, with the recommended design and the best on average."""
-    columns = (("n_params", "parameters N"), ("n_tokens", "training tokens D"), ("k", "samples per question k"))
-    values = {name: np.array([getattr(design, name) for design in found.optima]) for name, _ in columns}
-    pairs = [(0, 1), (0, 2)] if np.ptp(values["k"]) > 0 else [(0, 1)]
-    figure, axes = _figure(len(pairs))
-    for axis, (i, j) in zip(axes, pairs, strict=True):
-        (x, x_label), (y, y_label) = columns[i], columns[j]
-        axis.plot(values[x], values[y], ".", ms=3, alpha=0.4, color="C0")
-        marked = (found.plan.design, "k+", "recommended"), (found.best_on_average, "rx", "best on average")
-        for design, marker, label in marked:
-            axis.plot(getattr(design, x), getattr(design, y), marker, ms=10, mew=1.5, label=label)
-        axis.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
-        axis.legend(fontsize=8, frameon=False)
-    figure.suptitle(f"optima of {found.n_laws} resampled laws", fontsize=10)
-    return _saved(figure, path)
+    figure.suptitle(f"held out: {backtest.holdout}")
+    return canvas.save(figure, path)

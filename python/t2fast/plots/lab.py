@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from t2fast import passk
-from t2fast.data import evaluate
 from t2fast.plots import canvas
 from t2fast.plots.canvas import BLACK, BLUE, GREY, ORANGE
 from t2fast.quantity import format_flops, format_quantity
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.axes import Axes
 
-    from t2fast.lab.verdicts import Findings
+    from t2fast.lab.findings import Findings
 
 __all__ = ["curves", "duel", "extrapolation", "grid", "isoflop", "optima"]
 
@@ -28,11 +28,6 @@ _N, _D = "N, parameters", "D, training tokens"
 
 def _column(found: Findings, name: str) -> NDArray[np.float64]:
     return np.array([getattr(one, name) for one in found.lab.grid], dtype=np.float64)
-
-
-def _rate(found: Findings, k: int) -> NDArray[np.float64]:
-    samples = found.lab.samples
-    return np.array([float(passk.mean_pass_at_k(samples, one.correct, k)) for one in found.lab.grid])
 
 
 def _budgets(found: Findings) -> list[tuple[float, NDArray[np.intp]]]:
@@ -48,14 +43,14 @@ def _shade(place: int, count: int) -> Any:
     return matplotlib.colormaps["viridis"](0.9 * place / max(1, count - 1))
 
 
-def grid(found: Findings) -> Figure:
+def grid(found: Findings, path: str | Path | None = None) -> Figure:
     """N and D of all checkpoints; colour is pass@1, a ring marks runs that the back-test holds out."""
     n, d = _column(found, "n_params"), _column(found, "n_tokens")
     with canvas.style():
         figure = canvas.new(3.4)
         axes = figure.subplots()
-        points = axes.scatter(n, d, c=_rate(found, 1), cmap="viridis", s=26, zorder=3)
-        held = evaluate(found.preset.holdout, found.lab.losses)
+        points = axes.scatter(n, d, c=found.pass_at_k(1), cmap="viridis", s=26, zorder=3)
+        held = found.held
         axes.scatter(n[held], d[held], s=64, facecolors="none", edgecolors=GREY, linewidths=0.8, zorder=2)
         keys: list[Any] = [
             Line2D([], [], marker="o", color="none", markeredgecolor=GREY, markersize=8,
@@ -75,22 +70,22 @@ def grid(found: Findings) -> Figure:
         canvas.axis(axes.yaxis, _D)
         figure.colorbar(points, ax=axes, label="pass@1")
         canvas.legend(figure, keys)
-    return figure
+    return canvas.save(figure, path)
 
 
-def isoflop(found: Findings) -> Figure:
+def isoflop(found: Findings, path: str | Path | None = None) -> Figure:
     """Loss, pass@1 and pass@16 against N, a curve per training budget, beside the fitted laws."""
     budgets = _budgets(found)
     n, d = _column(found, "n_params"), _column(found, "n_tokens")
     k = found.preset.predicted_k
-    laws = found.laws
+    fits = found.fits
     with canvas.style():
         figure = canvas.new(6.6)
         panels = figure.subplots(3, 1, sharex=True)
         shown = (
-            (_column(found, "loss"), "loss, nats per token", laws.loss.law, 1),
-            (_rate(found, 1), "pass@1", laws.counts.law, 1),
-            (_rate(found, k), f"pass@{k}", laws.counts.law, k),
+            (_column(found, "loss"), "loss, nats per token", fits.loss.law, 1),
+            (found.pass_at_k(1), "pass@1", fits.counts.law, 1),
+            (found.pass_at_k(k), f"pass@{k}", fits.counts.law, k),
         )
         keys: list[Any] = []
         for axes, (values, label, law, samples) in zip(panels, shown, strict=True):
@@ -107,35 +102,35 @@ def isoflop(found: Findings) -> Figure:
         canvas.axis(panels[-1].xaxis, _N)
         keys.append(canvas.note("points: trained; lines: fitted laws"))
         canvas.legend(figure, keys, 2)
-    return figure
+    return canvas.save(figure, path)
 
 
-def curves(found: Findings) -> Figure:
+def curves(found: Findings, path: str | Path | None = None) -> Figure:
     """pass@k of models across the range of pass@1, measured and by the fitted law."""
     lab = found.lab
-    order = np.argsort(_rate(found, 1))
+    order = np.argsort(found.pass_at_k(1))
     chosen = order[np.unique(np.linspace(0, len(order) - 1, 6).round().astype(int))]
-    ks = np.unique(np.geomspace(1, lab.samples, 25).round().astype(int))
+    ks = np.unique(np.geomspace(1, lab.n_samples, 25).round().astype(int))
     with canvas.style():
         figure = canvas.new(4.0)
         axes = figure.subplots()
         keys: list[Any] = []
         for i, place in enumerate(chosen.tolist()):
             one, colour = lab.grid[place], _shade(i, len(chosen))
-            axes.plot(ks, passk.mean_pass_at_k(lab.samples, one.correct, ks), "o", markersize=3, color=colour)
-            axes.plot(ks, found.laws.counts.law.value(one.n_params, one.n_tokens, ks), color=colour, linewidth=1)
+            axes.plot(ks, lab.curve(one, ks), "o", markersize=3, color=colour)
+            axes.plot(ks, found.fits.counts.law.value(one.n_params, one.n_tokens, ks), color=colour, linewidth=1)
             label = f"N {format_quantity(one.n_params)}, D {format_quantity(one.n_tokens)}"
             keys.append(Line2D([], [], color=colour, marker="o", markersize=3, linewidth=1, label=label))
-        axes.set_xlim(0.9, lab.samples * 1.1)
+        axes.set_xlim(0.9, lab.n_samples * 1.1)
         axes.set_ylim(0, 1)
-        canvas.axis(axes.xaxis, "k, samples per question")
+        canvas.axis(axes.xaxis, "k, samples per problem")
         axes.set_ylabel("pass@k")
         keys.append(canvas.note("lines: counts likelihood"))
         canvas.legend(figure, keys, 2)
-    return figure
+    return canvas.save(figure, path)
 
 
-def extrapolation(found: Findings) -> Figure:
+def extrapolation(found: Findings, path: str | Path | None = None) -> Figure:
     """Prediction against measurement for the runs that the laws were not fitted to."""
     with canvas.style():
         figure = canvas.new(2.6 * max(1, len(found.held_out)) + 0.3)
@@ -152,10 +147,10 @@ def extrapolation(found: Findings) -> Figure:
             axes.set_title(f"{one.law}: {np.abs(one.errors).mean():.1%} mean error")
             figure.colorbar(points, ax=axes, label="log10 of tokens\nper parameter")
         canvas.legend(figure, [canvas.note("grey band: within 5%")])
-    return figure
+    return canvas.save(figure, path)
 
 
-def optima(found: Findings) -> Figure:
+def optima(found: Findings, path: str | Path | None = None) -> Figure:
     """Optima of resampled laws: for one sample, and for as many as the inference budget pays for."""
     n1, d1, n, d = found.optima.T
     grid_n, grid_d = _column(found, "n_params"), _column(found, "n_tokens")
@@ -181,17 +176,17 @@ def optima(found: Findings) -> Figure:
             canvas.note(f"{format_flops(flops.train_flops)} FLOP of training, {len(n)} resampled tables"),
         ]  # fmt: skip
         canvas.legend(figure, keys)
-    return figure
+    return canvas.save(figure, path)
 
 
-def duel(found: Findings) -> Figure:
+def duel(found: Findings, path: str | Path | None = None) -> Figure:
     """pass@k of both designs against what k samples cost, before and after fine-tuning."""
     with canvas.style():
         figure = canvas.new(2.7 * max(1, len(found.duels)) + 0.5)
         panels = np.atleast_1d(figure.subplots(max(1, len(found.duels)), 1))
         for axes, one in zip(panels, found.duels, strict=False):
             _contest(axes, found, one.tuned)
-            axes.set_title("after fine-tuning on questions" if one.tuned else "as trained")
+            axes.set_title("after fine-tuning on problems" if one.tuned else "as trained")
         keys: list[Any] = [
             Line2D([], [], color=ORANGE, label="planned design"),
             Line2D([], [], color=BLUE, linestyle="--", label="Chinchilla-style design"),
@@ -199,16 +194,16 @@ def duel(found: Findings) -> Figure:
             canvas.note("thin lines: single models; thick: their mean"),
         ]
         canvas.legend(figure, keys)
-    return figure
+    return canvas.save(figure, path)
 
 
 def _contest(axes: Axes, found: Findings, tuned: bool) -> None:
     lab = found.lab
-    ks = np.unique(np.geomspace(1, lab.samples, 40).round().astype(int))
+    ks = np.unique(np.geomspace(1, lab.n_samples, 40).round().astype(int))
     spent = []
     for stage, colour, style in (("planned", ORANGE, "-"), ("chinchilla", BLUE, "--")):
         side = lab.side(stage, tuned)
-        rates = np.stack([passk.mean_pass_at_k(lab.samples, one.correct, ks) for one in side])
+        rates = np.stack([lab.curve(one, ks) for one in side])
         cost = 2.0 * side[0].n_params * ks
         spent.append(cost)
         axes.plot(cost, rates.T, style, color=colour, linewidth=0.5, alpha=0.6)

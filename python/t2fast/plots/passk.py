@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from t2fast.errors import T2Error
+from t2fast.plots.canvas import save
 
 if TYPE_CHECKING:
-    from t2fast.passk import Comparison, Extrapolation, PassCurve, Report
+    from t2fast.passk import Extrapolation, PassComparison, PassCurve, PassReport
 
 
 def _figure() -> tuple[Figure, Axes]:
@@ -23,15 +23,6 @@ def _figure() -> tuple[Figure, Axes]:
     axes.set_ylabel("pass@k")
     axes.grid(alpha=0.3)
     return figure, axes
-
-
-def _saved(figure: Figure, path: str | Path | None) -> Figure:
-    if path is not None:
-        try:
-            figure.savefig(path, dpi=150)
-        except (OSError, ValueError) as error:
-            raise T2Error(f"{path}: the figure cannot be written: {error}") from None
-    return figure
 
 
 def _band(axes: Axes, result: PassCurve | Extrapolation, color: str, label: str | None, style: str) -> None:
@@ -46,24 +37,24 @@ def curve(result: PassCurve, path: str | Path | None = None) -> Figure:
     figure, axes = _figure()
     _band(axes, result, "C0", None, "-")
     what = "new samples of the same problems" if result.scope == "samples" else "new problems"
-    axes.set_title(f"{result.problems} problems; {100 * result.ci:g}% band for {what}", fontsize=10)
+    axes.set_title(f"{result.n_problems} problems; {100 * result.confidence_level:g}% band for {what}", fontsize=10)
     axes.set_ylim(bottom=0)
-    return _saved(figure, path)
+    return save(figure, path)
 
 
 def extrapolation(result: Extrapolation, path: str | Path | None = None) -> Figure:
     """Draw the prediction with its band; what lies beyond the samples drawn is shaded."""
     figure, axes = _figure()
     _band(axes, result, "C1", result.method.replace("_", " "), "--")
-    axes.axvline(result.samples, color="gray", linewidth=1)
-    axes.axvspan(result.samples, max(float(result.k.max()), result.samples), color="gray", alpha=0.08, linewidth=0)
-    axes.annotate(f" n = {result.samples}", (result.samples, 0.02), xycoords=("data", "axes fraction"), fontsize=9)
+    axes.axvline(result.n_samples, color="gray", linewidth=1)
+    axes.axvspan(result.n_samples, max(float(result.k.max()), result.n_samples), color="gray", alpha=0.08, linewidth=0)
+    axes.annotate(f" n = {result.n_samples}", (result.n_samples, 0.02), xycoords=("data", "axes fraction"), fontsize=9)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    return _saved(figure, path)
+    return save(figure, path)
 
 
-def comparison(result: Comparison, path: str | Path | None = None) -> Figure:
+def comparison(result: PassComparison, path: str | Path | None = None) -> Figure:
     """Draw the difference of two models against k with its intervals."""
     figure, axes = _figure()
     axes.axhline(0, color="gray", linewidth=1)
@@ -71,11 +62,11 @@ def comparison(result: Comparison, path: str | Path | None = None) -> Figure:
     bars = np.stack([result.difference - lower, upper - result.difference])
     axes.errorbar(result.k, result.difference, yerr=bars, fmt="o", capsize=3)
     axes.set_ylabel("difference in pass@k, first - second")
-    axes.set_title(f"{result.problems} problems, paired; {100 * result.ci:g}% intervals", fontsize=10)
-    return _saved(figure, path)
+    axes.set_title(f"{result.n_problems} problems, paired; {100 * result.confidence_level:g}% intervals", fontsize=10)
+    return save(figure, path)
 
 
-def report(result: Report, path: str | Path | None = None) -> Figure:
+def report(result: PassReport, path: str | Path | None = None) -> Figure:
     """Draw the curves of all models and benchmarks, extrapolations dashed."""
     figure, axes = _figure()
     several = len({benchmark for _, benchmark in result.names}) > 1
@@ -89,8 +80,8 @@ def report(result: Report, path: str | Path | None = None) -> Figure:
             axes.plot([one.k[-1], beyond.k[0]], [one.pass_at_k[-1], beyond.pass_at_k[0]], ":", color=f"C{i % 10}")
     first = result.bands[0]
     what = "new samples" if first.scope == "samples" else "new problems"
-    axes.set_title(f"{100 * first.ci:g}% bands for {what}", fontsize=10)
+    axes.set_title(f"{100 * first.confidence_level:g}% bands for {what}", fontsize=10)
     axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return _saved(figure, path)
+    return save(figure, path)

@@ -21,7 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from t2fast.errors import T2Error
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
-from t2fast_kernels.plan import DecodeBuffers
+from t2fast_kernels.buffers import DecodeBuffers
 
 __all__ = ["Decode", "Pool", "Prefill", "Reading", "Shape", "Span", "on_device", "probe", "reading_pages"]
 
@@ -315,7 +315,7 @@ class Decode:
         sinks = None if sinks is None else sinks.float()
         out = prefix_decode(
             q.contiguous(), keys, values, self.tables, self.lens, self.buffers,
-            scale=scale, window=window, soft_cap=soft_cap, sinks=sinks,
+            scale=scale, window=window, logits_soft_cap=soft_cap, sinks=sinks,
         )  # fmt: skip
         assert isinstance(out, Tensor)
         return out

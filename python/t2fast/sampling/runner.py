@@ -15,7 +15,8 @@ from t2fast.errors import T2Error
 from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span, on_device
 from t2fast.sampling.request import SamplingParams
 from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens, pages_for
-from t2fast_kernels.plan import DecodeBuffers, plan
+from t2fast_kernels.buffers import DecodeBuffers
+from t2fast_kernels.plan import plan
 from t2fast_kernels.sample import sample as draw
 
 __all__ = ["Graphs", "Runner", "Text", "forward_texts", "places"]
@@ -337,7 +338,6 @@ class Runner:
             state[_PROMPT],
             state[_SAMPLE],
             state[_INDEX],
-            order="top_k_first",
             counts=counts,
             **given,
         )

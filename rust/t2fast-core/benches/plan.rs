@@ -27,6 +27,7 @@ fn planner(c: &mut Criterion) {
         n_params: Range { lo: 1.4e7, hi: 1.2e10 },
         n_tokens: Range { lo: 2e9, hi: 3e11 },
         k: Range { lo: 1.0, hi: 1e4 },
+        max_tokens_per_param: f64::INFINITY,
     };
     let (n, d) = (geometric(1e6, 1e11, 400), geometric(1e9, 1e13, 400));
     let k: Vec<f64> = (1..=200).map(f64::from).collect();

@@ -3,7 +3,8 @@
 //! A map of the house, from the ground up:
 //!
 //! * [`error`]: one error type, and the checks of numerical ranges that every other module uses;
-//! * [`simd`]: branch-free `exp` and `ln` for loops over vectors; [`special`]: differences of ln Γ and ψ;
+//! * [`simd`]: branch-free `exp` and `ln` for loops over vectors; [`special`]: ln Γ, ψ and their differences;
+//! * [`linear`] and [`newton`]: small dense matrices, and the minimisation that all fits share;
 //! * [`law`]: what a model of N parameters trained on D tokens and sampled k times achieves;
 //! * [`cost`]: what that takes in floating-point operations or in seconds on a card, and which designs a budget admits;
 //! * [`plan`]: the best design within a budget, by brute force, by continuous optimisation, and along sweeps;
@@ -22,6 +23,8 @@ pub mod cost;
 pub mod error;
 pub mod fit;
 pub mod law;
+pub mod linear;
+pub mod newton;
 pub mod passk;
 pub mod plan;
 pub mod random;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -42,25 +42,37 @@ impl Progress {
 ///
 /// Pools are kept for the next call. Results of this crate don't depend on the number of threads.
 ///
+/// A process that was forked from one that had worked already inherits pools whose threads exist only in its parent, and
+/// would wait for them forever: so pools belong to a process. Whatever may use several threads must run in here.
+///
 /// # Errors
 /// [`Error::Array`] when the operating system refuses the threads.
 pub fn on_threads<R: Send>(threads: Option<NonZeroUsize>, work: impl FnOnce() -> R + Send) -> Result<R> {
-    static POOLS: Mutex<BTreeMap<usize, Arc<ThreadPool>>> = Mutex::new(BTreeMap::new());
-    let Some(threads) = threads else {
-        return Ok(work());
+    /// The process whose threads rayon's global pool, which cannot be replaced, belongs to.
+    static FIRST: OnceLock<u32> = OnceLock::new();
+    static POOLS: Mutex<BTreeMap<(u32, usize), Arc<ThreadPool>>> = Mutex::new(BTreeMap::new());
+
+    let process = std::process::id();
+    let count = match threads {
+        Some(count) => count.get(),
+        None if *FIRST.get_or_init(|| process) == process => return Ok(work()),
+        // Rayon's own word for all of the machine's.
+        None => 0,
     };
-    let pool = {
+    let known = POOLS.lock().unwrap_or_else(PoisonError::into_inner).get(&(process, count)).cloned();
+    let pool = if let Some(pool) = known {
+        pool
+    } else {
+        // Built without the lock: a process forked meanwhile would inherit it closed.
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(count)
+            .build()
+            .map_err(|e| Error::Array(format!("threads = {count}: the system refused them ({e}); ask for fewer")))?;
+        let pool = Arc::new(pool);
         let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&threads.get()) {
-            Arc::clone(pool)
-        } else {
-            let pool = ThreadPoolBuilder::new().num_threads(threads.get()).build().map_err(|e| {
-                Error::Array(format!("threads = {threads}: the system refused them ({e}); ask for fewer"))
-            })?;
-            let pool = Arc::new(pool);
-            pools.insert(threads.get(), Arc::clone(&pool));
-            pool
-        }
+        // A parent's pools are of no use here; dropping them would wait for threads that do not exist.
+        pools.insert((process, count), Arc::clone(&pool));
+        pool
     };
     Ok(pool.install(work))
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unreadable_literal)]
 
 use t2fast_core::law::beta_pass_at_k;
-use t2fast_core::special::{digamma_difference, ln_beta_ratio_stirling};
+use t2fast_core::special::{digamma_difference, gamma, ln_beta_ratio_stirling};
 
 /// a, b, k, ln [B(a, b + k) / B(a, b)].
 #[rustfmt::skip]
@@ -83,5 +83,21 @@ fn digamma_difference_matches_golden_values() {
 fn pass_at_k_matches_golden_values() {
     for (a, b, k, exact) in PASS {
         assert_near(&format!("a {a:e} b {b:e} k {k:e}"), beta_pass_at_k(a, b, k), exact, 1e-13);
+    }
+}
+
+#[test]
+fn gamma_satisfies_its_recurrence_and_known_values() {
+    let [ln, first, second] = gamma(1.0);
+    assert!(ln.abs() < 1e-14);
+    assert!((first + 0.577_215_664_901_532_9).abs() < 1e-14);
+    assert!((second - std::f64::consts::PI.powi(2) / 6.0).abs() < 1e-14);
+    for x in [1e-8, 0.3, 2.5, 11.9, 12.1, 400.0, 1e7] {
+        let (low, high) = (gamma(x), gamma(x + 1.0));
+        let size = high[0].abs().max(1.0);
+        assert!((high[0] - low[0] - x.ln()).abs() < 1e-13 * size.max(x.ln().abs()));
+        assert!((high[1] - low[1] - 1.0 / x).abs() < 1e-14 * (1.0 / x).max(high[1].abs()));
+        assert!((low[2] - high[2] - 1.0 / (x * x)).abs() < 1e-14 * low[2]);
+        assert!((gamma(x + 3.7)[1] - low[1] - digamma_difference(x, 3.7)).abs() < 1e-13 * low[1].abs().max(1.0));
     }
 }

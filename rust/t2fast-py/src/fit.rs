@@ -7,19 +7,16 @@ use pyo3::prelude::*;
 use t2fast_core::fit::bootstrap::{Units, bootstrap};
 use t2fast_core::fit::counts::Counts;
 use t2fast_core::fit::curvature::{curvature, profile};
-use t2fast_core::fit::dense::Vector;
 use t2fast_core::fit::multistart::Fit;
 use t2fast_core::fit::pass::Staged;
 use t2fast_core::fit::power::{PowerSum, Settings};
 use t2fast_core::fit::{self, Penalty, Scale};
 use t2fast_core::law::Law as _;
+use t2fast_core::linear::Vector;
 
 use crate::errors::{Error, T2Error};
 
 type Column<'py> = PyReadonlyArray1<'py, f64>;
-
-/// The covariance of the coefficients, flattened, with their naive variances and the condition number.
-type Curved = (Vec<f64>, Vec<f64>, f64);
 
 /// Coefficients, a row per replicate, and whether each converged.
 type Replicates<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<bool>>);
@@ -68,65 +65,91 @@ pub fn number_rows<'py>(py: Python<'py>, columns: Vec<Column<'py>>) -> PyResult<
     Ok(PyArray1::from_vec(py, fit::number_rows(&columns).map_err(Error::from)?))
 }
 
+/// The columns of a sum of powers: a dict of arrays.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct PowerTable<'py> {
+    n_params: Column<'py>,
+    n_tokens: Column<'py>,
+    loss: Column<'py>,
+    k: Option<Column<'py>>,
+    unique_tokens: Option<Column<'py>>,
+    weights: Option<Column<'py>>,
+}
+
+/// What is minimised and what is free: a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct PowerSettings {
+    log: bool,
+    penalty: String,
+    constants: (f64, f64),
+    tie_exponents: bool,
+    #[pyo3(item("E"))]
+    e: Option<f64>,
+    e_share: (f64, f64),
+    starts: usize,
+    discount_params: bool,
+    overtraining: bool,
+}
+
+impl PowerSettings {
+    fn checked(self) -> PyResult<Settings> {
+        let penalty = match self.penalty.as_str() {
+            "squared" => Penalty::Squared,
+            "huber" => Penalty::Huber { delta: self.constants.0 },
+            "absolute" => Penalty::Absolute { under: self.constants.0, over: self.constants.1 },
+            other => return Err(T2Error::new_err(format!("penalty {other:?} is unknown"))),
+        };
+        Ok(Settings {
+            scale: if self.log { Scale::Log } else { Scale::Raw },
+            penalty,
+            tied: self.tie_exponents,
+            e: self.e,
+            e_share: self.e_share,
+            starts: self.starts,
+            discount_params: self.discount_params,
+            overtraining: self.overtraining,
+        })
+    }
+}
+
 #[pymethods]
 impl FitProblem {
     /// A sum of powers: Chinchilla's law, or with `k` Approach 1, or with `unique_tokens` the law of repeated tokens.
     #[staticmethod]
-    #[pyo3(signature = (n_params, n_tokens, loss, k, unique_tokens, weights, *, log, penalty, constants, tied, e, e_share, starts, discount_params))]
-    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value, clippy::fn_params_excessive_bools)]
-    fn power_sum(
-        n_params: Column<'_>,
-        n_tokens: Column<'_>,
-        loss: Column<'_>,
-        k: Option<Column<'_>>,
-        unique_tokens: Option<Column<'_>>,
-        weights: Option<Column<'_>>,
-        log: bool,
-        penalty: &str,
-        constants: (f64, f64),
-        tied: bool,
-        e: Option<f64>,
-        e_share: (f64, f64),
-        starts: usize,
-        discount_params: bool,
-    ) -> PyResult<Self> {
-        let penalty = match penalty {
-            "squared" => Penalty::Squared,
-            "huber" => Penalty::Huber { delta: constants.0 },
-            "absolute" => Penalty::Absolute { under: constants.0, over: constants.1 },
-            other => return Err(T2Error::new_err(format!("penalty {other:?} is unknown"))),
-        };
-        let scale = if log { Scale::Log } else { Scale::Raw };
+    fn power_sum(table: PowerTable<'_>, settings: PowerSettings) -> PyResult<Self> {
         let table = fit::power::Table {
-            n_params: n_params.as_slice()?,
-            n_tokens: n_tokens.as_slice()?,
-            k: optional(k.as_ref())?,
-            unique_tokens: optional(unique_tokens.as_ref())?,
-            loss: loss.as_slice()?,
-            weights: optional(weights.as_ref())?,
+            n_params: table.n_params.as_slice()?,
+            n_tokens: table.n_tokens.as_slice()?,
+            k: optional(table.k.as_ref())?,
+            unique_tokens: optional(table.unique_tokens.as_ref())?,
+            loss: table.loss.as_slice()?,
+            weights: optional(table.weights.as_ref())?,
         };
-        let settings = Settings { scale, penalty, tied, e, e_share, starts, discount_params };
-        Ok(Self(Inner::Power(PowerSum::new(&table, settings).map_err(Error::from)?)))
+        Ok(Self(Inner::Power(PowerSum::new(&table, settings.checked()?).map_err(Error::from)?)))
     }
 
-    /// Counts with a latent loss.
+    /// Counts with a latent loss, with a term of overtraining or without.
     #[staticmethod]
+    #[pyo3(signature = (n_params, n_tokens, n_samples, n_correct, weights, *, overtraining = false))]
     #[allow(clippy::needless_pass_by_value)]
     fn latent(
         n_params: Column<'_>,
         n_tokens: Column<'_>,
-        num_samples: Column<'_>,
-        num_correct: Column<'_>,
+        n_samples: Column<'_>,
+        n_correct: Column<'_>,
         weights: Option<Column<'_>>,
+        overtraining: bool,
     ) -> PyResult<Self> {
         let table = fit::counts::Table {
             n_params: n_params.as_slice()?,
             n_tokens: n_tokens.as_slice()?,
-            num_samples: num_samples.as_slice()?,
-            num_correct: num_correct.as_slice()?,
+            n_samples: n_samples.as_slice()?,
+            n_correct: n_correct.as_slice()?,
             weights: optional(weights.as_ref())?,
         };
-        Ok(Self(Inner::Counts(Counts::new(&table).map_err(Error::from)?)))
+        Ok(Self(Inner::Counts(Counts::new(&table, overtraining).map_err(Error::from)?)))
     }
 
     /// The same counts with the losses of a Chinchilla law, known beforehand.
@@ -180,7 +203,8 @@ impl FitProblem {
     fn fit(&self, py: Python<'_>, threads: Option<NonZeroUsize>) -> PyResult<FitOutcome> {
         let found = py.detach(|| t2fast_core::threads::on_threads(threads, || self.problem().fit(None, None)));
         let fit = found.and_then(|found| found).map_err(Error::from)?;
-        Ok(FitOutcome { coefficients: self.problem().coefficients(&fit.x), fit })
+        let problem = self.problem();
+        Ok(FitOutcome { coefficients: problem.coefficients(&fit.x), penalty: problem.penalty(&fit.x), fit })
     }
 
     /// Refits replicates `first .. first + count`: coefficients, a row per replicate, and whether each converged.
@@ -209,11 +233,11 @@ impl FitProblem {
         Ok((PyArray2::from_vec2(py, &rows)?, PyArray1::from_vec(py, converged)))
     }
 
-    /// Robust covariance (flattened), naive variances and condition number; `None` for fits in stages.
+    /// What the curvature at the optimum says; `None` for fits in stages.
     #[allow(clippy::needless_pass_by_value)]
-    fn curvature(&self, outcome: &FitOutcome, cluster: PyReadonlyArray1<'_, i64>) -> PyResult<Option<Curved>> {
+    fn curvature(&self, outcome: &FitOutcome, cluster: PyReadonlyArray1<'_, i64>) -> PyResult<Option<FitCurvature>> {
         let found = curvature(self.problem(), &outcome.fit, &indices(&cluster)?).map_err(Error::from)?;
-        Ok(found.map(|c| (c.covariance.concat(), c.naive, c.condition)))
+        Ok(found.map(|c| FitCurvature { covariance: c.covariance, condition: c.condition }))
     }
 
     /// Profile interval of one coefficient where the deviance stays below `limit`; `None` where not offered.
@@ -232,6 +256,15 @@ impl FitProblem {
     }
 }
 
+/// What the curvature at a fit's optimum says.
+#[pyclass(frozen, get_all, module = "t2fast._core")]
+pub struct FitCurvature {
+    /// Robust covariance of the coefficients: zero for those held fixed, NaN where the curvature is singular.
+    covariance: Vec<Vec<f64>>,
+    /// Condition number of the curvature, scaled to a unit diagonal.
+    condition: f64,
+}
+
 /// What a fit found.
 #[pyclass(frozen, module = "t2fast._core")]
 pub struct FitOutcome {
@@ -239,6 +272,9 @@ pub struct FitOutcome {
     /// The law's coefficients.
     #[pyo3(get)]
     coefficients: Vec<f64>,
+    /// What priors add to the objective.
+    #[pyo3(get)]
+    penalty: f64,
 }
 
 #[pymethods]

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use t2fast_core::law::{AnyLaw, ChinchillaLaw, Law as _, Overtraining, Repetition, T2LossLaw, T2PassLaw};
 
 use crate::errors::{Error, Result, T2Error};
+use crate::work;
 
 /// A law with checked coefficients, ready for the core.
 #[pyclass(frozen, module = "t2fast._core")]
@@ -82,7 +83,7 @@ impl Law {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (n, d, k) = (n_params.as_slice()?, n_tokens.as_slice()?, k.as_slice()?);
         let mut out = vec![0.0; n.len()];
-        py.detach(|| self.0.values(n, d, k, &mut out)).map_err(Error::from)?;
+        work::detached(py, || self.0.values(n, d, k, &mut out))?;
         Ok(PyArray1::from_vec(py, out))
     }
 

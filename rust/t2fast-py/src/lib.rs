@@ -23,14 +23,17 @@ mod _core {
     #[pymodule_export]
     use crate::errors::{InfeasibleError, T2Error};
     #[pymodule_export]
-    use crate::fit::{FitOutcome, FitProblem, number_rows};
+    use crate::fit::{FitCurvature, FitOutcome, FitProblem, number_rows};
     #[pymodule_export]
     use crate::law::Law;
     #[pymodule_export]
     use crate::passk::{
-        Histogram, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, majority, samples_needed, squares,
-        tally_json_lines,
+        BetaFit, Histogram, Prediction, Trial, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, group_means,
+        majority, samples_needed, squares, tally_json_lines,
     };
     #[pymodule_export]
-    use crate::plan::{Budget, cheapest, evaluate, grid_search, isoflop, pareto, plan_budget, surface, sweep};
+    use crate::plan::{
+        Budget, Design, Place, Plan, Plane, cheapest, curve, evaluate, grid_search, isoflop, pareto, plan_budget,
+        plane, predict, surface, sweep,
+    };
 }

@@ -13,6 +13,13 @@ use crate::errors::Error;
 /// How often the waiting thread looks for Ctrl-C and reports progress.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Runs work that needs no watching without the interpreter, on all threads.
+///
+/// Every call of the core that may use several threads goes through here or one of the two below: they know of forks.
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> t2fast_core::Result<T> + Send) -> PyResult<T> {
+    Ok(py.detach(|| on_threads(None, work)).map_err(Error::from)?.map_err(Error::from)?)
+}
+
 /// Runs work that is over before anybody could wait for it: without the interpreter, and without a thread to watch it.
 pub fn run_brief<T: Send>(
     py: Python<'_>,

@@ -131,6 +131,36 @@ impl Workload {
         self.train_rate().at(n_params) * n_tokens
     }
 
+    /// The N whose training on `tokens(N)` tokens, rising with N or fixed, costs `flops`.
+    fn size(&self, flops: f64, tokens: impl Fn(f64) -> f64) -> f64 {
+        let cost = |ln_n: f64| self.train_rate().at(ln_n.exp()) * tokens(ln_n.exp());
+        // Cost rises at least as N^(2/3) and at most as N^2, so that Newton's method in the logarithms goes nowhere wrong.
+        let mut x = 0.0_f64;
+        for _ in 0..100 {
+            const STEP: f64 = 1e-4;
+            let here = cost(x).ln();
+            let slope = ((cost(x + STEP).ln() - here) / STEP).clamp(0.6, 2.1);
+            let step = (flops.ln() - here) / slope;
+            x += step;
+            if step.abs() < 1e-13 * x.abs().max(1.0) {
+                break;
+            }
+        }
+        x.exp()
+    }
+
+    /// The N that a training cost pays for beside D tokens.
+    #[must_use]
+    pub fn size_for_tokens(&self, train_flops: f64, n_tokens: f64) -> f64 {
+        self.size(train_flops, |_| n_tokens)
+    }
+
+    /// The N that a training cost pays for at a given D / N.
+    #[must_use]
+    pub fn size_for_ratio(&self, train_flops: f64, tokens_per_param: f64) -> f64 {
+        self.size(train_flops, |n| tokens_per_param * n)
+    }
+
     /// FLOP of inference with k samples per question, over all queries.
     #[must_use]
     pub fn inference_flops(&self, n_params: f64, k: f64) -> f64 {
@@ -187,6 +217,8 @@ pub struct Budget {
     pub n_tokens: Range,
     /// Allowed k.
     pub k: Range,
+    /// Largest D / N allowed.
+    pub max_tokens_per_param: Option<f64>,
     /// Tokens that exist; more than these are repeats and count for less.
     pub unique_tokens: Option<f64>,
 }
@@ -202,6 +234,7 @@ impl Default for Budget {
             n_params: free,
             n_tokens: free,
             k: free,
+            max_tokens_per_param: None,
             unique_tokens: None,
         }
     }
@@ -217,6 +250,7 @@ impl Budget {
             ("train_flops", self.train),
             ("inference_flops", self.inference),
             ("total_flops", self.total),
+            ("max_tokens_per_param", self.max_tokens_per_param),
             ("unique_tokens", self.unique_tokens),
         ] {
             if let Some(value) = value {
@@ -230,11 +264,18 @@ impl Budget {
         Ok(self)
     }
 
+    /// The largest D that the bounds alone allow beside N.
+    #[inline]
+    #[must_use]
+    pub fn tokens_allowed(&self, n_params: f64) -> f64 {
+        self.max_tokens_per_param.map_or(self.n_tokens.hi, |ratio| self.n_tokens.hi.min(ratio * n_params))
+    }
+
     /// The largest D allowed beside N and k; below the lower bound of D, possibly negative, when there is none.
     #[must_use]
     pub fn most_tokens(&self, n_params: f64, k: f64) -> f64 {
         let per_token = self.workload.train_rate().at(n_params);
-        let mut tokens = self.n_tokens.hi;
+        let mut tokens = self.tokens_allowed(n_params);
         if let Some(train) = self.train {
             tokens = tokens.min(train / per_token);
         }

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::dense::Vector;
 use super::{Problem, check_lengths};
 use crate::error::{Error, Result};
+use crate::linear::Vector;
 use crate::random::Philox;
 use crate::threads::Progress;
 

@@ -1,9 +1,9 @@
 //! Uncertainty from the objective's curvature: sandwich covariances, conditioning, profile intervals.
 
-use super::dense::{MAX, Matrix, Vector, condition, inverse};
 use super::multistart::Fit;
 use super::{Problem, check_lengths};
 use crate::error::Result;
+use crate::linear::{MAX, Matrix, Vector, condition, inverse};
 
 /// What the curvature at the optimum says.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 //! Every fit is a [`Problem`]: rows of a table, and a smooth objective of a handful of parameters. Problems that are
 //! linear but for their exponents find their starts by variable projection ([`varpro`]): the linear coefficients have
 //! closed forms, and a search over the exponents alone takes a few steps. All problems then polish their starts in parallel
-//! with Newton's method ([`newton`]) and exact derivatives, and say how many starts agree ([`multistart`]). Resampling
+//! with Newton's method ([`crate::newton`]) and exact derivatives, and say how many starts agree ([`multistart`]). Resampling
 //! ([`bootstrap`]) refits from the point estimate; [`curvature`] holds sandwich covariances and profile intervals.
 //!
 //! Nothing depends on the number of threads: a start or a replicate is one thread's work, and results are gathered by index.
@@ -14,12 +14,13 @@
 pub mod bootstrap;
 pub mod counts;
 pub mod curvature;
-pub mod dense;
+
 mod loss;
 pub mod multistart;
-pub mod newton;
+
 pub mod pass;
 pub mod power;
+mod priors;
 mod varpro;
 
 pub use loss::{Penalty, Scale};
@@ -27,8 +28,8 @@ pub use loss::{Penalty, Scale};
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::law::AnyLaw;
-use dense::{Matrix, Vector};
+use crate::law::{AnyLaw, THETA_RANGES};
+use crate::linear::{Matrix, Vector};
 use multistart::Fit;
 
 /// A table of checkpoints and the law to fit to it.
@@ -65,6 +66,11 @@ pub trait Problem: Sync {
 
     /// The least objective with coefficient `index` held at `value`, from `start`; `None` where that is not offered.
     fn constrained(&self, index: usize, value: f64, start: &Vector) -> Option<Fit>;
+
+    /// What priors on the parameters add to the objective.
+    fn penalty(&self, _x: &Vector) -> f64 {
+        0.0
+    }
 
     /// The range that coefficient `index` is allowed to take.
     fn range(&self, index: usize) -> (f64, f64);
@@ -103,6 +109,24 @@ pub fn number_rows(columns: &[&[f64]]) -> Result<Vec<i64>> {
     Ok(numbers)
 }
 
+/// Bounds of theta0, ln theta1, theta2, theta3 and theta4: fits work on the logarithm of theta1.
+fn theta_bounds() -> ([f64; 5], [f64; 5]) {
+    let mut ranges = THETA_RANGES;
+    ranges[1] = (ranges[1].0.ln(), ranges[1].1.ln());
+    (ranges.map(|range| range.0), ranges.map(|range| range.1))
+}
+
+/// Intercept and slope of a least-squares line.
+fn line(x: &[f64], y: &[f64]) -> (f64, f64) {
+    #[allow(clippy::cast_precision_loss)]
+    let n = x.len() as f64;
+    let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
+    let sxx: f64 = x.iter().map(|x| (x - mx) * (x - mx)).sum();
+    let sxy: f64 = x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum();
+    let slope = if sxx > 0.0 { sxy / sxx } else { 0.0 };
+    (my - slope * mx, slope)
+}
+
 /// Refuses a table whose columns differ in length.
 fn check_lengths(columns: &[(&str, usize)]) -> Result<()> {
     let rows = columns[0].1;
@@ -123,6 +147,21 @@ fn check_weights(weights: &[f64]) -> Result<()> {
         if !(w >= 0.0 && w.is_finite()) {
             return Err(Error::Array(format!("weights[{row}] = {w}: must be zero or positive, and finite")));
         }
+    }
+    Ok(())
+}
+
+/// Refuses checkpoints whose tokens per parameter are too much alike to show what overtraining does.
+fn check_spread(n_params: &[f64], n_tokens: &[f64]) -> Result<()> {
+    /// The least factor between the smallest and the largest D/N.
+    const LEAST: f64 = 10.0;
+    let ratios = n_params.iter().zip(n_tokens).map(|(n, d)| d / n);
+    let (low, high) = ratios.fold((f64::INFINITY, 0.0_f64), |(low, high), ratio| (low.min(ratio), high.max(ratio)));
+    if high < LEAST * low {
+        return Err(Error::Array(format!(
+            "overtraining: D/N spans only {low:.3} to {high:.3} tokens per parameter, at least a factor of {LEAST} is \
+             needed; fit without it, or add checkpoints trained longer"
+        )));
     }
     Ok(())
 }

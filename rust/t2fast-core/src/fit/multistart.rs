@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::dense::Vector;
-use super::newton::Minimum;
+use crate::linear::Vector;
+use crate::newton::Minimum;
 
 /// Starts whose objectives differ by less than this, relatively, have found the same minimum.
 pub const AGREEMENT: f64 = 1e-7;

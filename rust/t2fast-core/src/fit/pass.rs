@@ -5,21 +5,16 @@
 use rayon::prelude::*;
 
 use super::counts::Counts;
-use super::dense::{MAX, Matrix, Vector};
 use super::multistart::{Fit, polish_all};
-use super::newton::{Objective, ROUNDING, minimise};
-use super::power::{self, PowerSum};
-use super::{Problem, check_lengths, check_positive, check_weights};
+use super::power::PowerSum;
+use super::{Problem, check_lengths, check_positive, check_weights, theta_bounds};
 use crate::error::{Error, Result};
-use crate::law::{AnyLaw, ChinchillaLaw, Law as _, T2PassLaw, beta_pass_at_k};
-use crate::special::digamma_difference;
+use crate::law::{AnyLaw, ChinchillaLaw, Law as _, Moments, T2PassLaw, THETA_RANGES, beta_pass_slopes};
+use crate::linear::{MAX, Matrix, Vector};
+use crate::newton::{Objective, ROUNDING, minimise};
 
 /// Starts polished of those that the grid offers.
 const STARTS: usize = 8;
-/// Bounds of theta0, ln theta1, theta2, theta3, theta4.
-const LOWER: [f64; 5] = [-200.0, -7.0, 1e-5, -12.0, -50.0];
-const UPPER: [f64; 5] = [200.0, 7.0, 1.0, 25.0, 50.0];
-
 /// pass@k by checkpoint and k: the second stage's table.
 #[derive(Debug, Clone, Copy)]
 pub struct Table<'a> {
@@ -120,6 +115,11 @@ impl Staged {
 
     fn joined(first: PowerSum, checkpoint: Vec<usize>, second: Second, rows: usize) -> Result<Self> {
         check_lengths(&[("the table", rows), ("checkpoint", checkpoint.len())])?;
+        if first.free_parameters() + 5 > MAX {
+            return Err(Error::Array(
+                "overtraining: not offered in two stages; fit the counts with a latent loss".into(),
+            ));
+        }
         if let Some(wrong) = checkpoint.iter().find(|i| **i >= first.rows()) {
             return Err(Error::Array(format!("checkpoint {wrong} is not among the {} that have a loss", first.rows())));
         }
@@ -216,8 +216,7 @@ impl Problem for Staged {
     fn range(&self, index: usize) -> (f64, f64) {
         let first = self.first.names().len();
         match index.checked_sub(first) {
-            Some(1) => (LOWER[1].exp(), UPPER[1].exp()),
-            Some(i) => (LOWER[i], UPPER[i]),
+            Some(i) => THETA_RANGES[i],
             None => self.first.range(index),
         }
     }
@@ -233,13 +232,14 @@ impl Curves {
         };
         let mut lower = [0.0; MAX];
         let mut upper = [0.0; MAX];
-        lower[..5].copy_from_slice(&LOWER);
-        upper[..5].copy_from_slice(&UPPER);
+        let (theta_lower, theta_upper) = theta_bounds();
+        lower[..5].copy_from_slice(&theta_lower);
+        upper[..5].copy_from_slice(&theta_upper);
         let prepared = Prepared { curves: self, loss, weights, lower, upper };
         let starts = start.map_or_else(|| prepared.starts(), |start| vec![*start]);
         let fit = polish_all(&starts, |start| minimise(&prepared, start, 0.0, ROUNDING, 400));
         let mut fit = fit.ok_or_else(|| Error::Array("no start led to a finite objective: check the table".into()))?;
-        fit.at_bound = (0..5).filter(|&i| fit.x[i] <= LOWER[i] || fit.x[i] >= UPPER[i]).collect();
+        fit.at_bound = (0..5).filter(|&i| fit.x[i] <= theta_lower[i] || fit.x[i] >= theta_upper[i]).collect();
         Ok(fit)
     }
 }
@@ -273,7 +273,7 @@ impl Prepared<'_> {
         for share in [0.05, 0.3, 1.0] {
             let theta2 = (most + share * (1.0 - most)).min(1.0);
             let etas: Vec<f64> = rates.iter().map(|mu| (theta2 / mu - 1.0).max(1e-3).ln()).collect();
-            let (intercept, slope) = super::counts::line(&losses, &etas);
+            let (intercept, slope) = super::line(&losses, &etas);
             let slope = slope.max(1e-2);
             for concentration in [-1.0, 1.0, 3.0, 6.0] {
                 for theta4 in [-0.5, 0.5] {
@@ -313,22 +313,17 @@ impl Objective for Prepared<'_> {
             if w == 0.0 {
                 continue;
             }
-            let (loss, k) = (self.loss[row], self.curves.k[row]);
+            let loss = self.loss[row];
             let eta = theta1 * (loss - theta0);
-            let odds = eta.clamp(-600.0, 600.0).exp();
-            let share = 1.0 / (1.0 + odds);
-            let nu = (theta3 + theta4 * loss).clamp(-200.0, 200.0).exp();
-            let (a, b) = (theta2 * share * nu, ((odds + (1.0 - theta2)) * share * nu).max(1e-290));
-            let value = beta_pass_at_k(a, b, k);
-            let failure = 1.0 - value;
-            // As in the law's own slopes: the shorter step leaves less to cancel.
-            let (by_a, by_k) = (-digamma_difference(a + b, k), -digamma_difference(b + k, a));
-            let by_b = if a < k { digamma_difference(b, a) + by_k } else { digamma_difference(b, k) + by_a };
-            let (value_a, value_b) = (-failure * by_a, -failure * by_b);
-            let by_mu = nu * (value_a - value_b);
+            let at = Moments::new::<false>(eta, theta2, theta3 + theta4 * loss);
+            let (a, b) = at.beta();
+            // At theta2 = 1 and a vanishing loss b underflows: a point mass at one.
+            let (a, b) = (a, b.max(1e-290));
+            let [value, value_a, value_b, _] = beta_pass_slopes(a, b, self.curves.k[row]);
+            let by_mu = at.concentration * (value_a - value_b);
             let by_zeta = a * value_a + b * value_b;
-            let by_eta = -by_mu * theta2 * share * odds * share;
-            let slope = [-theta1 * by_eta, eta * by_eta, by_mu * share, by_zeta, loss * by_zeta];
+            let by_eta = -by_mu * at.mean * at.odds * at.share;
+            let slope = [-theta1 * by_eta, eta * by_eta, by_mu * at.share, by_zeta, loss * by_zeta];
             let residual = value - self.curves.y[row];
             sum += w * residual * residual;
             for i in 0..5 {
@@ -339,19 +334,5 @@ impl Objective for Prepared<'_> {
             }
         }
         sum
-    }
-}
-
-/// Settings of the published first stage: least squares on raw losses, E between 0.01 and 0.95 of the smallest.
-///
-/// The paper profiles E over 40 values in that range and starts the rest 50 times; minimising over E as well finds the
-/// lowest of all of them.
-#[must_use]
-pub fn published_first_stage() -> power::Settings {
-    power::Settings {
-        scale: super::Scale::Raw,
-        penalty: super::Penalty::Squared,
-        e_share: (0.01, 0.95),
-        ..power::Settings::default()
     }
 }

@@ -7,8 +7,8 @@
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
-use super::dense::{MAX, Matrix, Vector, cholesky, solve};
-use super::newton::{Objective, minimise};
+use crate::linear::{MAX, Matrix, Vector, cholesky, solve};
+use crate::newton::{Objective, minimise};
 use crate::simd;
 
 /// Lanes of a dot product; fixed, so that sums don't depend on the machine.
@@ -16,10 +16,12 @@ pub const LANES: usize = 8;
 /// Rows worked on at once, so that their columns stay in the first-level cache.
 pub const BLOCK: usize = 64;
 
-/// The constant and at most three terms.
-const SIZE: usize = 4;
-/// The constant, three terms, their derivatives by the exponents, and the observations.
-const COLUMNS: usize = 8;
+/// At most so many terms.
+const TERMS: usize = 4;
+/// The constant and the terms.
+const SIZE: usize = 1 + TERMS;
+/// The constant, the terms, their derivatives by the exponents, and the observations.
+const COLUMNS: usize = 2 + 2 * TERMS;
 /// Sums of squares are rounding below this share of the observations' own.
 const ROUNDING_SHARE: f64 = 1e-13;
 /// Least squares are only a start: its minima need few digits.
@@ -36,7 +38,7 @@ pub struct Candidate {
     /// The constant and a coefficient per term, none negative.
     pub coefficients: [f64; SIZE],
     /// The exponents.
-    pub exponents: [f64; 3],
+    pub exponents: [f64; TERMS],
 }
 
 /// What to project: `y = constant + sum_t c_t exp(-e_t x_t)`.
@@ -98,16 +100,16 @@ struct Products {
     /// Of the constant, the terms, their derivatives `-x_t c_t` by the exponents, and the observations; the upper half.
     inner: [[f64; COLUMNS]; COLUMNS],
     /// Of the second derivatives `x_t^2 c_t` with the same.
-    bend: [[f64; COLUMNS]; 3],
+    bend: [[f64; COLUMNS]; TERMS],
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn products(terms: &[Vec<f64>], y: &[f64], weights: &[f64], exponents: [f64; 3]) -> Products {
+fn products(terms: &[Vec<f64>], y: &[f64], weights: &[f64], exponents: [f64; TERMS]) -> Products {
     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
     let (t, n) = (terms.len(), y.len());
     let observed = 1 + 2 * t;
     let mut inner = [[[0.0; LANES]; COLUMNS]; COLUMNS];
-    let mut bend = [[[0.0; LANES]; COLUMNS]; 3];
+    let mut bend = [[[0.0; LANES]; COLUMNS]; TERMS];
     let mut columns = [[1.0; BLOCK]; COLUMNS];
     let mut product = [0.0; BLOCK];
     let mut at = 0;
@@ -148,7 +150,7 @@ fn products(terms: &[Vec<f64>], y: &[f64], weights: &[f64], exponents: [f64; 3])
 
 /// The values tried for each of the free exponents.
 fn grid(free: usize) -> Vec<f64> {
-    let (points, low, high) = ([16, 8, 5][free - 1], 0.04_f64, 2.2_f64);
+    let (points, low, high) = ([16, 8, 5, 4][free - 1], 0.04_f64, 2.2_f64);
     let step = (high / low).ln() / f64::from(points - 1);
     (0..points).map(|i| low * (f64::from(i) * step).exp()).collect()
 }
@@ -158,16 +160,14 @@ impl Projection {
     /// to each.
     pub fn minima(&self, candidates: &[Candidate]) -> Vec<(Candidate, usize)> {
         let reduced = Exponents { of: self, lower: [self.range.0; MAX], upper: [self.range.1; MAX] };
-        let mut found: Vec<([f64; 3], usize)> = Vec::new();
+        let mut found: Vec<([f64; TERMS], usize)> = Vec::new();
         for candidate in candidates {
             let mut start = [0.0; MAX];
-            start[..3].copy_from_slice(&candidate.exponents);
-            if self.tied {
-                start[1] = start[2];
-            }
+            let tied = usize::from(self.tied);
+            start[..TERMS - tied].copy_from_slice(&candidate.exponents[tied..]);
             let exponents = self.exponents(&minimise(&reduced, &start, 0.0, TOLERANCE, MAX_STEPS).x);
             let close = |a: f64, b: f64| (a - b).abs() <= SAME * a.max(b);
-            match found.iter_mut().find(|(other, _)| (0..3).all(|t| close(other[t], exponents[t]))) {
+            match found.iter_mut().find(|(other, _)| (0..TERMS).all(|t| close(other[t], exponents[t]))) {
                 Some((_, times)) => *times += 1,
                 None => found.push((exponents, 1)),
             }
@@ -185,10 +185,10 @@ impl Projection {
     }
 
     /// The exponent of every term, given the free ones.
-    fn exponents(&self, free: &Vector) -> [f64; 3] {
+    fn exponents(&self, free: &Vector) -> [f64; TERMS] {
         let terms = self.terms.len();
         let tied = usize::from(self.tied);
-        [0, 1, 2].map(|t| if t >= terms { 0.0 } else { free[if t == 0 { 0 } else { t - tied }] })
+        std::array::from_fn(|t| if t >= terms { 0.0 } else { free[if t == 0 { 0 } else { t - tied }] })
     }
 
     /// The best coefficients and their sum of squares.
@@ -243,14 +243,14 @@ impl Projection {
         let points: usize = (0..terms).map(|_| g).product();
         let solved: Vec<Candidate> = (0..points)
             .map(|point| {
-                let mut chosen = [0; 3];
+                let mut chosen = [0; TERMS];
                 let mut rest = point;
                 for (t, chosen) in chosen.iter_mut().enumerate().take(terms) {
                     *chosen = t * g + rest % g;
                     rest /= g;
                 }
                 if self.tied && chosen[0] % g != chosen[1] % g {
-                    return Candidate { squares: f64::INFINITY, coefficients: [0.0; SIZE], exponents: [0.0; 3] };
+                    return Candidate { squares: f64::INFINITY, coefficients: [0.0; SIZE], exponents: [0.0; TERMS] };
                 }
                 let mut matrix = [[0.0; SIZE]; SIZE];
                 let mut right = [0.0; SIZE];
@@ -266,7 +266,7 @@ impl Projection {
                 }
                 let coefficients = self.non_negative(&matrix, &right, terms + 1);
                 let explained: f64 = (0..=terms).map(|i| coefficients[i] * right[i]).sum();
-                let exponents = [0, 1, 2].map(|t| if t < terms { exponents[chosen[t] % g] } else { 0.0 });
+                let exponents = std::array::from_fn(|t| if t < terms { exponents[chosen[t] % g] } else { 0.0 });
                 Candidate { squares: (wyy - explained).max(0.0), coefficients, exponents }
             })
             .collect();
@@ -388,14 +388,14 @@ impl Objective for Exponents<'_> {
 }
 
 fn select(solved: &[Candidate], g: usize, terms: usize, count: usize) -> Vec<Candidate> {
-    let place = |point: usize| [point % g, (point / g) % g, point / (g * g)];
+    let place = |point: usize| [point % g, (point / g) % g, (point / (g * g)) % g, point / (g * g * g)];
     let distance = |a: usize, b: usize| {
         let (a, b) = (place(a), place(b));
-        (0..3).map(|t| a[t].abs_diff(b[t])).max().unwrap_or(0)
+        (0..TERMS).map(|t| a[t].abs_diff(b[t])).max().unwrap_or(0)
     };
     let mut order: Vec<usize> = (0..solved.len()).filter(|&i| solved[i].squares.is_finite()).collect();
     order.sort_by(|&a, &b| solved[a].squares.total_cmp(&solved[b].squares));
-    let strides = [1, g, g * g];
+    let strides = [1, g, g * g, g * g * g];
     let local = |point: usize| {
         let at = place(point);
         (0..terms).all(|t| {

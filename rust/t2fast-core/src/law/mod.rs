@@ -8,12 +8,13 @@ mod chinchilla;
 mod loss;
 mod overtraining;
 mod pass;
+pub mod predictive;
 mod repeat;
 
 pub use chinchilla::ChinchillaLaw;
 pub use loss::T2LossLaw;
 pub use overtraining::Overtraining;
-pub use pass::{T2PassLaw, beta_pass_at_k};
+pub use pass::{Moments, T2PassLaw, THETA_RANGES, beta_pass_at_k, beta_pass_slopes};
 pub use repeat::{DEFAULT_R_STAR, Repetition, effective};
 
 use crate::error::{Error, Result, positive};

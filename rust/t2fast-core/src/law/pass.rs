@@ -44,20 +44,55 @@ impl T2PassLaw {
     /// The Beta distribution (a, b) of per-question success at a loss.
     #[must_use]
     pub fn beta(&self, loss: f64) -> (f64, f64) {
-        let (mu, rest, nu) = moments::<false>(&self.theta, loss);
-        (mu * nu, rest * nu)
+        moments::<false>(&self.theta, loss).beta()
     }
 }
 
-/// Mean, one minus the mean (exact as the mean tends to 1) and concentration.
+/// Ranges of theta0, theta1, theta2, theta3 and theta4 within which fits look for them.
+pub const THETA_RANGES: [(f64, f64); 5] =
+    [(-200.0, 200.0), (9.118_819_655_545_162e-4, 1_096.633_158_428_458_5), (1e-5, 1.0), (-12.0, 25.0), (-50.0, 50.0)];
+
+/// Where a Beta distribution stands: mean `mu = theta2 share`, concentration `nu`, with `share = 1 / (1 + odds)`,
+/// `odds = e^eta` and `nu = e^zeta`.
+#[derive(Debug, Clone, Copy)]
+pub struct Moments {
+    /// `e^eta`.
+    pub odds: f64,
+    /// `1 / (1 + odds)`.
+    pub share: f64,
+    /// The mean.
+    pub mean: f64,
+    /// One minus the mean, exact as the mean tends to 1.
+    pub rest: f64,
+    /// The concentration.
+    pub concentration: f64,
+}
+
+impl Moments {
+    /// The mean and the concentration at (eta, theta2, zeta); in the law `eta = theta1 (l - theta0)` and
+    /// `zeta = theta3 + theta4 l`.
+    #[inline(always)]
+    #[must_use]
+    pub fn new<const FMA: bool>(eta: f64, theta2: f64, zeta: f64) -> Self {
+        // Beyond these bounds the distribution is a point mass (or two) to every digit, and squares stay finite.
+        let odds = simd::exp::<FMA>(eta.clamp(-700.0, 700.0));
+        let concentration = simd::exp::<FMA>(zeta.clamp(-300.0, 300.0));
+        let share = 1.0 / (1.0 + odds);
+        Self { odds, share, mean: theta2 * share, rest: (odds + (1.0 - theta2)) * share, concentration }
+    }
+
+    /// The distribution's parameters (a, b).
+    #[inline(always)]
+    #[must_use]
+    pub fn beta(&self) -> (f64, f64) {
+        (self.mean * self.concentration, self.rest * self.concentration)
+    }
+}
+
 #[inline(always)]
-fn moments<const FMA: bool>(theta: &[f64; 5], loss: f64) -> (f64, f64, f64) {
+fn moments<const FMA: bool>(theta: &[f64; 5], loss: f64) -> Moments {
     let [theta0, theta1, theta2, theta3, theta4] = *theta;
-    // Beyond these bounds the distribution is a point mass (or two) to every digit, and squares stay finite.
-    let odds = simd::exp::<FMA>((theta1 * (loss - theta0)).clamp(-700.0, 700.0));
-    let nu = simd::exp::<FMA>((theta3 + theta4 * loss).clamp(-300.0, 300.0));
-    let share = 1.0 / (1.0 + odds);
-    (theta2 * share, (odds + (1.0 - theta2)) * share, nu)
+    Moments::new::<FMA>(theta1 * (loss - theta0), theta2, theta3 + theta4 * loss)
 }
 
 /// From `a = CERTAIN b` on, at most b / (a + b) = 1e-14 of the first samples fail.
@@ -83,6 +118,19 @@ pub fn beta_pass_at_k(a: f64, b: f64, k: f64) -> f64 {
     }
 }
 
+/// pass@k of Beta(a, b) success rates with its derivatives by a, b and k.
+#[must_use]
+pub fn beta_pass_slopes(a: f64, b: f64, k: f64) -> [f64; 4] {
+    let value = beta_pass_at_k(a, b, k);
+    let failure = 1.0 - value;
+    // d ln F = (ψ(s) - ψ(t)) da + (ψ(y) + ψ(s) - ψ(b) - ψ(t)) db + (ψ(y) - ψ(t)) dk,  y = b+k, s = a+b, t = a+b+k.
+    let by_a = -digamma_difference(a + b, k);
+    let by_k = -digamma_difference(b + k, a);
+    // Two ways to pair the four terms: by the shorter step there is less to cancel.
+    let by_b = if a < k { digamma_difference(b, a) + by_k } else { digamma_difference(b, k) + by_a };
+    [value, -failure * by_a, -failure * by_b, -failure * by_k]
+}
+
 /// Lanes worked on between two looks at whether any b is small.
 const BLOCK: usize = 64;
 
@@ -94,9 +142,7 @@ fn at_losses(theta: &[f64; 5], loss: &[f64], k: &[f64], out: &mut [f64]) {
     for ((loss, k), out) in loss.chunks(BLOCK).zip(k.chunks(BLOCK)).zip(out.chunks_mut(BLOCK)) {
         let mut shifted = false;
         for ((&loss, a), b) in loss.iter().zip(&mut a).zip(&mut b) {
-            let (mu, rest, nu) = moments::<FMA>(theta, loss);
-            *a = mu * nu;
-            *b = rest * nu;
+            (*a, *b) = moments::<FMA>(theta, loss).beta();
             shifted |= *b < SHIFT;
         }
         for (((out, &k), &a), &b) in out.iter_mut().zip(k).zip(&a).zip(&b) {
@@ -139,18 +185,12 @@ impl Law for T2PassLaw {
     }
 
     fn slopes(&self, loss: f64, k: f64) -> Slopes {
-        let (mu, rest, nu) = moments::<false>(&self.theta, loss);
-        let (a, b) = (mu * nu, rest * nu);
-        let value = beta_pass_at_k(a, b, k);
-        let failure = 1.0 - value;
-        // d ln F = (ψ(s) - ψ(t)) da + (ψ(y) + ψ(s) - ψ(b) - ψ(t)) db + (ψ(y) - ψ(t)) dk,  y = b+k, s = a+b, t = a+b+k.
-        let by_a = -digamma_difference(a + b, k);
-        let by_k = -digamma_difference(b + k, a);
-        // Two ways to pair the four terms: by the shorter step there is less to cancel.
-        let by_b = if a < k { digamma_difference(b, a) + by_k } else { digamma_difference(b, k) + by_a };
-        let mean_slope = -self.theta[1] * mu * (1.0 - mu / self.theta[2]);
-        let a_slope = nu * mean_slope + self.theta[4] * a;
-        let b_slope = -nu * mean_slope + self.theta[4] * b;
-        Slopes { value, loss: -failure * (by_a * a_slope + by_b * b_slope), k: -failure * by_k }
+        let at = moments::<false>(&self.theta, loss);
+        let (a, b) = at.beta();
+        let [value, by_a, by_b, k] = beta_pass_slopes(a, b, k);
+        let mean_slope = -self.theta[1] * at.mean * (1.0 - at.share);
+        let a_slope = at.concentration * mean_slope + self.theta[4] * a;
+        let b_slope = -at.concentration * mean_slope + self.theta[4] * b;
+        Slopes { value, loss: by_a * a_slope + by_b * b_slope, k }
     }
 }

@@ -109,13 +109,22 @@ pub fn allocate(n: &[u64], squares: &[f64], budget: u64, least: u64) -> Result<V
             })
             .collect();
         order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        while left > 0 {
-            for &(gain, i) in &order {
-                if left > 0 && gain > 0.0 {
-                    further[i] += 1;
-                    left -= 1;
-                }
+        order.retain(|&(gain, _)| gain > 0.0);
+        if left > order.len() as u64 {
+            // So many samples that gains no longer differ in floating point: in proportion to s, as at the optimum.
+            let (all, total) = (left, order.iter().map(|&(_, i)| squares[i].sqrt()).sum::<f64>());
+            for &(_, i) in &order {
+                let more = ((all as f64 * (squares[i].sqrt() / total)) as u64).min(left);
+                further[i] += more;
+                left -= more;
             }
+        }
+        for (_, i) in order.iter().cycle() {
+            if left == 0 {
+                break;
+            }
+            further[*i] += 1;
+            left -= 1;
         }
     } else {
         // Nothing to gain anywhere that is known: spread evenly.
@@ -154,4 +163,18 @@ pub fn samples_needed(n: &[u64], squares: &[f64], target: f64) -> Result<u64> {
         }
     }
     Ok(after(low).iter().zip(n).map(|(after, n)| after - n).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_beyond_what_gains_can_tell_apart_are_spent_in_proportion_to_s() {
+        let (n, squares) = ([10, 10, 10], [4.0, 1.0, 0.0]);
+        let further = allocate(&n, &squares, 3 << 50, 0).unwrap();
+        assert_eq!(further.iter().sum::<u64>(), 3 << 50);
+        assert_eq!(further[2], 0);
+        assert!((further[0] as f64 / further[1] as f64 - 2.0).abs() < 1e-6, "{further:?}");
+    }
 }

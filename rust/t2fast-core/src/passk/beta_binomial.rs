@@ -1,15 +1,11 @@
 //! Success rates that are Beta distributed over problems, fitted to counts by maximum likelihood.
 
-use multiversion::multiversion;
-use multiversion::target::target_cfg_f;
-
 use super::histogram::{Histogram, Pair};
+use super::rises::Rises;
 use crate::error::{Error, Result};
 use crate::law::beta_pass_at_k;
-use crate::simd;
+use crate::linear;
 
-/// Terms of the sums below that are written out, so that Stirling's series serves the rest.
-const HEAD: usize = 12;
 /// |ln a| and |ln b| stay below this: at the bound the distribution is a set of points to every digit.
 const BOUND: f64 = 34.0;
 /// Newton steps before giving up; a dozen is usual.
@@ -67,130 +63,6 @@ pub struct Fit {
     pub steps: usize,
     /// How the search ended.
     pub outcome: Outcome,
-}
-
-/// The sums `sum_i w_i [ln Γ(x + m_i) - ln Γ(x)]` and their first two derivatives in x, for fixed m and changing w.
-#[derive(Debug, Clone)]
-struct Rises {
-    /// For each pair: its m, up to [`HEAD`].
-    head_ends: Vec<usize>,
-    /// Where the pairs with larger m lie among all, and how much larger it is.
-    tail_pairs: Vec<usize>,
-    tail: Vec<f64>,
-    /// Weights of the pairs with m > i, for i < HEAD.
-    head_weights: [f64; HEAD],
-    tail_weights: Vec<f64>,
-}
-
-impl Rises {
-    #[allow(clippy::cast_precision_loss)]
-    fn new(lengths: impl Iterator<Item = u64>) -> Self {
-        let (mut head_ends, mut tail_pairs, mut tail) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, m) in lengths.enumerate() {
-            // The minimum is small.
-            head_ends.push(usize::try_from(m).unwrap_or(usize::MAX).min(HEAD));
-            if m > HEAD as u64 {
-                tail_pairs.push(i);
-                tail.push((m - HEAD as u64) as f64);
-            }
-        }
-        let tail_weights = vec![0.0; tail.len()];
-        Self { head_ends, tail_pairs, tail, head_weights: [0.0; HEAD], tail_weights }
-    }
-
-    fn weigh(&mut self, weights: &[f64]) {
-        // ends[m]: the weight of pairs whose sum ends after m terms.
-        let mut ends = [0.0; HEAD + 1];
-        for (&end, &w) in self.head_ends.iter().zip(weights) {
-            ends[end] += w;
-        }
-        let mut more = 0.0;
-        for i in (0..HEAD).rev() {
-            more += ends[i + 1];
-            self.head_weights[i] = more;
-        }
-        for (&pair, w) in self.tail_pairs.iter().zip(&mut self.tail_weights) {
-            *w = weights[pair];
-        }
-    }
-
-    #[allow(clippy::cast_precision_loss)]
-    fn at(&self, x: f64) -> [f64; 3] {
-        let mut sums = [0.0; 3];
-        for (i, &w) in self.head_weights.iter().enumerate() {
-            if w == 0.0 {
-                break;
-            }
-            let y = x + i as f64;
-            sums[0] += w * y.ln();
-            sums[1] += w / y;
-            sums[2] -= w / (y * y);
-        }
-        if !self.tail.is_empty() {
-            let more = tail_sums(x + HEAD as f64, &self.tail, &self.tail_weights);
-            for (sum, more) in sums.iter_mut().zip(more) {
-                *sum += more;
-            }
-        }
-        sums
-    }
-}
-
-/// Stirling's series for ln Γ, ψ and ψ' at `y = 1 / r`, without their leading terms.
-#[inline(always)]
-fn stirling<const FMA: bool>(r: f64) -> [f64; 3] {
-    /// `B_2j / (2j (2j - 1))`, `B_2j / 2j` and `B_2j`.
-    const LN_GAMMA: [f64; 6] =
-        [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0];
-    const DIGAMMA: [f64; 6] = [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32_760.0];
-    const TRIGAMMA: [f64; 6] = [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0];
-    let rr = r * r;
-    [
-        r * simd::polynomial::<FMA, 6>(rr, &LN_GAMMA),
-        -r * simd::mul_add::<FMA>(r, simd::polynomial::<FMA, 6>(rr, &DIGAMMA), 0.5),
-        rr * simd::mul_add::<FMA>(r, simd::polynomial::<FMA, 6>(rr, &TRIGAMMA), 0.5),
-    ]
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn tail_sums(x: f64, rises: &[f64], weights: &[f64]) -> [f64; 3] {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
-    const WIDTH: usize = 8;
-    let (r_x, ln_x) = (1.0 / x, simd::ln::<FMA>(x));
-    let start = stirling::<FMA>(r_x);
-    let one = |h: f64, w: f64| {
-        let y = x + h;
-        let r = 1.0 / y;
-        let ratio = simd::ln_1p::<FMA>(h * r_x);
-        let end = stirling::<FMA>(r);
-        [
-            w * (simd::mul_add::<FMA>(y - 0.5, ratio, h * (ln_x - 1.0)) + (end[0] - start[0])),
-            w * (ratio + (end[1] - start[1])),
-            w * ((end[2] - start[2]) - h * r_x * r),
-        ]
-    };
-    let mut sums = [[0.0; WIDTH]; 3];
-    let (rises, rises_left) = rises.as_chunks::<WIDTH>();
-    let (weights, weights_left) = weights.as_chunks::<WIDTH>();
-    for (h, w) in rises.iter().zip(weights) {
-        for i in 0..WIDTH {
-            let terms = one(h[i], w[i]);
-            sums[0][i] += terms[0];
-            sums[1][i] += terms[1];
-            sums[2][i] += terms[2];
-        }
-    }
-    let mut total = [0.0; 3];
-    for (total, sums) in total.iter_mut().zip(&sums) {
-        *total = sums.iter().sum();
-    }
-    for (&h, &w) in rises_left.iter().zip(weights_left) {
-        let terms = one(h, w);
-        for (total, term) in total.iter_mut().zip(terms) {
-            *total += term;
-        }
-    }
-    total
 }
 
 /// The likelihood of counts as a function of the model, with weights that may change between fits.
@@ -457,35 +329,11 @@ fn uphill(slope: &Slope, size: usize) -> ([f64; 3], f64) {
     }
 }
 
-/// Solves (damping - H) x = g by Cholesky; `None` unless the matrix is positive definite.
+/// Solves (damping - H) x = g; `None` unless the matrix is positive definite.
 fn solve(hessian: &Matrix, gradient: &[f64; 3], damping: f64, size: usize) -> Option<[f64; 3]> {
-    let mut lower = [[0.0; 3]; 3];
-    for i in 0..size {
-        for j in 0..=i {
-            let mut sum = -hessian[i][j] + if i == j { damping } else { 0.0 };
-            sum -= (0..j).map(|k| lower[i][k] * lower[j][k]).sum::<f64>();
-            if i == j {
-                if sum <= 1e-14 * (damping - hessian[i][i]).abs() || !sum.is_finite() {
-                    return None;
-                }
-                lower[i][i] = sum.sqrt();
-            } else {
-                lower[i][j] = sum / lower[j][j];
-            }
-        }
+    let mut matrix = hessian.map(|row| row.map(|h| -h));
+    for (i, row) in matrix.iter_mut().enumerate() {
+        row[i] += damping;
     }
-    let mut x = *gradient;
-    for i in 0..size {
-        for j in 0..i {
-            x[i] -= lower[i][j] * x[j];
-        }
-        x[i] /= lower[i][i];
-    }
-    for i in (0..size).rev() {
-        for j in i + 1..size {
-            x[i] -= lower[j][i] * x[j];
-        }
-        x[i] /= lower[i][i];
-    }
-    Some(x)
+    Some(linear::solve(&linear::cholesky(&matrix, size)?, gradient, size))
 }

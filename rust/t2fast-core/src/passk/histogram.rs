@@ -29,6 +29,8 @@ pub struct Histogram {
 const CHUNK: usize = 1 << 15;
 /// Counting tables are dense up to this n; beyond, pairs are sorted.
 const DENSE: u64 = 1 << 20;
+/// Problems per task while copying.
+const GATHER: usize = 1 << 14;
 /// Distinct pairs per task while averaging.
 const BLOCK: usize = 512;
 
@@ -42,7 +44,8 @@ impl Histogram {
         let first = n[0];
         check_samples(first, 0)?;
         let uniform = n.len() == 1 || n.par_chunks(CHUNK).all(|n| n.iter().fold(0, |bits, &n| bits | (n ^ first)) == 0);
-        if uniform && first.unsigned_abs() <= DENSE {
+        // A table pays where it is not much longer than what is counted.
+        if uniform && first.unsigned_abs() <= DENSE.min(1024 + 64 * c.len() as u64) {
             return Self::dense(first.unsigned_abs(), c);
         }
         let mut sorted = Vec::with_capacity(c.len());
@@ -241,26 +244,13 @@ pub fn table(estimator: Estimator, n: &[i64], c: &[i64], ks: &[u64], out: &mut [
             let mut rows = vec![0.0; pairs.len() * ks.len()];
             let work = rows.par_chunks_mut(ks.len()).with_min_len(64).zip(pairs);
             work.try_for_each(|(out, pair)| row(pair.n, pair.c, out))?;
-            let dense = pairs[0].n == pairs[pairs.len() - 1].n && pairs[0].n <= DENSE;
-            let mut places = Vec::new();
-            if dense {
-                // usize holds n, which is at most DENSE.
-                #[allow(clippy::cast_possible_truncation)]
-                places.resize(pairs[0].n as usize + 1, 0);
-                for (place, pair) in pairs.iter().enumerate() {
-                    #[allow(clippy::cast_possible_truncation)]
-                    let c = pair.c as usize;
-                    places[c] = place;
-                }
+            if pairs[0].n == pairs[pairs.len() - 1].n && pairs[0].n <= DENSE {
+                gather(pairs, &rows, c, out);
+                return Ok(());
             }
             return out.par_chunks_mut(ks.len()).with_min_len(4096).enumerate().try_for_each(|(i, out)| {
-                let (n, c) = at(i)?;
-                #[allow(clippy::cast_possible_truncation)]
-                let place = if dense {
-                    places[c as usize]
-                } else {
-                    pairs.binary_search_by_key(&(n, c), |pair| (pair.n, pair.c)).expect("every pair was counted")
-                };
+                let pair = at(i)?;
+                let place = pairs.binary_search_by_key(&pair, |pair| (pair.n, pair.c)).expect("every pair was counted");
                 out.copy_from_slice(&rows[place * ks.len()..][..ks.len()]);
                 Ok(())
             });
@@ -271,6 +261,36 @@ pub fn table(estimator: Estimator, n: &[i64], c: &[i64], ks: &[u64], out: &mut [
         let (n, c) = at(i)?;
         row(n, c, out)
     })
+}
+
+/// Copies to each problem the row of its count, `rows` holding one row for each pair; all pairs have the same n, and every
+/// entry of `c` has its pair.
+#[allow(clippy::cast_possible_truncation)]
+fn gather(pairs: &[Pair], rows: &[f64], c: &[i64], out: &mut [f64]) {
+    /// Rows of a length that the compiler knows are copied without a call.
+    #[allow(clippy::cast_possible_truncation)]
+    fn by<const K: usize>(places: &[u32], rows: &[f64], c: &[i64], out: &mut [f64]) {
+        let (rows, out) = (rows.as_chunks::<K>().0, out.as_chunks_mut::<K>().0);
+        out.par_chunks_mut(GATHER).zip(c.par_chunks(GATHER)).for_each(|(out, c)| {
+            for (out, &c) in out.iter_mut().zip(c) {
+                *out = rows[places[c.unsigned_abs() as usize] as usize];
+            }
+        });
+    }
+    let mut places = vec![0_u32; pairs[pairs.len() - 1].c as usize + 1];
+    for (place, pair) in (0..).zip(pairs) {
+        places[pair.c as usize] = place;
+    }
+    match rows.len() / pairs.len() {
+        1 => by::<1>(&places, rows, c, out),
+        2 => by::<2>(&places, rows, c, out),
+        3 => by::<3>(&places, rows, c, out),
+        4 => by::<4>(&places, rows, c, out),
+        width => out.par_chunks_mut(width).with_min_len(4096).zip(c).for_each(|(out, &c)| {
+            let place = places[c.unsigned_abs() as usize] as usize;
+            out.copy_from_slice(&rows[place * width..][..width]);
+        }),
+    }
 }
 
 /// Counts the values of `c` below `size`; `None` when there are others.

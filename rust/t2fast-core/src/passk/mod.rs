@@ -1,7 +1,7 @@
 //! pass@k and its relatives from n samples of each problem, c of them correct.
 //!
 //! * [`estimate`]: unbiased estimates of one problem; [`histogram`]: the counts of many problems, and averages over them;
-//! * [`curve`]: all k at once; [`vote`]: one answer chosen of k, by majority or by score;
+//! * [`groups`]: averages of many models and benchmarks at once; [`curve`]: all k at once; [`vote`]: one answer chosen of k, by majority or by score;
 //! * [`interval`]: how sure an average is; [`beta_binomial`]: how success varies between problems;
 //! * [`extrapolate`]: beyond the samples drawn; [`allocation`]: where further samples help;
 //! * [`records`]: counting the verdicts of logs.
@@ -11,9 +11,11 @@ pub mod beta_binomial;
 pub mod curve;
 pub mod estimate;
 pub mod extrapolate;
+pub mod groups;
 pub mod histogram;
 pub mod interval;
 pub mod records;
+mod rises;
 pub mod vote;
 
 pub use estimate::Estimator;

@@ -186,7 +186,9 @@ impl Search<'_> {
             let least_k = self.axes.k.get(first_k).copied().filter(|&k| allowed && k <= self.budget.k.hi);
             let end = least_k.map_or(0, |k| {
                 let inference = fixed + per_sample * k;
-                self.axes.n_tokens[..d_hi].partition_point(|&d| self.budget.affords(per_token * d, inference))
+                let most = self.budget.tokens_allowed(n) * (1.0 + SLACK);
+                let affordable = |&d: &f64| d <= most && self.budget.affords(per_token * d, inference);
+                self.axes.n_tokens[..d_hi].partition_point(affordable)
             });
             Row { per_token, fixed, per_sample, first_k, end, loss: base.e + base.params_term(effective) }
         };
@@ -335,6 +337,17 @@ fn infeasible(axes: &Axes<'_>, budget: &Budget) -> Error {
     let (Some(n), Some(d), Some(k)) = corner else {
         return Error::Infeasible("an axis lies wholly outside the budget's bounds on it: widen one of the two".into());
     };
+    let largest = axes.n_params.iter().copied().filter(|&n| n <= budget.n_params.hi).fold(n, f64::max);
+    if d > budget.tokens_allowed(largest) * (1.0 + SLACK) {
+        return Error::Infeasible(format!(
+            "no point of the grid has at most max_tokens_per_param = {} tokens per parameter; raise it, or extend n_params \
+             upwards or n_tokens downwards",
+            Shown(budget.max_tokens_per_param.unwrap_or(f64::INFINITY))
+        ));
+    }
+    // The smallest size that may be trained on the fewest tokens.
+    let allowed = |&&size: &&f64| size >= n && d <= budget.tokens_allowed(size) * (1.0 + SLACK);
+    let n = axes.n_params.iter().find(allowed).copied().unwrap_or(n);
     let (train, inference) = (budget.workload.train_flops(n, d), budget.workload.inference_flops(n, k));
     let total = train + inference;
     let over = |limit: Option<f64>, cost: f64| limit.filter(|limit| cost > limit * (1.0 + SLACK));

@@ -1,15 +1,22 @@
-//! The best design within a budget: by brute force over given axes ([`grid`]), by continuous optimisation ([`exact`]), and
-//! along sweeps of budgets ([`frontier`]).
+//! The best design within a budget: by brute force over given axes ([`grid`]), by continuous optimisation ([`exact`]),
+//! along sweeps of budgets ([`frontier`]) and sizes ([`curve`]); and the cheapest budget for a target ([`cheapest`]).
 
+pub mod cheapest;
+mod chinchilla;
+pub mod curve;
 pub mod exact;
 pub mod frontier;
 pub mod grid;
 mod lattice;
 mod place;
+mod problem;
 mod surface;
 
 use crate::cost::Budget;
 use crate::law::Law;
+
+/// The largest training or total budget that is considered, FLOP.
+pub const MOST_FLOPS: f64 = 1e40;
 
 /// A model to train and a number of samples to draw, with what they bring and cost.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -14,6 +14,7 @@ pub(super) struct Numbers {
     inference: f64,
     pub(super) total: f64,
     tokens: Range,
+    tokens_per_param: f64,
     ln_tokens_lo: f64,
     k: Range,
     per_token: Rate,
@@ -46,6 +47,7 @@ impl Numbers {
             inference: or_infinite(budget.inference),
             total: or_infinite(budget.total),
             tokens: budget.n_tokens,
+            tokens_per_param: or_infinite(budget.max_tokens_per_param),
             ln_tokens_lo: budget.n_tokens.lo.ln(),
             k: budget.k,
             per_token: budget.workload.train_rate(),
@@ -85,7 +87,7 @@ pub(super) fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(
     let per_token = p.per_token.params * n + p.per_token.width * width;
     let fixed = p.fixed.params * n + p.fixed.width * width;
     let per_sample = p.per_sample.params * n + p.per_sample.width * width;
-    let most_tokens = least(p.tokens.hi, p.train / per_token);
+    let most_tokens = least(least(p.tokens.hi, p.tokens_per_param * n), p.train / per_token);
     let most_samples = least(p.k.hi, (p.inference - fixed) / per_sample);
     let (ln_d, k) = if TOTAL {
         // v runs along the logarithm of (spent on training / spent on samples), so that neither end is crowded: from the

@@ -1,0 +1,80 @@
+"""The configurations of sample, append_kv, copy_pages and merge_state, for the compilation tests."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+
+from kit.offline import Case
+from t2fast_kernels.triton import append_kv, copy_pages, merge_state, sample
+
+# The package's functions hide the modules of the same names.
+shipped = {
+    name: importlib.import_module(f"t2fast_kernels.{name}")
+    for name in ("sample", "append_kv", "copy_pages", "merge_state")
+}
+
+FLOATS = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency")
+TYPES = {
+    **dict.fromkeys(FLOATS, "fp32"),
+    **dict.fromkeys(("bias", "processed", "groups", "found", "held", "shares", "logprobs", "top_logprobs"), "*fp32"),
+    **dict.fromkeys(("counts", "allowed", "tokens", "held_tokens", "prompt", "sample", "step"), "*i32"),
+    **dict.fromkeys(("seed", "drawn", "top_tokens", "positions"), "*i64"),
+    **dict.fromkeys(("block_tables", "row_table", "index", "source", "destination"), "*i32"),
+    **dict.fromkeys(("cos", "sin", "k_scale", "v_scale", "s_a", "s_b", "s"), "*fp32"),
+}
+PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACKED": False}
+#: Vocabularies to 262,144 tokens; beyond, the same code with more chunks.
+SIZES = {"QUADS": shipped["sample"].QUADS, "CHUNKS": 64, "GROUPS": 8192}
+
+
+def case(chip: str, name: str, kernel: Any, operator: str, constants: dict[str, Any], **types: str) -> Case:
+    types = dict.fromkeys(kernel.arg_names, "i32") | TYPES | types
+    constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
+    return Case(name, chip, kernel, types, constants, shipped[operator].OPTIONS["num_warps"], 3)
+
+
+def cases(chip: str) -> list[Case]:
+    found = []
+    per_row = dict.fromkeys(FLOATS, "*fp32") | {"top_k": "*i32"}
+    for dtype in ("fp32", "bf16"):  # fp16 differs from bf16 in one conversion
+        for name, kernel, constants in (
+            ("scan", sample.scan_kernel, PLAIN),
+            ("scan-processed", sample.scan_kernel, {"PACKED": True}),
+            ("verify-1", sample.verify_kernel, {"PASS": 1, "shares": None}),
+            ("verify-2", sample.verify_kernel, {"PASS": 2}),
+            ("finish-0", sample.finish_kernel, {"PASS": 0, "shares": None}),
+            ("finish-2", sample.finish_kernel, {"PASS": shipped["sample"].PASSES}),
+            ("share", sample.share_kernel, {}),
+            ("top", sample.top_kernel, {}),
+        ):
+            for settings in ({}, per_row)[: 1 + (dtype == "bf16")]:
+                full = f"sample-{name}-{dtype}{'-rows' if settings else ''}"
+                found.append(case(chip, full, kernel, "sample", SIZES | constants, logits=f"*{dtype}", **settings))
+        tensors = dict.fromkeys(("v_a", "v_b", "v"), f"*{dtype}")
+        block = {"BLOCK_HEADS": shipped["merge_state"].BLOCK_HEADS}
+        sizes = block | {"HEADS": 32, "DIM": 128, "BLOCK_DIM": 128}
+        found.append(case(chip, f"merge-{dtype}", merge_state.merge_kernel, "merge_state", sizes, **tensors))
+        for cache in (dtype, "fp8e5", "fp8e4nv"):
+            if (chip, cache) == ("sm_80", "fp8e4nv"):
+                continue  # Triton has no conversion to it there
+            fp8 = {"fp8e5": torch.float8_e5m2, "fp8e4nv": torch.float8_e4m3fn}.get(cache)
+            tensors = dict.fromkeys(("k", "v", "q", "q_out"), f"*{dtype}") | dict.fromkeys(
+                ("k_cache", "v_cache"), f"*{cache}"
+            )
+            sizes = {"KV_HEADS": 8, "Q_HEADS": 32, "DIM": 128, "HALF": 64, "BLOCK_HALF": 64, "BLOCK_DIM": 128}
+            sizes |= {"BLOCK_HEADS": shipped["append_kv"].BLOCK_HEADS, "LARGEST": torch.finfo(fp8).max if fp8 else 0.0}
+            sizes |= {"PER_HEAD_K": bool(fp8), "PER_HEAD_V": False}
+            sizes |= {} if fp8 else {"k_scale": None, "v_scale": None}
+            name = f"append-{dtype}-{cache}"
+            found.append(case(chip, name, append_kv.append_kernel, "append_kv", sizes, **tensors))
+            sizes |= {"positions": None, "cos": None, "sin": None, "q": None, "q_out": None}
+            sizes |= {"Q_HEADS": 0, "HALF": 0, "BLOCK_HALF": 1}
+            found.append(case(chip, f"{name}-still", append_kv.append_kernel, "append_kv", sizes, **tensors))
+    for dtype in ("i8", "fp16", "fp32"):
+        sizes = {"HEADS": 8, "DIM": 128, "BLOCK": shipped["copy_pages"].BLOCK}
+        tensors = {"k_cache": f"*{dtype}", "v_cache": f"*{dtype}"}
+        found.append(case(chip, f"copy-{dtype}", copy_pages.copy_kernel, "copy_pages", sizes, **tensors))
+    return found

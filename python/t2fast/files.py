@@ -1,0 +1,82 @@
+"""Writing files so that nothing is lost: checked before the work, written beside, and renamed when whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from t2fast import arguments
+from t2fast.errors import T2Error
+
+__all__ = ["check_output", "replacing", "write_text"]
+
+
+def check_output(path: str | Path | None, name: str = "path") -> Path | None:
+    """Refuse an output that could not be written, before the work whose result it is to hold; ``None`` passes.
+
+    Examples
+    --------
+    >>> check_output("law.json").name
+    'law.json'
+
+    Raises
+    ------
+    T2Error
+        When the folder is missing or may not be written to, or the path is a folder.
+    """
+    if path is None:
+        return None
+    target = arguments.path(name, path)
+    folder = target.parent
+    if target.is_dir():
+        raise T2Error(f"{name} = '{target}': is a folder; name a file in it")
+    if not folder.is_dir():
+        raise T2Error(f"{name} = '{target}': the folder '{folder}' does not exist; make it first")
+    if not os.access(target if _is_device(target) else folder, os.W_OK):
+        raise T2Error(f"{name} = '{target}': no permission to write there; choose another place")
+    return target
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, name: str = "path") -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; it takes the place of ``path`` when the block ends without an exception.
+
+    An existing file survives a failed save. Devices and pipes (``/dev/stdout``) are written to as they are.
+
+    Raises
+    ------
+    T2Error
+        When the file cannot be written.
+    """
+    target = arguments.path(name, path)
+    beside = target if _is_device(target) else target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    try:
+        yield beside
+        if beside != target:
+            # A link's target is what is written, as by everyone who opens it.
+            os.replace(beside, os.path.realpath(target))
+    except OSError as error:
+        raise T2Error(f"{name} = '{target}': cannot be written: {error.strerror or error}") from None
+    finally:
+        if beside != target:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+
+
+def write_text(path: str | Path, text: str, name: str = "path") -> None:
+    """Write a text file in UTF-8 by way of :func:`replacing`.
+
+    Raises
+    ------
+    T2Error
+        When the file cannot be written.
+    """
+    with replacing(path, name) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()

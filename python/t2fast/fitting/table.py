@@ -1,0 +1,140 @@
+"""Fits to whole tables: the columns that a law needs are found by their roles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from t2fast.arguments import choice
+from t2fast.data import Table, read_table
+from t2fast.errors import DataError
+from t2fast.fitting.diagnose import LAWS
+from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
+from t2fast.fitting.result import FitResult
+from t2fast.fitting.rows import FloatArray
+from t2fast.fitting.targets import neg_log_pass_at_k
+
+__all__ = ["POWERS", "fit_table", "one_benchmark"]
+
+#: Values of k at which probabilities are tabulated for Approach 1.
+POWERS = 2.0 ** np.arange(0, 14)
+
+
+def fit_table(
+    source: Any,
+    law: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    units: Mapping[str, float] | None = None,
+    **options: Any,
+) -> FitResult:
+    """Fit a law to a table, taking whatever the table has for it.
+
+    Parameters
+    ----------
+    source, columns, units
+        As in :func:`t2fast.data.read_table`.
+    law
+        ``"chinchilla"``, ``"t2-loss"`` or ``"t2-pass"``.
+    options
+        Passed on to :func:`fit_chinchilla`, :func:`fit_t2_loss` or :func:`fit_t2_pass`.
+
+    Raises
+    ------
+    DataError
+        When the table lacks what the law needs, or holds several benchmarks.
+    T2Error
+        As the function for the law.
+
+    Examples
+    --------
+    >>> from t2fast import fitting
+    >>> n, d = [1e7, 1e7, 1e8, 1e8, 1e9, 1e9, 1e10, 1e10], [1e9, 1e10, 1e9, 1e11, 1e10, 1e11, 1e10, 1e12]
+    >>> loss = [4.49, 3.92, 3.54, 2.74, 2.56, 2.32, 2.37, 2.03]
+    >>> fitting.fit_table({"params": n, "tokens": d, "val_loss": loss}, "chinchilla").n_rows
+    8
+    """
+    choice("law", law, LAWS)
+    table = read_table(source, columns, units)
+    one_benchmark(table)
+    if "group" in table:
+        options.setdefault("group", table["group"])
+    fit = {"chinchilla": _chinchilla, "t2-loss": _t2_loss, "t2-pass": _t2_pass}[law](table, options)
+    if not table.warnings:
+        return fit
+    warnings = (*table.warnings, *fit.warnings)
+    return replace(fit, warnings=warnings, law=replace(fit.law, warnings=warnings))
+
+
+def one_benchmark(table: Table) -> None:
+    """Make sure that a table is of one benchmark, as far as it says.
+
+    Raises
+    ------
+    DataError
+        When column benchmark holds several values.
+    """
+    if "benchmark" in table:
+        benchmarks = sorted({str(name) for name in table["benchmark"]})
+        if len(benchmarks) > 1:
+            raise DataError(
+                f"{table.origin}: column benchmark holds {len(benchmarks)} values, {', '.join(benchmarks[:4])}: a law "
+                f"describes one; choose with --where \"benchmark == '{benchmarks[0]}'\", or select the rows beforehand"
+            )
+
+
+def _chinchilla(table: Table, options: dict[str, Any]) -> FitResult:
+    if "unique_tokens" in table:
+        options.setdefault("unique_tokens", table.number("unique_tokens"))
+    if "weight" in table:
+        options.setdefault("weights", table.number("weight"))
+    return fit_chinchilla(table.number("n_params"), table.number("n_tokens"), table.number("loss"), **options)
+
+
+def _t2_loss(table: Table, options: dict[str, Any]) -> FitResult:
+    n, d = table.number("n_params"), table.number("n_tokens")
+    if "k" in table and "loss" in table:
+        if "problem" in table:
+            options.setdefault("problem", table["problem"])
+        return fit_t2_loss(n, d, table.number("k"), table.number("loss"), **options)
+    if "probability" in table:
+        # A mean over problems is one row: labels of runs would have to follow the checkpoints.
+        options.pop("group", None)
+        k = np.asarray(options.pop("k", POWERS))
+        if "problem" in table:
+            rows = _per_problem(n, d, table.number("probability"), k)
+            return fit_t2_loss(*rows, **options, problem=np.repeat(table["problem"], len(k)))
+        return fit_t2_loss(*neg_log_pass_at_k(n, d, table.number("probability"), k), **options)
+    if "n_correct" in table:
+        none = np.count_nonzero(table.number("n_correct") == 0)
+        raise DataError(
+            f"{table.origin}: {none} of {len(table)} problems have no success, where -log pass@k is infinite: "
+            "Approach 1 needs probabilities of right answers (column probability) or values per k (columns k and "
+            "loss); fit counts with law 't2-pass'"
+        )
+    raise DataError(
+        f"{table.origin}: law 't2-loss' needs columns k and loss, or probability; it has {', '.join(table.columns)}"
+    )
+
+
+def _t2_pass(table: Table, options: dict[str, Any]) -> FitResult:
+    roles = ("n_samples", "n_correct", "loss") if "n_correct" in table else ("k", "pass_at_k", "n_samples", "loss")
+    given: dict[str, Any] = {role: table.number(role) for role in roles if role in table}
+    if "problem" in table:
+        options.setdefault("problem", table["problem"])
+    if "loss_law" in options:
+        given.pop("loss", None)
+    return fit_t2_pass(table.number("n_params"), table.number("n_tokens"), **given, **options)
+
+
+def _per_problem(
+    n: FloatArray, d: FloatArray, probability: FloatArray, k: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """-log pass@k of every problem, a row per checkpoint, problem and k."""
+    # A "checkpoint" of one problem each has that problem's value for its mean.
+    order = np.arange(len(n), dtype=np.float64) + 1
+    *_, value = neg_log_pass_at_k(order, order, probability, k)
+    return np.repeat(n, len(k)), np.repeat(d, len(k)), np.tile(k, len(n)), value

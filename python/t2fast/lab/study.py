@@ -1,0 +1,106 @@
+"""A whole study: prepare, train and measure the grid, plan, hold the duel, judge, write the page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from t2fast import arguments
+from t2fast.datasets import Lab, load_lab
+from t2fast.lab.findings import Findings, find
+from t2fast.lab.fits import fit_laws, propose
+from t2fast.lab.page import write_page
+from t2fast.lab.preset import Preset, load_preset
+from t2fast.results import Progress, Report
+
+__all__ = ["judge_study", "run_study"]
+
+
+def run_study(
+    preset: str | Path,
+    folder: str | Path,
+    page_folder: str | Path,
+    *,
+    device: str | None = None,
+    workers: int | None = None,
+    progress: Report | None = None,
+) -> Findings:
+    """Run a study, or go on with one.
+
+    Parameters
+    ----------
+    preset
+        A preset's name, or a JSON file.
+    folder, page_folder
+        Where the runs lie, and where the page with its figures goes.
+    device
+        ``"cpu"`` or ``"cuda"``; by default the GPU if there is one.
+    workers
+        Models trained side by side; by default one per core. Results do not depend on it.
+    progress
+        Called with :class:`t2fast.results.Progress`: FLOP of training done and in all, of the grid and then of the
+        duel; ``note`` is a line on what was finished or begins.
+
+    Raises
+    ------
+    T2Error
+        When the preset cannot work (before anything is trained), the folder holds another laboratory, or a run fails.
+
+    Examples
+    --------
+    >>> found = run_study("tiny", "lab", "lab_report")  # doctest: +SKIP
+    >>> found.claims[0].holds  # doctest: +SKIP
+    True
+    """
+    import torch
+
+    from t2fast.lab import suite
+
+    chosen, place = load_preset(preset), Path(folder)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    workers = _cores() if workers is None else arguments.whole("workers", workers, least=1)
+
+    def say(note: str) -> None:
+        if progress is not None:
+            progress(Progress(0, 1, "FLOP", note))
+
+    grid = suite.grid_jobs(chosen)
+    suite.check(chosen, grid)
+    say(f"making a text of {chosen.corpus_tokens} tokens and searching it for held-out problems")
+    suite.prepare(chosen, place, workers, progress)
+    suite.run_jobs(grid, place, device, workers, progress)
+    lab = suite.table(chosen, place, grid, device)
+    say("fitting laws, planning")
+    planned, rival, _ = propose(fit_laws(lab), chosen)
+    contest = suite.duel_jobs(chosen, planned, rival)
+    say(f"duel: planned {planned}; Chinchilla-style {rival}")
+    suite.run_jobs([job for job in contest if job.base is None], place, device, workers, progress)
+    suite.run_jobs([job for job in contest if job.base is not None], place, device, workers, progress)
+    lab = suite.table(chosen, place, [*grid, *contest], device)
+    return _judge(lab, chosen, Path(page_folder), progress)
+
+
+def judge_study(folder: str | Path | None, page_folder: str | Path, *, progress: Report | None = None) -> Findings:
+    """Judge a stored table anew and write its page; without a folder, the table that comes with t2fast.
+
+    Raises
+    ------
+    DataError
+        When the folder holds no table.
+    T2Error
+        When the page cannot be written.
+    """
+    lab = load_lab() if folder is None else Lab.read(Path(folder) / "table.json")
+    return _judge(lab, Preset.from_dict(lab.manifest["preset"]), Path(page_folder), progress)
+
+
+def _judge(lab: Lab, preset: Preset, folder: Path, progress: Report | None) -> Findings:
+    found = find(lab, preset, progress)
+    write_page(found, folder)
+    return found
+
+
+def _cores() -> int:
+    """Cores that this process may use; where the system does not say, all of them."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1

@@ -1,0 +1,196 @@
+"""Laws that are sums of powers, and pass@k through them; the core computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2fast import _core
+from t2fast.errors import LawError, T2Error
+from t2fast.laws.files import coefficients
+from t2fast.laws.law import R_STAR_TOKENS, Law
+from t2fast.quantity import refuse_non_numbers
+
+__all__ = ["ChinchillaLaw", "Gradient", "PowerLaw", "T2LossLaw", "T2PassLaw"]
+
+#: Coefficients that every such law may have beside its own.
+_EXTRA = ("F", "delta", "r_star_tokens", "r_star_params")
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A law's value and its partial derivatives: by N per parameter, by D per token, by k per sample."""
+
+    value: float
+    n_params: float
+    n_tokens: float
+    k: float
+
+
+@dataclass(frozen=True)
+class PowerLaw(Law):
+    """What laws of the Chinchilla loss have in common: coefficients first, then where they come from.
+
+    Parameters
+    ----------
+    E, A, B, alpha, beta
+        Coefficients of the Chinchilla loss; E may be zero, the others are positive.
+    F, delta
+        Scale and exponent of the term of overtraining, ``F (D/N)^delta``: F is zero (no such term) or positive, delta
+        positive. The term counts every token of training, repeats included.
+    r_star_tokens, r_star_params
+        How fast repeated tokens, and parameters beyond those the unique tokens warrant, lose their worth (R* of
+        Muennighoff et al. 2023); ``None`` leaves parameters undiscounted.
+
+    Raises
+    ------
+    T2Error
+        For a coefficient out of its range.
+    """
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+    _: KW_ONLY
+    F: float = 0.0
+    delta: float = 1.0
+    r_star_tokens: float = R_STAR_TOKENS
+    r_star_params: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            _ = self._handle  # checks the coefficients
+        except TypeError:
+            numbers = {name: getattr(self, name) for name in (*self.coefficient_names, *_EXTRA)}
+            for name, value in numbers.items():
+                if value is None and name != "r_star_params":
+                    raise LawError(f"{name} = None: must be a number") from None
+            try:
+                refuse_non_numbers(**numbers)
+            except T2Error as error:
+                raise LawError(str(error)) from None
+            raise
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The coefficients by name; F and delta where they are given."""
+        names = (*self.coefficient_names, *(("F", "delta") if (self.F, self.delta) != (0, 1) else ()))
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def _drawable(self) -> tuple[str, ...]:
+        return (*self.coefficient_names, *_EXTRA)
+
+    @cached_property
+    def _handle(self) -> _core.Law:
+        values = {name: getattr(self, name) for name in (*self.coefficient_names, *_EXTRA)}
+        if values["r_star_params"] is None:
+            del values["r_star_params"]
+        return _core.Law(self.kind, values)
+
+    def _values(self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._handle.values(n, d, k)
+
+    @cached_property
+    def _resampled(self) -> list[Any]:
+        return [law._handle for law in self.resampled()]
+
+    def _predict(
+        self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64], unique_tokens: float | None
+    ) -> NDArray[np.float64]:
+        return _core.predict(self._resampled, n, d, k, unique_tokens)
+
+    @classmethod
+    def _from_form(cls, data: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        return coefficients(data, origin, cls)
+
+    def gradient(self, n_params: float, n_tokens: float, k: float = 1) -> Gradient:
+        """The value and its partial derivatives at one point.
+
+        Raises
+        ------
+        T2Error
+            As :meth:`value`.
+        """
+        return Gradient(*self._handle.gradient(n_params, n_tokens, k))
+
+    def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float:
+        """The Chinchilla loss inside the law, repeated tokens discounted when ``unique_tokens`` are given.
+
+        A term of overtraining counts them all the same.
+
+        ``D_eff = U (1 + R* (1 - exp(-(D/U - 1) / R*)))``, Muennighoff et al. 2023, equation 5.
+
+        Raises
+        ------
+        T2Error
+            Unless all arguments are positive and finite.
+        """
+        return self._handle.loss(n_params, n_tokens, unique_tokens)
+
+    def most_useful_tokens(self, n_params: float, unique_tokens: float | None = None) -> float:
+        """The training tokens beyond which N parameters get worse: infinite without a term of overtraining.
+
+        Fresh tokens cease to help where ``beta B D^-beta = delta F (D/N)^delta``.
+
+        Raises
+        ------
+        T2Error
+            Unless the arguments are positive and finite.
+        """
+        return self._handle.most_useful_tokens(n_params, unique_tokens)
+
+
+@dataclass(frozen=True)
+class ChinchillaLaw(PowerLaw):
+    """``L(N, D) = E + A N^-alpha + B D^-beta``, nats per token (Hoffmann et al. 2022, equation 2).
+
+    With F above zero a term of overtraining, ``F (D/N)^delta``, is added.
+    """
+
+    kind: ClassVar[str] = "chinchilla"
+    coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta")
+
+
+@dataclass(frozen=True)
+class T2LossLaw(PowerLaw):
+    """``L(N, D, k) = E + A N^-alpha + B D^-beta + G k^-gamma`` (Roberts et al. 2026, arXiv 2604.01411, Approach 1).
+
+    L stands for the mean over questions of -log pass@k, in nats; its exponential is not the mean of pass@k.
+    """
+
+    G: float
+    gamma: float
+
+    kind: ClassVar[str] = "t2-loss"
+    coefficient_names: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta", "G", "gamma")
+
+
+@dataclass(frozen=True)
+class T2PassLaw(PowerLaw):
+    """pass@k through a Beta distribution of per-question success (Roberts et al. 2026, arXiv 2604.01411, Approach 2).
+
+    With l the Chinchilla loss: mean ``mu = theta2 / (1 + exp(theta1 (l - theta0)))``, concentration
+    ``nu = exp(theta3 + theta4 l)``, ``a = mu nu``, ``b = (1 - mu) nu``, pass@k = ``1 - B(a, b + k) / B(a, b)``.
+    theta1 is positive, theta2 lies in (0, 1].
+    """
+
+    theta0: float
+    theta1: float
+    theta2: float
+    theta3: float
+    theta4: float
+
+    kind: ClassVar[str] = "t2-pass"
+    coefficient_names: ClassVar[tuple[str, ...]] = (
+        "E", "A", "B", "alpha", "beta", "theta0", "theta1", "theta2", "theta3", "theta4",
+    )  # fmt: skip
+    predicts_pass: ClassVar[bool] = True

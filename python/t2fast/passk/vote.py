@@ -1,0 +1,162 @@
+"""One answer chosen from k samples, by the most votes or by the highest score, and how often it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from t2fast import _core, arguments
+from t2fast.errors import T2Error
+from t2fast.passk.estimate import Array, Integers, flat_ks
+
+__all__ = ["VoteEstimate", "best_of_k", "maj_at_k", "max_at_k"]
+
+
+class VoteEstimate(NamedTuple):
+    """maj@k of each problem, and how exact it is; unpacks as ``value, standard_error``.
+
+    Examples
+    --------
+    >>> value, standard_error = maj_at_k([["8", "8", "9"]], ["8"], 3)
+    >>> value, standard_error
+    (array([1.]), array([0.]))
+    """
+
+    #: The estimates, of shape ``(problems,) + k.shape``.
+    value: Array
+    #: Standard errors of drawing votes, 0 where the estimate is exact; of the same shape.
+    standard_error: Array
+
+
+def maj_at_k(
+    answers: Sequence[Sequence[Hashable]],
+    correct: Sequence[Hashable],
+    k: npt.ArrayLike,
+    *,
+    ties: Literal["random", "fail", "win"] = "random",
+    draws: int = 10_000,
+    seed: int = 0,
+    exact_work: float = 3e7,
+) -> VoteEstimate:
+    """Estimate the chance that the correct answer wins a vote among k samples, per problem.
+
+    Parameters
+    ----------
+    answers
+        For each problem the answers of its samples, already in one form (``"1/2"`` and ``"0.5"`` are two answers). An
+        answer of None is a sample that gave none; those vote like any other answer, for one common wrong one.
+    correct
+        For each problem the correct answer.
+    k
+        Samples per vote.
+    ties
+        What a tie for the most votes counts that includes the correct answer: ``"random"`` takes one of the tied at
+        random, ``"fail"`` is a failure, ``"win"`` a success.
+    draws, seed
+        Where exact work would be too much, so many votes are drawn instead.
+    exact_work
+        Exact up to distinct answers x k^3 of this size (3e7 takes about 30 ms).
+
+    Returns
+    -------
+    A named tuple (value, standard_error) of arrays of shape ``(problems,) + k.shape``: the estimates, and the standard
+    errors of drawing votes, 0 where exact. NaN where k exceeds a problem's samples.
+
+    Raises
+    ------
+    T2Error
+        When lengths differ, a problem has no answer, or k < 1.
+
+    Examples
+    --------
+    >>> maj_at_k([["4", "4", "5", "6"]], ["4"], [1, 3]).value
+    array([[0.5       , 0.66666667]])
+    """
+    if len(answers) != len(correct):
+        raise T2Error(f"answers and correct have lengths {len(answers)} and {len(correct)}: they must be equal")
+    arguments.choice("ties", ties, ("random", "fail", "win"))
+    votes: list[int] = []
+    lengths, place = [], []
+    for problem, (given, right) in enumerate(zip(answers, correct, strict=True)):
+        tally: dict[Hashable, int] = {}
+        for answer in given:
+            tally[answer] = tally.get(answer, 0) + 1
+        if not tally:
+            raise T2Error(f"answers[{problem}] is empty: a problem needs at least one sample")
+        place.append(list(tally).index(right) if right in tally else -1)
+        votes.extend(tally.values())
+        lengths.append(len(tally))
+    ks, shape = flat_ks(k)
+    values, errors = _core.majority(
+        np.asarray(votes, np.int64),
+        _offsets(lengths),
+        np.asarray(place, np.int64),
+        ks,
+        ties,
+        arguments.number("exact_work", exact_work),
+        arguments.whole("draws", draws, least=2, most=2**32 - 1),
+        arguments.seed(seed),
+    )
+    return VoteEstimate(values.reshape((len(answers), *shape)), errors.reshape((len(answers), *shape)))
+
+
+def _offsets(lengths: Iterable[int]) -> Integers:
+    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
+
+
+def _scored(scores: Sequence[npt.ArrayLike], values: Sequence[npt.ArrayLike], k: npt.ArrayLike) -> Array:
+    rows = [arguments.numbers("scores", row).reshape(-1) for row in scores]
+    worth = [arguments.numbers("correct", row).reshape(-1) for row in values]
+    for i, (row, value) in enumerate(zip(rows, worth, strict=False)):
+        if row.shape != value.shape:
+            raise T2Error(f"problem {i} has {len(row)} scores and {len(value)} verdicts: they must be equally many")
+    if len(rows) != len(worth) or not rows:
+        raise T2Error(f"scores and correct have {len(rows)} and {len(worth)} problems: must be equal and at least 1")
+    ks, shape = flat_ks(k)
+    offsets = _offsets(len(row) for row in rows)
+    return _core.best_of_k(np.concatenate(rows), np.concatenate(worth), offsets, ks).reshape((len(rows), *shape))
+
+
+def best_of_k(scores: Sequence[npt.ArrayLike], correct: Sequence[npt.ArrayLike], k: npt.ArrayLike) -> Array:
+    """Estimate the chance that the sample a verifier scores highest among k is correct, per problem.
+
+    Exact over all draws of k from the problem's samples; samples with equal scores are taken at random.
+
+    Parameters
+    ----------
+    scores, correct
+        For each problem the scores of its samples and their verdicts (0 or 1), equally long.
+    k
+        Samples per attempt.
+
+    Returns
+    -------
+    Array of shape ``(problems,) + k.shape``, NaN where k exceeds a problem's samples.
+
+    Raises
+    ------
+    T2Error
+        When lengths differ, a number is NaN, or k < 1.
+
+    Examples
+    --------
+    >>> best_of_k([[0.9, 0.5, 0.1]], [[0, 1, 1]], [1, 2])
+    array([[0.66666667, 0.33333333]])
+    """
+    return _scored(scores, correct, k)
+
+
+def max_at_k(scores: Sequence[npt.ArrayLike], k: npt.ArrayLike) -> Array:
+    """Estimate the expected best score among k samples, per problem.
+
+    Parameters, shapes and errors as in :func:`best_of_k`.
+
+    Examples
+    --------
+    >>> max_at_k([[1.0, 2.0, 6.0]], [1, 3])
+    array([[3., 6.]])
+    """
+    return _scored(scores, scores, k)

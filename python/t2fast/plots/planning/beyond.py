@@ -1,0 +1,134 @@
+"""What the planner's figures share: labels, and the marks of what lies beyond the data behind a law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from t2fast.costs import Budget
+from t2fast.laws import DataRange, Law
+from t2fast.planning.design import Design
+from t2fast.plots import canvas
+from t2fast.quantity import format_flops, format_quantity
+
+Floats = NDArray[np.float64]
+Name = Literal["n_params", "n_tokens", "k"]
+
+NAMES: tuple[Name, ...] = ("n_tokens", "n_params", "k")
+SYMBOLS = {"n_params": "N", "n_tokens": "D", "k": "k"}
+LABELS = {"n_params": "parameters N", "n_tokens": "training tokens D", "k": "samples k"}
+
+
+def result_label(law: Law) -> str:
+    """The label of what a law predicts."""
+    if law.predicts_pass:
+        return "pass@k"
+    return "loss (nats per token)" if law.kind == "chinchilla" else "mean −log pass@k (nats)"
+
+
+def title(figure: Figure, law: Law, budget: str) -> None:
+    """Write law and budget above the axes."""
+    figure.suptitle(f"{law.name or f'{law.kind} law'}\n{budget}", fontsize=8.5, x=0.02, ha="left")
+
+
+def budget_words(budget: Budget) -> str:
+    """What may be spent, in a few words."""
+    costs = {"training": budget.train_flops, "inference": budget.inference_flops, "in total": budget.total_flops}
+    said = [f"{format_flops(flops)} {name}" for name, flops in costs.items() if flops is not None]
+    return f"FLOP: {', '.join(said)}" if said else "no FLOP budget"
+
+
+def sides(law: Law, design: Design) -> list[tuple[Name, bool]]:
+    """Which of N, D and k lie beyond the data, and whether above."""
+    beyond = design.extrapolation(law)
+    if beyond is None:
+        return []
+    return [(name, getattr(beyond, name) > 1) for name in NAMES if getattr(beyond, name) != 1.0]
+
+
+def data_end(data: DataRange, name: str, above: bool) -> float:
+    """One end of the data."""
+    low, high = getattr(data, name)
+    return float(high if above else low)
+
+
+def beyond_keys(law: Law, found: set[tuple[Name, bool]]) -> list[Patch]:
+    """Legend entries for the hatched regions: one a quantity, naming the data's ends that are passed."""
+    if law.data_range is None:
+        return [canvas.note("range of the data behind this law: unknown")]
+    keys = []
+    for name in NAMES:
+        ends = [
+            f"{SYMBOLS[name]} {'>' if above else '<'} {format_quantity(data_end(law.data_range, name, above))}"
+            for above in (False, True)
+            if (name, above) in found
+        ]
+        if ends:
+            keys.append(canvas.hatch_key(name, f"beyond the data: {' or '.join(ends)}"))
+    return keys
+
+
+def result_limits(axes: Axes, law: Law, curve: Sequence[float], marked: Sequence[float]) -> None:
+    """Success rates from zero; losses near the best, because at the ends of a curve they shoot up."""
+    if law.predicts_pass:
+        axes.set_ylim(0, 1.12 * max(*curve, *marked))
+        return
+    low = min(*curve, *marked)
+    high = max(*marked, float(np.quantile(curve, 0.8)))
+    axes.set_ylim(low - 0.08 * (high - low), high + 0.12 * (high - low))
+
+
+def split(axes: Axes, x: Floats, y: Floats, beyond: NDArray[np.bool_], **kind: Any) -> None:
+    """Draw a line, thinner and dotted where it lies beyond the data."""
+    # A stretch between two points counts as inside when both are.
+    stretch = beyond[:-1] | beyond[1:]
+    inner, outer = np.full((len(x), 2), np.nan), np.full((len(x), 2), np.nan)
+    for part, chosen in ((inner, ~stretch), (outer, stretch)):
+        for i in np.flatnonzero(chosen):
+            part[i : i + 2] = np.column_stack([x, y])[i : i + 2]
+    if np.isfinite(inner).any():
+        axes.plot(inner[:, 0], inner[:, 1], **kind)
+    if np.isfinite(outer).any():
+        axes.plot(outer[:, 0], outer[:, 1], **kind | {"linestyle": ":", "linewidth": 1.2, "gid": "beyond"})
+
+
+def outside(law: Law, designs: Sequence[Design]) -> NDArray[np.bool_]:
+    """Which designs lie beyond the data."""
+    return np.array([bool(sides(law, design)) for design in designs], dtype=np.bool_)
+
+
+def shades(count: int) -> list[str]:
+    """Colours that rise in lightness, dark first, distinct in grey too."""
+    return [to_hex(matplotlib.colormaps["viridis"](0.85 * i / max(1, count - 1))) for i in range(count)]
+
+
+def budget_labels(budgets: Sequence[Budget], without: tuple[str, ...]) -> list[str]:
+    """Say what tells budgets apart; of a single one its inference budget."""
+    rows = [{k: v for k, v in vars(budget).items() if k in Budget.__dataclass_fields__} for budget in budgets]
+    varying = [key for key in rows[0] if key not in without and any(row[key] != rows[0][key] for row in rows)]
+    if not varying:
+        varying = ["inference_flops"] if rows[0]["inference_flops"] is not None else []
+    names = {
+        "train_flops": "training", "inference_flops": "inference", "total_flops": "in total", "max_params": "most N",
+        "max_tokens": "most D", "max_k": "most k", "unique_tokens": "unique tokens",
+    }  # fmt: skip
+
+    def words(key: str, value: Any) -> str:
+        if key == "workload":
+            prompt, answer = (format_quantity(x) for x in (value.prompt_tokens, value.answer_tokens))
+            return f"{format_quantity(value.queries)} queries of {prompt} + {answer} tokens"
+        if value is None:
+            return f"{names[key]} unlimited"
+        if key.endswith("flops"):
+            return f"{format_flops(value)} FLOP {names[key]}"
+        return f"{names[key]} {format_quantity(value)}"
+
+    return [", ".join(words(key, row[key]) for key in varying) for row in rows]

@@ -1,0 +1,171 @@
+//! The same sums where a checkpoint has a row for every k: its terms of N and D are computed once for all of them.
+
+use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
+
+use super::FULL;
+use super::polish::Prepared;
+use crate::fit::Scale;
+use crate::fit::varpro::{LANES, add_dot};
+use crate::simd;
+
+/// Full parameters of the terms that are the same for every k: E, those of N, of D and of N/D; and of k, the scale first.
+const SLOTS: [usize; 7] = [0, 1, 2, 3, 4, 7, 8];
+const G: usize = 5;
+
+/// Rows of one checkpoint side by side: its terms of N and D are computed once for all its k, and those of k once for
+/// all checkpoints.
+pub(super) struct Grouped {
+    /// Centred logarithms of N and D, and of N/D where that has a term, by checkpoint.
+    x: Vec<Vec<f64>>,
+    /// Where each checkpoint's rows begin, and where the last one's end.
+    begin: Vec<usize>,
+    /// The distinct logarithms of k, and which of them each row has.
+    k: Vec<f64>,
+    place: Vec<usize>,
+}
+
+impl Grouped {
+    /// Groups rows of one checkpoint, which are side by side already.
+    pub(super) fn new(x: &[Vec<f64>], k: Vec<f64>, place: Vec<usize>) -> Self {
+        let rows = x[0].len();
+        // The third column is k.
+        let columns: Vec<&Vec<f64>> = x.iter().enumerate().filter(|(t, _)| *t != 2).map(|(_, x)| x).collect();
+        let mut grouped = Self { x: vec![Vec::new(); columns.len()], begin: Vec::new(), k, place };
+        for row in 0..rows {
+            if row == 0 || x[0][row] != x[0][row - 1] || x[1][row] != x[1][row - 1] {
+                grouped.begin.push(row);
+                grouped.x.iter_mut().zip(&columns).for_each(|(out, column)| out.push(column[row]));
+            }
+        }
+        grouped.begin.push(rows);
+        grouped
+    }
+}
+
+/// [`accumulate`] for rows grouped by checkpoint.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+pub(super) fn accumulate_grouped(
+    rows: &Prepared<'_>,
+    grouped: &Grouped,
+    full: &[f64; FULL],
+    e: f64,
+    shape: (f64, f64, f64),
+    gradient: &mut [f64; FULL],
+    hessian: &mut [[f64; FULL]; FULL],
+) -> f64 {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    let log = rows.problem.settings.scale == Scale::Log;
+    let (under, over, width) = shape;
+    let (n, checkpoints) = (rows.y.len(), grouped.x[0].len());
+    // Terms of N and D by checkpoint, of k by distinct k, then spread over the rows.
+    let slots = &SLOTS[..1 + 2 * grouped.x.len()];
+    let mut columns = vec![[0.0; SLOTS.len()]; checkpoints];
+    for (i, column) in columns.iter_mut().enumerate() {
+        column[0] = e;
+        for (t, x) in grouped.x.iter().enumerate() {
+            let scale = SLOTS[1 + 2 * t];
+            let term = simd::exp::<FMA>(full[scale] - full[scale + 1] * x[i]);
+            (column[1 + 2 * t], column[2 + 2 * t]) = (term, -x[i] * term);
+        }
+    }
+    let samples: Vec<f64> = grouped.k.iter().map(|k| simd::exp::<FMA>(full[5] - full[6] * k)).collect();
+    let mut scratch = vec![0.0; 6 * n];
+    let (g, rest) = scratch.split_at_mut(n);
+    let (slope, rest) = rest.split_at_mut(n);
+    let (m, rest) = rest.split_at_mut(n);
+    let (first, rest) = rest.split_at_mut(n);
+    let (second, product) = rest.split_at_mut(n);
+    let (y, weights) = (&rows.y[..n], &rows.weights[..n]);
+    for (row, &place) in grouped.place.iter().enumerate() {
+        g[row] = samples[place];
+        slope[row] = -grouped.k[place] * samples[place];
+    }
+    for (i, column) in columns.iter().enumerate() {
+        let base = column[0] + column[1] + column[3] + column[5];
+        for row in grouped.begin[i]..grouped.begin[i + 1] {
+            m[row] = base + g[row];
+        }
+    }
+    let bent = if log { 1.0 } else { 0.0 };
+    // `product` holds residuals, and `m` what derivatives are divided by, until they are used up.
+    if log {
+        for row in 0..n {
+            product[row] = simd::ln::<FMA>(m[row]) - y[row];
+            m[row] = 1.0 / m[row];
+        }
+    } else {
+        for row in 0..n {
+            product[row] = m[row] - y[row];
+            m[row] = 1.0;
+        }
+    }
+    for row in 0..n {
+        let r = product[row];
+        let c = if r < -width { -width } else { r };
+        let c = if c > width { width } else { c };
+        let factor = weights[row] * if r < 0.0 { under } else { over };
+        let push = factor * c;
+        let curvature = if r.abs() <= width { factor } else { 0.0 };
+        product[row] = push * (r - 0.5 * c);
+        first[row] = push * m[row];
+        second[row] = (curvature - bent * push) * m[row] * m[row];
+    }
+    let mut lanes = [[0.0; LANES]; 7];
+    for chunk in product.chunks_exact(LANES) {
+        for (sum, v) in lanes[0].iter_mut().zip(chunk) {
+            *sum += v;
+        }
+    }
+    add_dot::<FMA>(first, g, &mut lanes[1]);
+    add_dot::<FMA>(first, slope, &mut lanes[2]);
+    for row in 0..n {
+        product[row] = second[row] * g[row];
+    }
+    add_dot::<FMA>(product, g, &mut lanes[3]);
+    add_dot::<FMA>(product, slope, &mut lanes[4]);
+    for row in 0..n {
+        m[row] = second[row] * slope[row];
+    }
+    add_dot::<FMA>(m, slope, &mut lanes[5]);
+    let [value, by_scale, by_exponent, scale_scale, scale_exponent, exponent_exponent, _] =
+        lanes.map(|lanes| lanes.iter().sum::<f64>());
+    // d2 by the exponent of k: sum of first x^2 g, x being -slope / g.
+    let mut bend = 0.0;
+    for (row, &place) in grouped.place.iter().enumerate() {
+        bend -= first[row] * slope[row] * grouped.k[place];
+    }
+    for (i, column) in columns.iter().enumerate() {
+        let mut sums = [0.0; 4];
+        for row in grouped.begin[i]..grouped.begin[i + 1] {
+            sums[0] += first[row];
+            sums[1] += second[row];
+            sums[2] += product[row];
+            sums[3] += m[row];
+        }
+        for (a, &slot) in slots.iter().enumerate() {
+            gradient[slot] += sums[0] * column[a];
+            for (b, &other) in slots.iter().enumerate().skip(a) {
+                hessian[slot][other] += sums[1] * column[a] * column[b];
+            }
+            // Only the upper half is kept, and terms of N/D come after those of k.
+            for (with_k, sum) in [(G, sums[2]), (G + 1, sums[3])] {
+                hessian[slot.min(with_k)][slot.max(with_k)] += sum * column[a];
+            }
+        }
+        for (t, x) in grouped.x.iter().enumerate() {
+            let exponent = SLOTS[2 + 2 * t];
+            hessian[exponent][exponent] -= sums[0] * column[2 + 2 * t] * x[i];
+        }
+    }
+    (gradient[5], gradient[6]) = (by_scale, by_exponent);
+    hessian[5][5] = scale_scale + by_scale;
+    hessian[5][6] = scale_exponent + by_exponent;
+    hessian[6][6] = exponent_exponent + bend;
+    hessian[0][0] += gradient[0];
+    for scale in slots.iter().copied().skip(1).step_by(2) {
+        hessian[scale][scale] += gradient[scale];
+        hessian[scale][scale + 1] += gradient[scale + 1];
+    }
+    value
+}

@@ -1,0 +1,79 @@
+//! The cheapest budget that reaches a target.
+
+use super::MOST_FLOPS;
+use super::exact::{integer_k, optimum};
+use crate::cost::Budget;
+use crate::error::{Error, Result};
+use crate::law::{Law, Sense};
+
+/// Steps in which [`cheapest`] climbs to it, a factor of 100 each.
+const CLIMB: u32 = 20;
+
+/// The cheapest budget whose best design reaches a target: the training budget when the budget names one for inference,
+/// and the total otherwise. Returns the completed budget.
+///
+/// # Errors
+/// As [`optimum`]; [`Error::Value`] for a target out of range; [`Error::Array`] when train or total FLOP are given already;
+/// [`Error::Unreachable`] when no budget up to [`MOST_FLOPS`] reaches the target, with the best value that one does.
+pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
+    let budget = budget.checked()?;
+    if law.sense() == Sense::Most && !(target > 0.0 && target < 1.0) {
+        let must = "must lie between 0 and 1, both excluded: it is a success rate";
+        return Err(Error::Value { name: "target", value: target, must });
+    }
+    crate::error::positive("target", target)?;
+    if budget.train.is_some() || budget.total.is_some() {
+        return Err(Error::Array(
+            "train_flops and total_flops are what a target asks for: give inference_flops, or a workload alone".into(),
+        ));
+    }
+    let with = |flops: f64| {
+        if budget.inference.is_some() {
+            Budget { train: Some(flops), ..budget }
+        } else {
+            Budget { total: Some(flops), ..budget }
+        }
+    };
+    let reach = |flops: f64| -> Result<Option<f64>> {
+        let budget = with(flops);
+        match optimum(law, &budget).and_then(|real| integer_k(law, &budget, real.design.k)) {
+            Ok(found) => Ok(Some(found.design.value)),
+            Err(error) if error.is_infeasible() => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let reached = |value: Option<f64>| value.is_some_and(|value| !law.sense().better(target, value));
+    // Upwards in steps: over the vast range that the largest budget opens, a search might miss what a smaller one finds.
+    let mut ceiling = None;
+    let (mut below, mut above) = (0.0, 0.0);
+    for step in 1..=CLIMB {
+        below = above;
+        above = MOST_FLOPS.ln() * f64::from(step) / f64::from(CLIMB);
+        let value = reach(above.exp())?;
+        if value.is_some_and(|value| ceiling.is_none_or(|ceiling| law.sense().better(value, ceiling))) {
+            ceiling = value;
+        }
+        if reached(value) {
+            break;
+        }
+    }
+    if !reached(ceiling) {
+        let what = if law.sense() == Sense::Most { "most" } else { "least" };
+        return Err(match ceiling {
+            Some(ceiling) => Error::Unreachable(format!(
+                "target = {target} is out of reach: the {what} this law predicts within the bounds is {ceiling:.6}, \
+                 even for {MOST_FLOPS:e} FLOP; choose a target this side of it, or raise the other budget"
+            )),
+            None => Error::Infeasible("no design within the bounds at any cost; widen them".into()),
+        });
+    }
+    while above - below > 1e-11 * above {
+        let middle = 0.5 * (below + above);
+        if reached(reach(middle.exp())?) {
+            above = middle;
+        } else {
+            below = middle;
+        }
+    }
+    Ok(with(above.exp()))
+}

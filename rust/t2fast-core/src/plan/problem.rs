@@ -1,0 +1,276 @@
+//! A law under a budget as a problem in two unknowns, and its solution.
+//!
+//! Whatever the law, pass@k rises and losses fall with k, so that k is always the largest the budget pays for beside N and
+//! D. Two unknowns remain: `x = ln N`, and `v` in [0, 1], the place of D between its bounds. With separate budgets for
+//! training and inference, k does not depend on D; then, if the law improves as the loss falls, D is at its upper bound and
+//! one unknown is left. A law that need not improve (see [`Law::improves_as_loss_falls`]) is searched in both.
+//!
+//! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them. The loss laws are sums of
+//! exponentials of ln N, ln D and ln k, and the costs too, so that these problems are convex and the optimum found is the
+//! only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
+
+use super::lattice::{BATCH, Lattice, Point, STEP};
+use super::place::{Numbers, locate, losses};
+use super::{Design, MOST_FLOPS};
+use crate::cost::{Budget, Range, SLACK};
+use crate::error::{Error, Result, Shown};
+use crate::law::{Law, Sense};
+
+/// Points of the coarse lattice along ln N.
+pub(super) const COARSE_X: u32 = 41;
+/// The same for a problem known to be convex.
+const COARSE_CONVEX: u32 = 9;
+
+/// A law under a budget.
+pub(super) struct Problem<'a> {
+    pub(super) law: &'a dyn Law,
+    pub(super) budget: Budget,
+    numbers: Numbers,
+    /// ln N that the budget admits.
+    pub(super) x: Range,
+    /// Whether D decides how many samples remain affordable.
+    shared: bool,
+    /// Whether D must be searched too.
+    both: bool,
+}
+
+impl<'a> Problem<'a> {
+    pub(super) fn new(law: &'a dyn Law, budget: &Budget) -> Result<Self> {
+        let mut budget = *budget;
+        if !law.depends_on_k() {
+            // Every k is as good: the fewest samples are the cheapest.
+            budget.k.hi = budget.k.lo;
+        }
+        let x = admissible(&budget)?;
+        let shared = budget.total.is_some() && budget.k.lo < budget.k.hi;
+        Ok(Self {
+            law,
+            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls()),
+            x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
+            shared,
+            both: shared || !law.improves_as_loss_falls(),
+            budget,
+        })
+    }
+
+    pub(super) fn evaluate(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
+        const LANES: usize = 16;
+        let (mut loss, mut k) = ([0.0; LANES], [0.0; LANES]);
+        for ((x, v), out) in x.chunks(LANES).zip(v.chunks(LANES)).zip(out.chunks_mut(LANES)) {
+            let (loss, k) = (&mut loss[..x.len()], &mut k[..x.len()]);
+            losses(&self.numbers, x, v, loss, k);
+            self.law.at_losses(loss, k, out);
+        }
+    }
+
+    pub(super) fn design(&self, point: Point) -> Design {
+        let (n, ln_d, k) = if self.numbers.total < f64::INFINITY {
+            locate::<false, true, true>(&self.numbers, point.x, point.v)
+        } else {
+            locate::<false, false, true>(&self.numbers, point.x, point.v)
+        };
+        // Rounding in the logarithms must not exceed a bound or overdraw the budget.
+        let n = n.clamp(self.budget.n_params.lo, self.budget.n_params.hi);
+        let d = ln_d.exp().min(self.budget.most_tokens(n, k)).max(self.budget.n_tokens.lo);
+        Design::new(self.law, &self.budget, n, d, k)
+    }
+
+    /// Whether at this point a lower loss at the same k is no worse: then D belongs at its upper bound.
+    fn wants_tokens(&self, point: Point) -> bool {
+        let design = self.design(point);
+        let slope = self.law.slopes(design.loss, design.k).loss;
+        match self.law.sense() {
+            Sense::Least => slope >= 0.0,
+            Sense::Most => slope <= 0.0,
+        }
+    }
+
+    pub(super) fn solve(&self) -> Solution {
+        let objective = |x: &[f64], v: &[f64], out: &mut [f64]| self.evaluate(x, v, out);
+        let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
+        let convex = !self.both && self.law.sense() == Sense::Least;
+        let (start, step_x, step_v) = lattice.coarse(if convex { COARSE_CONVEX } else { COARSE_X }, self.both);
+        let mut point = self.refine(&mut lattice, start, step_x, step_v);
+        if self.shared {
+            // Where a bound ends the range of D, v can change fast with N, and a lattice in both creeps or stalls; along
+            // the bound itself N is all there is to search.
+            for v in [0.0, self.numbers.kink, 1.0] {
+                let (start, step) = lattice.coarse_along(v, COARSE_X);
+                let found = lattice.refine_x(start, step);
+                if lattice.sense.better(found.value, point.value) {
+                    point = found;
+                }
+            }
+        }
+        Solution { point, evaluations: lattice.evaluations, converged: lattice.converged }
+    }
+
+    /// Refines from a point; along the upper bound of D alone where that is where D belongs.
+    pub(super) fn refine(&self, lattice: &mut Lattice<'_>, start: Point, step_x: f64, step_v: f64) -> Point {
+        let on_bound = !self.shared && start.v >= 1.0;
+        if !self.both || on_bound {
+            let point = lattice.refine_x(start, step_x);
+            if !self.both || self.wants_tokens(point) {
+                return point;
+            }
+        }
+        if self.x.lo == self.x.hi {
+            // A single N leaves D alone to choose.
+            return self.best_at(self.x.lo, &mut lattice.evaluations);
+        }
+        let rounds_converged = lattice.converged;
+        // Where bounds leave no choice of v, at the largest N for example, v says nothing: look at all of it first.
+        let point = lattice.refine_both(start, step_x, if self.shared { 1.0 } else { step_v });
+        if lattice.converged {
+            return point;
+        }
+        // Bounds that cross make a ridge along which a lattice in both directions only creeps: choose v anew for each x.
+        let evaluations = std::cell::Cell::new(0);
+        let count = |x: f64| {
+            let mut more = evaluations.get();
+            let best = self.best_at(x, &mut more);
+            evaluations.set(more);
+            best
+        };
+        let objective = |x: &[f64], _: &[f64], out: &mut [f64]| {
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = count(x).value;
+            }
+        };
+        let mut ridge = Lattice::new(&objective, lattice.sense, lattice.x);
+        ridge.tolerance = lattice.tolerance;
+        let found = count(ridge.refine_x(point, step_x).x);
+        lattice.evaluations += evaluations.get();
+        lattice.converged = rounds_converged && ridge.converged;
+        if lattice.sense.better(point.value, found.value) { point } else { found }
+    }
+
+    /// The best point at a given ln N, D and k chosen best.
+    pub(super) fn best_at(&self, x: f64, evaluations: &mut usize) -> Point {
+        let mut value = [0.0];
+        self.evaluate(&[x], &[1.0], &mut value);
+        *evaluations += 1;
+        let point = Point { x, v: 1.0, value: value[0] };
+        if !self.both || (!self.shared && self.wants_tokens(point)) {
+            return point;
+        }
+        // v takes the part of the lattice's x.
+        let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
+        let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
+        // v spans many units of ln D.
+        lattice.tolerance = 0.01 * STEP;
+        let (start, step, _) = lattice.coarse(COARSE_X, false);
+        let found = lattice.refine_x(start, step);
+        *evaluations += lattice.evaluations;
+        Point { x, v: found.x, value: found.value }
+    }
+
+    /// The interval of N around `optimum` whose value is within 1% of it, D and k chosen best for each N.
+    pub(super) fn flat(&self, optimum: Point, evaluations: &mut usize) -> Range {
+        let sense = self.law.sense();
+        let limit = match sense {
+            Sense::Least => optimum.value * 1.01,
+            Sense::Most => optimum.value * 0.99,
+        };
+        let mut edge = |bound: f64| {
+            if !sense.better(limit, self.best_at(bound, evaluations).value) {
+                return bound;
+            }
+            let (mut inside, mut outside) = (optimum.x, bound);
+            // To one part in a thousand of N: it is a statement about flatness.
+            while (outside - inside).abs() > 1e-3 {
+                let middle = 0.5 * (inside + outside);
+                if sense.better(limit, self.best_at(middle, evaluations).value) {
+                    outside = middle;
+                } else {
+                    inside = middle;
+                }
+            }
+            inside
+        };
+        Range { lo: edge(self.x.lo).exp(), hi: edge(self.x.hi).exp() }
+    }
+}
+
+/// The outcome of a search.
+pub(super) struct Solution {
+    pub(super) point: Point,
+    pub(super) evaluations: usize,
+    pub(super) converged: bool,
+}
+
+/// The range of N within which a design with the fewest tokens and samples is affordable.
+fn admissible(budget: &Budget) -> Result<Range> {
+    let unbounded = |what: &str, remedy: &str| Err(Error::Array(format!("{what} is unbounded: give {remedy}")));
+    let Range { lo: d, .. } = budget.n_tokens;
+    let Range { lo: k, .. } = budget.k;
+    let tokens = budget.n_tokens.hi.is_infinite() && budget.max_tokens_per_param.is_none();
+    if budget.train.is_none() && budget.total.is_none() && tokens {
+        return unbounded("the number of training tokens", "train_flops, total_flops or max_tokens");
+    }
+    if budget.inference.is_none() && budget.total.is_none() && budget.k.hi.is_infinite() {
+        return unbounded("k", "inference_flops, total_flops or max_k");
+    }
+    let limited = [budget.train, budget.inference, budget.total].iter().any(Option::is_some);
+    if !limited && budget.n_params.hi.is_infinite() {
+        return unbounded("the number of parameters", "train_flops, inference_flops, total_flops or max_params");
+    }
+    let feasible = |n: f64| budget.most_tokens(n, k) >= d * (1.0 - SLACK) && budget.most_samples(n, d) >= k;
+    // Beside the fewest tokens, a bound on D / N asks for a size.
+    let lo = budget.max_tokens_per_param.map_or(budget.n_params.lo, |ratio| budget.n_params.lo.max(d / ratio));
+    if lo > budget.n_params.hi {
+        return Err(Error::Infeasible(format!(
+            "max_tokens_per_param = {} allows no model of at most {} parameters a single token; raise one of the two",
+            Shown(budget.max_tokens_per_param.unwrap_or(f64::INFINITY)),
+            Shown(budget.n_params.hi)
+        )));
+    }
+    if !feasible(lo) {
+        let train = budget.workload.train_flops(lo, d);
+        let inference = budget.workload.inference_flops(lo, k);
+        let smallest = format!("the smallest design allowed, N = {}, D = {}, k = {}", Shown(lo), Shown(d), Shown(k));
+        for (name, given, needed) in [
+            ("train_flops", budget.train, train),
+            ("inference_flops", budget.inference, inference),
+            ("total_flops", budget.total, train + inference),
+        ] {
+            if let Some(given) = given.filter(|&given| given < needed) {
+                return Err(Error::Infeasible(format!(
+                    "{name} = {} is too small: {smallest}, needs {}; raise it or lower the bounds",
+                    Shown(given),
+                    Shown(needed)
+                )));
+            }
+        }
+        return Err(Error::Infeasible(format!("no design within the bounds: {smallest}, exceeds them")));
+    }
+    // Costs are at least linear in N. Where they are just that, the largest N has a closed form.
+    let (fixed, per_sample) = budget.workload.inference_rates();
+    let train = budget.workload.train_rate().times(d);
+    let inference = fixed.plus(per_sample.times(k));
+    let mut top = budget.n_params.hi.min(MOST_FLOPS);
+    for (flops, rate) in [(budget.train, train), (budget.inference, inference), (budget.total, train.plus(inference))] {
+        if let Some(flops) = flops {
+            top = top.min(flops / rate.params);
+        }
+    }
+    if budget.workload.attention.is_none() {
+        return Ok(Range { lo, hi: top.max(lo) });
+    }
+    // Every cost rises with N, so the feasible sizes form an interval; its end is found to the last digits.
+    let (mut inside, mut outside) = (lo, top.max(lo));
+    if feasible(outside) {
+        return Ok(Range { lo, hi: outside });
+    }
+    loop {
+        let middle = (inside * outside).sqrt();
+        if middle <= inside || middle >= outside {
+            return Ok(Range { lo, hi: inside });
+        }
+        if feasible(middle) {
+            inside = middle;
+        } else {
+            outside = middle;
+        }
+    }
+}

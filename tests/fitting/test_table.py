@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+from tests.oracles import fitting as oracle
+from tests.support.checkpoints import LAW, design
+
+import t2fast
+from t2fast import fitting
+
+
+def test_table_of_probabilities_with_questions():
+    rng = np.random.default_rng(0)
+    n, d = design(12)
+    p = np.exp(-oracle.power_sum(LAW, n, d)[:, None] - 8 - rng.exponential(1, 30))
+    table = {
+        "n_params": np.repeat(n, 30), "n_tokens": np.repeat(d, 30), "probability": p.reshape(-1),
+        "problem": np.tile(np.arange(30), 12),
+    }  # fmt: skip
+    fit = fitting.fit_table(table, "t2-loss")
+    del table["problem"]
+    assert fit.law.coefficients == pytest.approx(fitting.fit_table(table, "t2-loss").law.coefficients, rel=1e-6)
+    assert np.isfinite(fit.bootstrap(20, by="problem").samples).all()
+
+
+def test_a_table_of_two_benchmarks_is_refused():
+    table = {"benchmark": ["a", "b"], "n_params": [1e8, 1e9], "d_tokens": [1e10, 1e11], "loss": [3.0, 2.5]}
+    with pytest.raises(t2fast.DataError, match=r"benchmark holds 2 values, a, b.*--where"):
+        fitting.fit_table(table, "chinchilla")

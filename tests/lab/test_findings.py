@@ -1,0 +1,35 @@
+"""What a laboratory found, as a result: text, data, copies, figures."""
+
+import dataclasses
+import json
+
+import pytest
+from tests.support import laboratory
+
+from t2fast.lab.findings import find
+from t2fast.results import Progress
+
+
+def test_summary_and_json(found):
+    assert max(map(len, found.summary().splitlines())) <= 80
+    data = json.loads(json.dumps(found.to_dict()))
+    assert len(data["claims"]) == len(found.claims) == len(found.rows()) == 8
+    assert data["laws"]["counts"]["law"]["name"] == "lab-tiny"
+    assert len(repr(found)) < 200
+
+
+def test_it_is_drawn(found, tmp_path):
+    pytest.importorskip("matplotlib")
+    found.plot(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_without_a_duel_its_claims_are_left_out():
+    lab, said = laboratory.make(), []
+    grid = dataclasses.replace(lab, checkpoints=lab.grid)
+    found = find(grid, dataclasses.replace(laboratory.preset(), n_resamples=10), said.append)
+    assert found.duels == ()
+    assert len(found.claims) == 6
+    assert all(isinstance(one, Progress) for one in said)
+    assert [one.done for one in said] == [0, 1, 2, 3, 4]
+    assert said[-1].done == said[-1].total

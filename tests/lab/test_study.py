@@ -1,0 +1,64 @@
+"""A whole study, from text to page."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from tests.support import laboratory, nano_lab
+
+from t2fast.errors import DataError, T2Error
+from t2fast.lab.study import _cores, judge_study, run_study
+
+
+def test_the_number_of_cores_needs_no_affinity(monkeypatch):
+    assert _cores() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert _cores() == os.cpu_count()
+
+
+def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path):
+    preset = nano_lab.preset()
+    poor = dataclasses.replace(preset, duel=dataclasses.replace(preset.duel, inference_flops=1e3))
+    (tmp_path / "poor.json").write_text(json.dumps(poor.to_dict()))
+    with pytest.raises(T2Error, match="duel: inference_flops = 1000"):
+        run_study(tmp_path / "poor.json", tmp_path / "lab", tmp_path / "page")
+    assert [path.name for path in tmp_path.iterdir()] == ["poor.json"]
+
+
+def test_a_stored_table_is_judged_anew(found, tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "lab").mkdir()
+    laboratory.make().write(tmp_path / "lab" / "table.json")
+    again = judge_study(tmp_path / "lab", tmp_path / "page")
+    assert [one.holds for one in again.claims] == [one.holds for one in found.claims]
+    assert (tmp_path / "page" / "index.html").is_file()
+    with pytest.raises(DataError, match="cannot be read"):
+        judge_study(tmp_path / "nowhere", tmp_path / "page")
+
+
+@pytest.mark.slow
+def test_a_study_from_text_to_page(tmp_path):
+    """Twice from the same seed: the same table; and the page is whole."""
+    preset = nano_lab.preset()
+    path = tmp_path / "nano.json"
+    path.write_text(json.dumps(preset.to_dict()))
+    said = []
+    found = run_study(path, tmp_path / "a", tmp_path / "page", workers=2, progress=said.append)
+    run_study(path, tmp_path / "b", tmp_path / "again", workers=1)
+    first, second = ((tmp_path / name / "table.json").read_bytes() for name in "ab")
+    assert first == second
+    assert len(found.lab.side("planned")) == len(found.lab.side("chinchilla", tuned=True)) == 2
+    assert any("planned-0" in one.note for one in said)
+    agreement = found.claims[-1]
+    assert agreement.low < 1.1
+    assert agreement.high > 0.9
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count("<img") == 6
+    assert "http" not in page.replace("http://www.w3.org", "")
+    resumed = run_study(path, tmp_path / "a", tmp_path / "page", workers=2)
+    assert resumed.to_dict() == found.to_dict()

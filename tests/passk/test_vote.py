@@ -1,0 +1,49 @@
+"""Votes and best scores against enumeration."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.oracles import passk_exact as exact
+
+from t2fast import T2Error, passk
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=8), st.data())
+@settings(max_examples=60, deadline=None)
+def test_majority_against_enumeration(answers, data):
+    k = data.draw(st.integers(1, len(answers)))
+    for ties in ("random", "fail", "win"):
+        value, error = passk.maj_at_k([answers], ["a"], k, ties=ties)
+        assert value[0] == pytest.approx(float(exact.majority(answers, "a", k, ties)), rel=1e-12, abs=1e-14)
+        assert error[0] == 0
+
+
+def test_majority_by_drawing_agrees_with_the_exact_one():
+    answers = [["a"] * 30 + ["b"] * 25 + ["c"] * 20]
+    value, _ = passk.maj_at_k(answers, ["a"], [5, 20, 80])
+    drawn, error = passk.maj_at_k(answers, ["a"], [5, 20, 80], exact_work=0)
+    assert (np.abs(drawn - value)[0, :2] < 5 * error[0, :2]).all()
+    assert np.isnan(value[0, 2])
+    assert np.isnan(drawn[0, 2])
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=7), st.data())
+@settings(max_examples=60)
+def test_best_of_k_against_enumeration(samples, data):
+    scores, correct = zip(*samples, strict=True)
+    k = data.draw(st.integers(1, len(samples)))
+    assert passk.best_of_k([scores], [correct], k)[0] == pytest.approx(
+        float(exact.best_of_k(scores, correct, k)), rel=1e-12, abs=1e-14
+    )
+    assert passk.max_at_k([scores], k)[0] == pytest.approx(float(exact.best_of_k(scores, scores, k)), rel=1e-12)
+    assert np.isnan(passk.max_at_k([scores], len(scores) + 1)[0])
+
+
+def test_scored_input_is_checked():
+    with pytest.raises(T2Error, match="2 scores and 1 verdicts"):
+        passk.best_of_k([[1, 2]], [[1]], 1)
+    with pytest.raises(T2Error, match=r"scores\[1\] = NaN"):
+        passk.max_at_k([[1, math.nan]], 1)

@@ -1,0 +1,96 @@
+"""Files are whole or not there, and what cannot be written is said before the work."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from t2fast import files
+from t2fast.errors import T2Error
+
+
+def test_what_is_written(tmp_path):
+    files.write_text(tmp_path / "a.txt", "é\n")
+    assert (tmp_path / "a.txt").read_bytes() == "é\n".encode()
+    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_existing_file_survives_a_failed_save(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def save():
+        with files.replacing(target, "out") as beside:
+            beside.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(T2Error, match="out = .*a.txt': cannot be written: No space left on device"):
+        save()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_interrupted_save_leaves_nothing(tmp_path):
+    def save():
+        with files.replacing(tmp_path / "a.txt") as beside:
+            beside.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    files.write_text(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "text"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_device():
+    with pytest.raises(T2Error, match="No space left"):
+        files.write_text("/dev/full", "text")
+    assert Path("/dev/full").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder, "is a folder"),
+        (lambda folder: folder / "none" / "a.txt", "does not exist; make it first"),
+        (lambda _: "", "must be a path"),
+        (lambda _: 3, "must be a path"),
+    ],
+)
+def test_outputs_that_cannot_be_written(tmp_path, make, message):
+    with pytest.raises(T2Error, match=message):
+        files.check_output(make(tmp_path), "--out")
+
+
+def test_outputs_that_can_be_written(tmp_path):
+    assert files.check_output(None) is None
+    assert files.check_output(tmp_path / "new.txt") == tmp_path / "new.txt"
+    assert files.check_output("new.txt") == Path("new.txt")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_results_that_cannot_be_printed():
+    command = [sys.executable, "-m", "t2fast", "compare", "1B:20B:k=1"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "t2fast: standard output: No space left on device\n")
+
+
+def test_a_terminal_without_the_letters_of_a_name(tmp_path):
+    table = tmp_path / "u.csv"
+    table.write_text("model,problem_id,n_samples,n_correct\nmodél-漢\x1b[2J,a,10,3\n", encoding="utf-8")
+    command = [sys.executable, "-m", "t2fast", "passk", str(table), "-k", "1"]
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ascii_only)
+    assert done.returncode == 0, done.stderr
+    assert r"mod\xe9l-\u6f22\x1b[2J" in done.stdout
