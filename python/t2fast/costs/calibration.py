@@ -259,7 +259,7 @@ def _fit(
     for _ in range(60):
         slopes = np.empty((len(targets), len(z)))
         for place in range(len(z)):
-            step = np.zeros(len(z))
+            step: NDArray[np.float64] = np.zeros(len(z))
             step[place] = 1e-4
             slopes[:, place] = (predict(z + step) - predict(z - step)) / 2e-4
         weight = weigh(error) / sigma**2
@@ -267,7 +267,8 @@ def _fit(
         downhill = slopes.T @ (weight * error) + precision @ (z - centre)
         moved = 0.0
         for _ in range(12):
-            step = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), -downhill)
+            damped = curvature + damping * np.diag(np.diag(curvature))
+            step = np.asarray(np.linalg.solve(damped, -downhill), dtype=np.float64)
             trial = predict(z + step) - targets
             if objective(z + step, trial) <= objective(z, error):
                 z, error, damping, moved = z + step, trial, damping * 0.3, float(np.abs(step).max())

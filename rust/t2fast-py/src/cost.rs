@@ -72,8 +72,8 @@ impl Shape {
         self.0.kv_width
     }
 
-    fn kv_bytes(&self, bytes: f64) -> f64 {
-        self.0.kv_bytes(bytes)
+    fn kv_bytes(&self, each: f64) -> f64 {
+        self.0.kv_bytes(each)
     }
 }
 
