@@ -61,6 +61,14 @@ class Calibration(Result):
         Tokens per second of each row, and the ends of its 90% interval.
     labels
         What each row measured.
+
+    Examples
+    --------
+    >>> from t2fast.costs import Measurement, load_architecture, load_card
+    >>> model, card = load_architecture("llama-3.1-8b"), load_card("h100")
+    >>> rows = [Measurement(model, card, 100, 200, s, batch=b) for b, s in ((1, 120.0), (16, 1700.0), (64, 5000.0))]
+    >>> calibrate(rows).coverage
+    1.0
     """
 
     card: Card
@@ -174,6 +182,14 @@ def calibrate(rows: Sequence[Measurement], card: Card | str | None = None, *, so
     ------
     T2Error
         For fewer than three rows.
+
+    Examples
+    --------
+    >>> from t2fast.costs import Measurement, load_architecture, load_card
+    >>> model, card = load_architecture("llama-3.1-8b"), load_card("h100")
+    >>> rows = [Measurement(model, card, 100, 200, s, batch=b) for b, s in ((1, 120.0), (16, 1700.0), (64, 5000.0))]
+    >>> calibrate(rows).card.name
+    'h100'
     """
     rows = list(rows)
     if len(rows) < LEAST_ROWS:

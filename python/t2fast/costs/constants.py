@@ -49,6 +49,11 @@ class Constants:
         Scale of the logarithm of measured over predicted, of Student's t with 4 degrees of freedom.
     source
         Where they come from.
+
+    Examples
+    --------
+    >>> Constants(compute=0.5).compute
+    0.5
     """
 
     compute: float = 1.0
@@ -147,6 +152,12 @@ def _student4(p: float) -> float:
 
 @functools.cache
 def default_constants() -> Constants:
-    """The constants that come with t2fast, fitted to public measurements; see the page on costs."""
+    """The constants that come with t2fast, fitted to public measurements; see the page on costs.
+
+    Examples
+    --------
+    >>> 0.5 < default_constants().memory < 1
+    True
+    """
     text = (resources.files("t2fast.costs") / "constants.json").read_text(encoding="utf-8")
     return Constants.from_dict(json.loads(text))

@@ -50,6 +50,12 @@ class QuestionCost:
         What most of the time goes into: prefill, compute, weights, kv, activations, network or overhead.
     parts
         Card-seconds of each of them.
+
+    Examples
+    --------
+    >>> found = cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50).question
+    >>> abs(sum(found.parts.values()) / found.seconds - 1) < 1e-12
+    True
     """
 
     tokens_per_second: float
@@ -82,6 +88,12 @@ class CostEstimate(Result):
         scatter on measurements and the posterior of its constants.
     confidence_level
         Their level.
+
+    Examples
+    --------
+    >>> found = cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50, k=8)
+    >>> found.intervals["dollars"][0] < found.dollars < found.intervals["dollars"][1]
+    True
     """
 
     model: Architecture

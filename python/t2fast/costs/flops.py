@@ -180,7 +180,13 @@ class Budget:
 
 
 def train_flops(n_params: float, n_tokens: float, workload: Workload | None = None) -> float:
-    """FLOP of training N parameters on D tokens: ``6 N D``, plus attention if the workload counts it."""
+    """FLOP of training N parameters on D tokens: ``6 N D``, plus attention if the workload counts it.
+
+    Examples
+    --------
+    >>> f"{train_flops(70e9, 1.4e12):.3g}"
+    '5.88e+23'
+    """
     return Budget(workload=workload or Workload())._handle.train_flops(n_params, n_tokens)
 
 

@@ -42,6 +42,11 @@ class Card:
         Where the numbers come from.
     constants
         What was measured; those fitted to public measurements by default.
+
+    Examples
+    --------
+    >>> print(Card("mine", {"bf16": 1e14}, memory_bytes_per_second=1e12, memory_bytes=2.4e10, dollars_per_hour=0.4))
+    mine at $0.4 an hour
     """
 
     name: str
@@ -79,6 +84,9 @@ class Card:
         """The card as JSON data, as :func:`load_card` reads it."""
         data: dict[str, Any] = {"schema": 1} | {item.name: getattr(self, item.name) for item in fields(self)}
         return data | {"flops": dict(self.flops), "constants": self.constants.to_dict()}
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.memory_bytes, self.dollars_per_hour, self.constants))
 
     def __str__(self) -> str:
         """The card's name and price on one line."""

@@ -41,6 +41,12 @@ class Measurement:
         False for engines whose attention reads keys and values anew for each query head of a group.
     first_token_seconds
         Seconds to the first token, where measured.
+
+    Examples
+    --------
+    >>> model, card = load_architecture("llama-3.1-8b"), load_card("h100")
+    >>> print(Measurement(model, card, 128, 2048, 22714.0, dtype="fp8").label)
+    h100 llama-3.1-8b fp8 128/2048
     """
 
     model: Architecture
@@ -114,6 +120,14 @@ def read_measurements(
     ------
     T2Error
         Naming the line, for what is missing or out of range.
+
+    Examples
+    --------
+    >>> _ = open("rows.csv", "w").write(
+    ...     "model,batch,prompt_tokens,answer_tokens,tokens_per_second\\nllama-3.1-8b,16,100,200,1700\\n"
+    ... )
+    >>> read_measurements("rows.csv", "h100")[0].batch
+    16.0
     """
     file = checked_path("calibrate", path)
     try:

@@ -145,6 +145,11 @@ class Family:
         Query heads for each KV head; 1 for ordinary attention.
     name
         What it is called.
+
+    Examples
+    --------
+    >>> Family(depth=1 / 128, slope=1.0, block=12.0, vocab=0).architecture(1e9).multiplying_params
+    1000000000.0
     """
 
     depth: float
@@ -170,7 +175,7 @@ class Family:
         Examples
         --------
         >>> round(load_family("pythia").architecture(6.9e9).d_model)
-        4158
+        4078
         """
         shape = self._handle.shape(number("n_params", n_params, low=0, low_open=True))
         return Architecture(
@@ -197,12 +202,24 @@ def _read(file: str, part: str) -> dict[str, dict[str, Any]]:
 
 
 def architectures() -> dict[str, Architecture]:
-    """The models that come with t2fast, by name."""
+    """The models that come with t2fast, by name.
+
+    Examples
+    --------
+    >>> architectures()["pythia-70m"].layers
+    6
+    """
     return {name: Architecture(**data, name=name) for name, data in _read("models.json", "models").items()}
 
 
 def families() -> dict[str, Family]:
-    """The families of shapes that come with t2fast, by name."""
+    """The families of shapes that come with t2fast, by name.
+
+    Examples
+    --------
+    >>> list(families())
+    ['pythia', 'llama', 'qwen', 'kaplan']
+    """
     return {name: Family(**data, name=name) for name, data in _read("families.json", "families").items()}
 
 
@@ -213,6 +230,11 @@ def load_family(name: str | Family, kv_group: float | None = None) -> Family:
     ------
     T2Error
         For an unknown name, or a group below 1.
+
+    Examples
+    --------
+    >>> load_family("pythia", kv_group=8).kv_group
+    8
     """
     if isinstance(name, Family):
         found = name
@@ -255,7 +277,7 @@ def load_architecture(
     >>> print(load_architecture("llama-3.1-8b"))
     llama-3.1-8b: 8.03B parameters, 32 layers of 4096, 4 query heads to each KV head
     >>> print(load_architecture("8B", family="pythia"))
-    pythia 8B: 8B parameters, 34.2 layers of 4433
+    pythia 8B: 8B parameters, 33.64 layers of 4329
     """
     if isinstance(model, Architecture):
         return model
