@@ -103,7 +103,7 @@ _COLUMNS = {
 def read_measurements(
     path: str | PathLike[str], gpu: Card | str | None = None, model: str | Architecture | None = None
 ) -> list[Measurement]:
-    """Read measurements from a CSV file.
+    r"""Read measurements from a CSV file.
 
     Parameters
     ----------
@@ -123,8 +123,9 @@ def read_measurements(
 
     Examples
     --------
-    >>> _ = open("rows.csv", "w").write(
-    ...     "model,batch,prompt_tokens,answer_tokens,tokens_per_second\\nllama-3.1-8b,16,100,200,1700\\n"
+    >>> from pathlib import Path
+    >>> _ = Path("rows.csv").write_text(
+    ...     "model,batch,prompt_tokens,answer_tokens,tokens_per_second\nllama-3.1-8b,16,100,200,1700\n"
     ... )
     >>> read_measurements("rows.csv", "h100")[0].batch
     16.0
