@@ -68,7 +68,7 @@ def test_json_and_controls(model, place, run):
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
     report = json.loads(out)
-    assert report["samples"] == report["drawn"] == 48
+    assert report["n_samples"] == report["n_drawn"] == 48
     assert report["verifier"] == "regex:[aeiou]"
     found = list(read_samples("samples.jsonl"))
     assert report["tokens"] == sum(len(one.token_ids) for one in found)
@@ -80,7 +80,8 @@ def test_json_and_controls(model, place, run):
     assert params == {
         "k": 8, "temperature": 0.8, "top_k": 50, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.1,
         "presence_penalty": 0.1, "frequency_penalty": 0.1, "max_new_tokens": 12, "stop": ["e"], "stop_token_ids": [5],
-        "logprobs": True, "stop_on_success": False,
+        "logprobs": True, "stop_on_success": False, "min_new_tokens": 0, "skip_special_tokens": True,
+        "ignore_eos": False, "add_special_tokens": None, "logit_bias": {}, "allowed_token_ids": None,
     }  # fmt: skip
 
 
@@ -110,22 +111,22 @@ def test_resume(model, place, run):
     (place / "samples.jsonl").write_bytes(content[: len(content) // 2])
     code, out, err = run(*sample(model, "--resume"))
     assert (code, err) == (0, "")
-    assert "the last line was torn" in out
+    assert "the last line was incomplete" in out
     assert "of them drawn now" in out
     assert _sorted("samples.jsonl") == whole
     code, out, err = run(*sample(model, "--resume", "--temperature", "0.7"))
     assert (code, out) == (2, "")
-    assert "params.temperature: 0.8 -> 0.7" in err
+    assert "params.temperature changed from 0.8 to 0.7" in err
     code, out, err = run(*sample(model))
-    assert "samples.jsonl: exists; go on with it (resume, --resume)" in err
+    assert "samples.jsonl: exists already (--resume continues it" in err
     assert _sorted("samples.jsonl") == whole
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("-k", "0"), "k = 0: must be a whole number, at least 1"),
-        (("--temperature", "-1"), "temperature = -1.0"),
+        (("-k", "0"), "k = 0: must be a whole number, between 1"),
+        (("--temperature", "-1"), "temperature = -1: must be at least 0"),
         (("--model", "./nowhere"), "./nowhere: no such folder"),
         (("--prompts", "none.jsonl"), "none.jsonl: cannot be read"),
         (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not JSON"),
@@ -138,7 +139,7 @@ def test_resume(model, place, run):
         (("--dtype", "float7"), "dtype = 'float7'"),
         (("--kv-memory", "lots"), "--kv-memory = 'lots': not a number"),
         (("--kv-memory", "1k"), "kv_memory"),
-        (("--n-tokens", "0"), "n_tokens = 0: must be positive"),
+        (("--n-tokens", "0"), "n_tokens = 0: must be above 0"),
         (("--stop-on-success", "--verifier", "none"), "needs a verifier"),
     ],
 )
@@ -175,7 +176,7 @@ def test_interrupt(model):
     kept = len(_sorted("samples.jsonl"))
     assert process.returncode == 130
     assert out == ""
-    assert err == f"samples.jsonl keeps {kept} of 3000 samples; --resume goes on\nt2fast: interrupted\n"
+    assert err == f"samples.jsonl keeps {kept} of 3000 samples; --resume continues\nt2fast: interrupted\n"
     assert 0 < kept < 3000
 
 
