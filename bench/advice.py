@@ -89,7 +89,9 @@ def regret(name: str, table: Table) -> None:
                 laws = fitted(seen)
                 law = LawAverage(tuple(laws[part] for part in parts))
                 values = law.value(suite.n_params[one.candidates], suite.n_tokens[one.candidates], one.k)
-                results = np.array([suite.measured(*at) for at in zip(one.candidates.tolist(), one.k.tolist(), strict=True)])
+                results = np.array(
+                    [suite.measured(*at) for at in zip(one.candidates.tolist(), one.k.tolist(), strict=True)]
+                )
                 lost.append(results.max() - results[int(np.argmax(values))])
             shown.append(f"{np.mean(lost):.4f}")
         print(f"  {label:<55}{'  '.join(shown)}")
@@ -131,7 +133,10 @@ def errors(name: str, table: Table) -> None:
                 miss = np.abs(np.asarray(law.value(seen.n_params, seen.n_tokens, seen.k)) - seen.value)
                 wrong.setdefault(form, []).append(miss)
         row = {form: float(np.concatenate(parts).mean()) for form, parts in wrong.items()}
-        print(f"  {label:<24}" + "".join(f"{value:>{11 if form == 'overtraining' else 9}.4f}" for form, value in row.items()))
+        print(
+            f"  {label:<24}"
+            + "".join(f"{value:>{11 if form == 'overtraining' else 9}.4f}" for form, value in row.items())
+        )
 
 
 def coverage(name: str, table: Table) -> None:
