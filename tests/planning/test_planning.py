@@ -431,7 +431,7 @@ AXES = {"n_params": [1e7, 1e8], "n_tokens": [1e9, 1e10], "k": [1, 10]}
         ([1.0, math.inf], "inf: must be positive and finite"),
         ([[1.0, 2.0]], "2 dimensions"),
         (["many"], "numbers"),
-        ([1.0, None], "numbers"),
+        ([1.0, None], "None: must be a number"),
         ([[1.0], [1.0, 2.0]], "numbers of one shape"),
         ([1 + 2j], "numbers"),
     ],

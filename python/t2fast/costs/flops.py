@@ -24,6 +24,7 @@ from itertools import product
 from typing import Any
 
 from t2fast import _core
+from t2fast.arguments import items, shown
 from t2fast.errors import T2Error
 from t2fast.quantity import refuse_non_numbers
 
@@ -121,13 +122,19 @@ class Budget:
         try:
             return _core.Budget(self)
         except TypeError as error:
-            numbers = asdict(self)
-            numbers |= numbers.pop("workload") or {}
+            numbers = {item.name: getattr(self, item.name) for item in fields(self)}
+            workload = numbers.pop("workload")
+            if not isinstance(workload, Workload):
+                raise T2Error(f"workload = {shown(workload)}: must be a t2fast.Workload") from None
+            numbers |= {item.name: getattr(workload, item.name) for item in fields(workload)}
             attention = numbers.pop("attention", None)
+            if not isinstance(attention, Attention | None):
+                raise T2Error(f"attention = {shown(attention)}: must be a t2fast.Attention, or None") from None
             refuse_non_numbers(**numbers)
-            for name, value in (attention or {}).items():
+            for item in fields(attention) if attention else ():
                 # Unlike limits, these cannot be left open.
-                refuse_non_numbers(**{name: "None" if value is None else value})
+                value = getattr(attention, item.name)
+                refuse_non_numbers(**{item.name: "None" if value is None else value})
             raise T2Error(f"budget: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,7 +160,8 @@ class Budget:
         for name in values:
             if name not in self.__dataclass_fields__:
                 raise T2Error(f"{name}: a budget has no such number; it has {', '.join(self.__dataclass_fields__)}")
-        points: list[dict[str, Any]] = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+        axes = [items(name, value, "numbers") for name, value in values.items()]
+        points: list[dict[str, Any]] = [dict(zip(values, point, strict=True)) for point in product(*axes)]
         return [replace(self, **point) for point in points]
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,6 +170,19 @@ class Budget:
         if self.workload == Workload():
             del data["workload"]
         return data
+
+
+def as_budget(budget: object) -> Budget:
+    """The budget itself, or an error that says what was given instead.
+
+    Raises
+    ------
+    T2Error
+        For anything but a :class:`Budget`.
+    """
+    if not isinstance(budget, Budget):
+        raise T2Error(f"budget = {shown(budget)}: must be a t2fast.Budget, for example t2.Budget(train_flops=1e22)")
+    return budget
 
 
 def train_flops(n_params: float, n_tokens: float, workload: Workload | None = None) -> float:
