@@ -24,16 +24,24 @@ from itertools import product
 from typing import Any
 
 from t2fast import _core
-from t2fast.arguments import items, shown
+from t2fast.arguments import choice, items, shown
 from t2fast.errors import T2Error
 from t2fast.quantity import refuse_non_numbers
 
-__all__ = ["Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+__all__ = ["PROMPTS", "Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+
+#: How the samples of a problem can treat its prompt.
+PROMPTS = ("recomputed", "cached", "shared")
 
 
 def _knob(text: str, default: Any = None) -> Any:
     """A number that a user may set, with the words by which the command line offers it."""
     return field(default=default, metadata={"help": text})
+
+
+def _word(text: str, default: Any = None) -> Any:
+    """The same for a name."""
+    return field(default=default, metadata={"help": text, "word": True})
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,10 @@ class Workload:
         Tokens of each problem's prompt, T_in.
     answer_tokens
         Tokens of each sampled answer, T_out.
-    prompt_per_sample
-        Process the prompt for every sample, instead of once for all k.
+    prompt
+        How the prompt of a problem is treated: ``"recomputed"`` for each sample; ``"cached"``, processed once and read
+        by each sample; ``"shared"``, processed once and read once for all k. Operations are the same in the last two,
+        seconds and bytes are not.
     attention
         Count attention too.
     """
@@ -73,8 +83,11 @@ class Workload:
     queries: float = _knob("Problems over the model's life.", 1.0)
     prompt_tokens: float = _knob("Tokens of each prompt.", 0.0)
     answer_tokens: float = _knob("Tokens of each sampled answer.", 1.0)
-    prompt_per_sample: bool = _knob("Process the prompt for every sample, not once.", False)
+    prompt: str = _word("How samples treat their prompt: recomputed, cached, or shared (read once for all).", "shared")
     attention: Attention | None = None
+
+    def __post_init__(self) -> None:
+        choice("prompt", self.prompt, PROMPTS)
 
 
 @dataclass(frozen=True)
@@ -128,6 +141,7 @@ class Budget:
                 raise T2Error(f"workload = {shown(workload)}: must be a t2fast.Workload") from None
             numbers |= {item.name: getattr(workload, item.name) for item in fields(workload)}
             attention = numbers.pop("attention", None)
+            numbers.pop("prompt", None)
             if not isinstance(attention, Attention | None):
                 raise T2Error(f"attention = {shown(attention)}: must be a t2fast.Attention, or None") from None
             refuse_non_numbers(**numbers)
@@ -186,7 +200,13 @@ def as_budget(budget: object) -> Budget:
 
 
 def train_flops(n_params: float, n_tokens: float, workload: Workload | None = None) -> float:
-    """FLOP of training N parameters on D tokens: ``6 N D``, plus attention if the workload counts it."""
+    """FLOP of training N parameters on D tokens: ``6 N D``, plus attention if the workload counts it.
+
+    Examples
+    --------
+    >>> f"{train_flops(70e9, 1.4e12):.3g}"
+    '5.88e+23'
+    """
     return Budget(workload=workload or Workload())._handle.train_flops(n_params, n_tokens)
 
 
