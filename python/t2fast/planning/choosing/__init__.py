@@ -1,0 +1,11 @@
+"""Choosing among models that exist: which one, and how many samples, for a price per question."""
+
+from __future__ import annotations
+
+from t2fast.planning.choosing.cascade import Cascade
+from t2fast.planning.choosing.choice import Candidate, ModelChoice, Step
+from t2fast.planning.choosing.prices import Price, read_prices
+from t2fast.planning.choosing.request import choose
+from t2fast.planning.choosing.settling import Settling
+
+__all__ = ["Candidate", "Cascade", "ModelChoice", "Price", "Settling", "Step", "choose", "read_prices"]
