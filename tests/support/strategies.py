@@ -46,12 +46,13 @@ def pass_laws(draw, falling=None):
     )
 
 
-any_laws = st.one_of(chinchilla_laws, loss_laws, pass_laws())
-
-
 def overtrained(laws):
     """Laws with a term of overtraining."""
     return st.builds(lambda law, f, delta: replace(law, F=f, delta=delta), laws, powers(-4, 0), st.floats(0.1, 1.2))
+
+
+plain_laws = st.one_of(chinchilla_laws, loss_laws, pass_laws())
+any_laws = st.one_of(plain_laws, overtrained(plain_laws))
 
 
 @st.composite

@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from t2fast.costs import Attention, Budget, Workload
 from t2fast.files import replacing
@@ -168,6 +165,11 @@ def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, gone when the work is done and silent when stderr is no terminal."""
+    # Rich takes a tenth of a second to import: only for those who wait.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -52,7 +52,7 @@ class Checkpoints:
         if not known or not self.k[known[0]] <= k <= self.k[known[-1]]:
             return None
         ks = np.log([self.k[i] for i in known])
-        rows = (self.observed[place], self.low[place], self.high[place])
+        rows: Any = (self.observed[place], self.low[place], self.high[place])
         return Observation(*(float(np.interp(np.log(k), ks, [row[i] for i in known])) for row in rows))
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,8 +80,8 @@ class Checkpoints:
             wanted = {"n_params": shape[:1], "n_tokens": shape[:1], "k": shape[1:]}.get(name, shape)
             if column.shape != wanted:
                 raise LawError(f"{origin}: checkpoints.{name}: has shape {column.shape}, not {wanted}")
-        flat = {name: tuple(columns[name].tolist()) for name in ("n_params", "n_tokens", "k")}
-        table = {
+        flat: dict[str, Any] = {name: tuple(columns[name].tolist()) for name in ("n_params", "n_tokens", "k")}
+        table: dict[str, Any] = {
             name: tuple(tuple(None if math.isnan(rate) else rate for rate in row) for row in columns[name].tolist())
             for name in ("observed", "low", "high")
         }

@@ -78,6 +78,7 @@ struct PowerTable<'py> {
 }
 
 /// What is minimised and what is free: a dict.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct PowerSettings {

@@ -105,6 +105,21 @@ impl ChinchillaLaw {
         power_terms(self.b, self.beta, out);
     }
 
+    /// `F N^-delta`: what overtraining adds, times [`ChinchillaLaw::overtraining_of_tokens`].
+    pub(crate) fn overtraining_of_params(&self, n_params: f64) -> f64 {
+        if self.overtraining.acts() { self.overtraining.term(n_params, 1.0) } else { 0.0 }
+    }
+
+    /// `D^delta` for a slice of D, or zeros where overtraining has no term.
+    pub(crate) fn overtraining_of_tokens(&self, n_tokens: &[f64], out: &mut [f64]) {
+        out.copy_from_slice(n_tokens);
+        if self.overtraining.acts() {
+            power_terms(1.0, -self.overtraining.delta, out);
+        } else {
+            out.fill(0.0);
+        }
+    }
+
     /// N as far as it counts when only `unique_tokens` differ. Without R* for parameters that is N itself.
     #[must_use]
     pub fn effective_params(&self, n_params: f64, unique_tokens: Option<f64>) -> f64 {

@@ -9,6 +9,9 @@ use crate::law::{Law, Sense};
 /// Steps in which [`cheapest`] climbs to it, a factor of 100 each.
 const CLIMB: u32 = 20;
 
+/// The share by which a value may miss the target.
+const ROUNDING: f64 = 1e-12;
+
 /// The cheapest budget whose best design reaches a target: the training budget when the budget names one for inference,
 /// and the total otherwise. Returns the completed budget.
 ///
@@ -42,7 +45,12 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
             Err(error) => Err(error),
         }
     };
-    let reached = |value: Option<f64>| value.is_some_and(|value| !law.sense().better(target, value));
+    // A target that another plan printed must not be missed by rounding.
+    let enough = match law.sense() {
+        Sense::Most => target * (1.0 - ROUNDING),
+        Sense::Least => target * (1.0 + ROUNDING),
+    };
+    let reached = |value: Option<f64>| value.is_some_and(|value| !law.sense().better(enough, value));
     // Upwards in steps: over the vast range that the largest budget opens, a search might miss what a smaller one finds.
     let mut ceiling = None;
     let (mut below, mut above) = (0.0, 0.0);

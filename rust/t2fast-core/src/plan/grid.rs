@@ -2,7 +2,7 @@
 //!
 //! Every point of the grid is considered, but not every one need be evaluated: at fixed N and D more samples are never
 //! worse, so that below the largest affordable k only ties and the runners-up matter, and where a law improves as the
-//! loss falls the same holds for D. Work is handed out by N, results are merged under a total order (value, then cost,
+//! loss falls, and overtraining has no term, the same holds for D. Work is handed out by N, results are merged under a total order (value, then cost,
 //! then position), so that they don't depend on the number of threads; nothing is allocated that grows with the grid.
 
 use std::cmp::Ordering;
@@ -176,7 +176,8 @@ impl Search<'_> {
         let first_k = self.axes.k.partition_point(|&k| k < self.budget.k.lo);
         let d_lo = self.axes.n_tokens.partition_point(|&d| d < self.budget.n_tokens.lo);
         let d_hi = self.axes.n_tokens.partition_point(|&d| d <= self.budget.n_tokens.hi);
-        let only_largest_d = self.law.improves_as_loss_falls() && self.budget.total.is_none();
+        let only_largest_d =
+            self.law.improves_as_loss_falls() && self.budget.total.is_none() && !base.overtraining.acts();
         let row = |i: usize| {
             let n = self.axes.n_params[i];
             let (fixed, per_sample) = (fixed.at(n), per_sample.at(n));
@@ -190,7 +191,15 @@ impl Search<'_> {
                 let affordable = |&d: &f64| d <= most && self.budget.affords(per_token * d, inference);
                 self.axes.n_tokens[..d_hi].partition_point(affordable)
             });
-            Row { per_token, fixed, per_sample, first_k, end, loss: base.e + base.params_term(effective) }
+            Row {
+                per_token,
+                fixed,
+                per_sample,
+                first_k,
+                end,
+                loss: base.e + base.params_term(effective),
+                over: base.overtraining_of_params(n),
+            }
         };
         if only_largest_d {
             for i in first..last {
@@ -218,10 +227,11 @@ impl Search<'_> {
             *slot = row(i);
         }
         let (mut terms, mut losses, mut ks, mut values) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-        let mut places = [0_usize; BLOCK];
+        let (mut places, mut powers) = ([0_usize; BLOCK], [0.0; BLOCK]);
         for start in (d_lo..d_hi).step_by(BLOCK) {
             let stop = d_hi.min(start + BLOCK);
             base.tokens_terms(&self.axes.n_tokens[start..stop], self.budget.unique_tokens, &mut terms[..stop - start]);
+            base.overtraining_of_tokens(&self.axes.n_tokens[start..stop], &mut powers[..stop - start]);
             for (row, i) in rows.iter().zip(first..last) {
                 let count = row.end.clamp(start, stop) - start;
                 if count == 0 {
@@ -241,7 +251,7 @@ impl Search<'_> {
                     // `end` leaves room for the first k at least.
                     places[lane] = k_end - 1;
                     ks[lane] = self.axes.k[k_end - 1];
-                    losses[lane] = row.loss + terms[lane];
+                    losses[lane] = row.loss + terms[lane] + row.over * powers[lane];
                 }
                 self.law.at_losses(&losses[..count], &ks[..count], &mut values[..count]);
                 let mut top = 0;
@@ -274,6 +284,8 @@ struct Row {
     /// Affordable entries of the D axis, beside the first k allowed.
     end: usize,
     loss: f64,
+    /// What overtraining adds per unit of [`ChinchillaLaw::overtraining_of_tokens`](crate::law::ChinchillaLaw).
+    over: f64,
 }
 
 /// A design found on a grid, with its place on the axes of N, D and k.

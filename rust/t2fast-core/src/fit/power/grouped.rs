@@ -59,7 +59,7 @@ pub(super) fn accumulate_grouped(
     let (under, over, width) = shape;
     let (n, checkpoints) = (rows.y.len(), grouped.x[0].len());
     // Terms of N and D by checkpoint, of k by distinct k, then spread over the rows.
-    let slots = &SLOTS[..1 + 2 * grouped.x.len()];
+    let slots = &SLOTS[..=2 * grouped.x.len()];
     let mut columns = vec![[0.0; SLOTS.len()]; checkpoints];
     for (i, column) in columns.iter_mut().enumerate() {
         column[0] = e;
