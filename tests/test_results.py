@@ -35,6 +35,12 @@ RESULTS = {
     "IsoFlop": lambda: t2.isoflop("pythia-gsm8k", BUDGET, [1e7, 1e8, 1e9]),
     "DesignComparison": lambda: t2.compare("pythia-gsm8k", [(7e7, 3e11, 900), (5e8, 3e10, 138)]),
     "FitResult": lambda: t2.fitting.fit_chinchilla(*_losses()),
+    "ModelChoice": lambda: t2.choose(
+        {"a": (20, [1, 3, 9, 14]), "b": (20, [2, 8, 15, 20]), "c": (20, [9, 9, 9, 9])},
+        {"a": t2.Price(0, 1e-3), "b": t2.Price(0, 2e-3), "c": t2.Price(0, 1.0)},
+        1e-2,
+        n_resamples=20,
+    ),
     "Bootstrap": lambda: t2.fitting.fit_chinchilla(*_losses()).bootstrap(8),
 }
 

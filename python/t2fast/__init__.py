@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         isoflop,
         plan,
     )
+    from t2fast.planning.choosing import ModelChoice, Price, choose, read_prices
 
 #: Where names are found that load on first use; ``None`` for a module itself.
 _LAZY = {
@@ -45,12 +46,16 @@ _LAZY = {
     "IsoFlop": "planning",
     "Plan": "planning",
     "Point": "planning",
+    "ModelChoice": "planning.choosing",
+    "Price": "planning.choosing",
     "cheapest": "planning",
+    "choose": "planning.choosing",
     "compare": "planning",
     "frontier": "planning",
     "grid_search": "planning",
     "isoflop": "planning",
     "plan": "planning",
+    "read_prices": "planning.choosing",
 }
 
 __all__ = [
@@ -69,8 +74,10 @@ __all__ = [
     "LawAverage",
     "LawError",
     "MissingExtraError",
+    "ModelChoice",
     "Plan",
     "Point",
+    "Price",
     "Progress",
     "Result",
     "T2Error",
@@ -78,6 +85,7 @@ __all__ = [
     "T2PassLaw",
     "Workload",
     "cheapest",
+    "choose",
     "compare",
     "datasets",
     "fitting",
@@ -90,6 +98,7 @@ __all__ = [
     "plan",
     "planning",
     "presets",
+    "read_prices",
     "train_flops",
 ]
 __version__ = "0.1.0"

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from t2fast.planning.choosing.cascade import Cascade
 from t2fast.planning.choosing.choice import Candidate, ModelChoice, Step
+from t2fast.planning.choosing.models import one_budget, prices_of, read_models
 from t2fast.planning.choosing.prices import Price, read_prices
 from t2fast.planning.choosing.request import choose
 from t2fast.planning.choosing.settling import Settling
 
-__all__ = ["Candidate", "Cascade", "ModelChoice", "Price", "Settling", "Step", "choose", "read_prices"]
+__all__ = [
+    "Candidate",
+    "Cascade",
+    "ModelChoice",
+    "Price",
+    "Settling",
+    "Step",
+    "choose",
+    "one_budget",
+    "prices_of",
+    "read_models",
+    "read_prices",
+]

@@ -138,7 +138,8 @@ class Ability:
         if self.scope == "samples":
             for i, method in enumerate(methods):
                 of = place == i
-                draws[of] += predicted[method] - draws[of].mean(axis=0)
+                if of.any():
+                    draws[of] += predicted[method] - draws[of].mean(axis=0)
             draws = np.clip(draws, 0.0, 1.0)
         for row, first in enumerate(replicates):
             draws[row] = _joined(draws[row], float(first))

@@ -32,6 +32,14 @@ class Cascade:
         What it adds to the result of the best single model for the same budget.
     probability_better
         The share of replicates in which it beats that.
+
+    Examples
+    --------
+    >>> from t2fast.planning.choosing import Price, choose
+    >>> counts = {"small": (20, [0, 3, 9, 19]), "large": (20, [6, 8, 15, 20])}
+    >>> found = choose(counts, {"small": Price(0, 1e-4), "large": Price(0, 1e-3)}, 3e-3)
+    >>> (found.cascade.first, found.cascade.first_k), (found.cascade.second, found.cascade.second_k)
+    (('small', 10), ('large', 7))
     """
 
     first: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from t2fast.planning.choosing.cascade import Cascade
 from t2fast.planning.choosing.settling import Settling
 from t2fast.quantity import format_flops
 from t2fast.results import Result
-from t2fast.text import columns, warning_lines
+from t2fast.text import WIDTH, columns, warning_lines
 
 __all__ = ["Candidate", "ModelChoice", "Step"]
 
@@ -33,6 +34,13 @@ class Candidate:
         The share of replicates in which it is the best of all.
     extrapolation
         k in multiples of the samples drawn; up to 1 nothing is extrapolated.
+
+    Examples
+    --------
+    >>> from t2fast.planning.choosing import Price, choose
+    >>> found = choose({"m": (20, [0, 3, 9, 14])}, {"m": Price(0, 1e-4)}, 1e-3)
+    >>> found.candidates[0].k
+    10
     """
 
     model: str
@@ -53,6 +61,13 @@ class Step:
     ----------
     budget, model, k, result, lower, upper, probability_best
         As of a :class:`Candidate`.
+
+    Examples
+    --------
+    >>> from t2fast.planning.choosing import Price, choose
+    >>> found = choose({"m": (20, [0, 3, 9, 14])}, {"m": Price(0, 1e-4)}, 1e-3)
+    >>> [one.k for one in found.frontier[::12]]
+    [1, 10, 100]
     """
 
     budget: float
@@ -64,7 +79,7 @@ class Step:
     probability_best: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ModelChoice(Result):
     """Which model, and how many samples; :func:`choose` makes it.
 
@@ -94,6 +109,14 @@ class ModelChoice(Result):
         How it was found.
     warnings
         What to know before using the numbers.
+
+    Examples
+    --------
+    >>> from t2fast.planning.choosing import Price, choose
+    >>> counts = {"small": (20, [0, 3, 9, 14]), "large": (20, [2, 8, 15, 20])}
+    >>> found = choose(counts, {"small": Price(0, 1e-4), "large": Price(0, 1e-3)}, target=0.7)
+    >>> print(found.headline())
+    small, k 8: 0.701 for $0.0008 per question
     """
 
     model: str
@@ -119,6 +142,12 @@ class ModelChoice(Result):
     warnings: tuple[str, ...] = ()
 
     figure: ClassVar[str | None] = "choice:frontier"
+
+    def __eq__(self, other: object) -> bool:
+        # Candidates that cannot meet what was asked have results that are no numbers, and those equal nothing.
+        return isinstance(other, ModelChoice) and (self.to_dict(), self.curves) == (other.to_dict(), other.curves)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -148,13 +177,13 @@ class ModelChoice(Result):
         rows = [["", "k", "result", f"{level} interval", "per question", "best", "k / drawn"]]
         for one in self.candidates:
             if one.k == 0:
-                rows.append([one.model[:28], "-", "-", "-", "-", f"{one.probability_best:.0%}", "-"])
+                rows.append([_short(one.model), "-", "-", "-", "-", f"{one.probability_best:.0%}", "-"])
                 continue
             ends = f"{one.lower:.3f} to {one.upper:.3f}"
             far = "" if one.extrapolation <= 1 else f"{one.extrapolation:.2g}x"
             cost = _money(one.cost, self.unit)
             rows.append(
-                [one.model[:28], str(one.k), f"{one.result:.3f}", ends, cost, f"{one.probability_best:.0%}", far]
+                [_short(one.model), str(one.k), f"{one.result:.3f}", ends, cost, f"{one.probability_best:.0%}", far]
             )
         lines += [*columns(rows), ""]
         if self.cascade is not None:
@@ -163,7 +192,8 @@ class ModelChoice(Result):
             lines += [*self.settling.lines(), ""]
         if len(self.frontier) > 1:
             lines += ["frontier", *columns(self._steps())]
-        return "\n".join([*lines, *warning_lines(self.warnings)]).rstrip()
+        wrapped = [part for line in lines for part in (textwrap.wrap(line, WIDTH, subsequent_indent="    ") or [""])]
+        return "\n".join([*wrapped, *warning_lines(self.warnings)]).rstrip()
 
     def _steps(self) -> list[list[str]]:
         """The frontier's budgets at which the model changes, and its ends."""
@@ -171,7 +201,7 @@ class ModelChoice(Result):
         for place, one in enumerate(self.frontier):
             last = place + 1 == len(self.frontier)
             if last or self.frontier[place + 1].model != one.model or place == 0:
-                cells = [_money(one.budget, self.unit), one.model[:28], str(one.k)]
+                cells = [_money(one.budget, self.unit), _short(one.model), str(one.k)]
                 rows.append([*cells, f"{one.result:.3f}", f"{one.probability_best:.0%}"])
         return rows
 
@@ -201,6 +231,11 @@ class ModelChoice(Result):
     def rows(self) -> list[dict[str, Any]]:
         """The candidates, a row each."""
         return [asdict(one) for one in self.candidates]
+
+
+def _short(name: str) -> str:
+    """A name as tables have room for it."""
+    return name if len(name) <= 18 else name[:17] + "…"
 
 
 def _money(value: float, unit: str) -> str:

@@ -97,10 +97,10 @@ class Price:
         >>> price
         Price(fixed=0.0005, per_sample=0.0002, unit='dollars')
         """
-        prompt = arguments.number("input_dollars", input_dollars, low=0) / 1e6
-        prompt *= arguments.number("input_tokens", input_tokens, low=0)
-        answer = arguments.number("output_dollars", output_dollars, low=0) / 1e6
-        answer *= arguments.number("output_tokens", output_tokens, low=0)
+        prompt = arguments.number("input_dollars", input_dollars, low=0)
+        prompt *= arguments.number("input_tokens", input_tokens, low=0) / 1e6
+        answer = arguments.number("output_dollars", output_dollars, low=0)
+        answer *= arguments.number("output_tokens", output_tokens, low=0) / 1e6
         if arguments.choice("prompt_billed", prompt_billed, ("once", "per_sample")) == "once":
             return Price(prompt, answer)
         return Price(0.0, prompt + answer)

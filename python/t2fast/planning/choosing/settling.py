@@ -36,6 +36,14 @@ class Settling:
         How they divide: in proportion to what is unknown about each (see :func:`t2fast.passk.allocate` for problems).
     problems_needed
         Problems in all, with as many samples each as now, until it is settled for problems of the kind.
+
+    Examples
+    --------
+    >>> from t2fast.planning.choosing import Price, choose
+    >>> counts = {"a": (20, [1, 3, 9, 14]), "b": (20, [2, 8, 15, 20])}
+    >>> found = choose(counts, {"a": Price(0, 1e-3), "b": Price(0, 1e-3)}, 2e-3)
+    >>> found.settling.rival, found.settling.further_samples
+    ('a', 0)
     """
 
     chosen: str
