@@ -90,11 +90,12 @@ class Ability:
         if self.scope == "problems" or self.table is not None:
             return mean, self.drawn @ values / len(values)
         # What the estimate says of samples drawn again, less what is true of them: how far it may be off.
-        again = passk.pass_at_k(
-            np.broadcast_to(self.n_samples, self._again.shape).reshape(-1), self._again.reshape(-1), k
-        )
-        error = again.reshape(self._again.shape).mean(axis=1) - self._rates_at(float(k))
-        return mean, np.clip(mean - error, 0.0, 1.0)
+        return mean, np.clip(mean - (self._estimates_again(k) - self._rates_at(float(k))), 0.0, 1.0)
+
+    def _estimates_again(self, k: int) -> Floats:
+        n = np.broadcast_to(self.n_samples, self._again.shape)
+        values = passk.pass_at_k(n.reshape(-1), self._again.reshape(-1), k)
+        return np.asarray(values.reshape(n.shape).mean(axis=1))
 
     def _beyond(self, k: int) -> tuple[float, Floats]:
         if self.table is not None:
@@ -135,14 +136,16 @@ class Ability:
                 else _core.Histogram(self.n_samples, self._again[row])
             )
             draws[row] = some.extrapolate(methods[place[row]], ks, 0, 0, None, 1).values
+        starts = replicates if self.scope == "problems" else self._estimates_again(n)
+        for row, first in enumerate(starts):
+            draws[row] = _joined(draws[row], float(first))
         if self.scope == "samples":
+            # As within: the prediction may be off as far as those from samples drawn again are from their mean.
             for i, method in enumerate(methods):
                 of = place == i
                 if of.any():
-                    draws[of] += predicted[method] - draws[of].mean(axis=0)
-            draws = np.clip(draws, 0.0, 1.0)
-        for row, first in enumerate(replicates):
-            draws[row] = _joined(draws[row], float(first))
+                    error = draws[of] - draws[of].mean(axis=0)
+                    draws[of] = np.clip(_joined(predicted[method], measured) - error, 0.0, 1.0)
         self._far = {"k": ks, "mean": mean, "draws": draws, "methods": weights}
 
     def _belief(self, counts: _core.Histogram, k: float) -> Mapping[str, float]:
