@@ -19,6 +19,7 @@ STOREYS = (
     ("errors",),
     ("text", "quantity"),
     ("arguments", "results"),
+    ("files",),
     ("costs",),
     ("laws", "data", "rules"),
     ("planning", "fitting", "passk", "sampling"),

@@ -33,13 +33,13 @@ def data(*arguments):
     return json.loads(done.stdout)
 
 
-def test_plan_prints_the_three_designs_and_how_far_they_extrapolate():
+def test_plan_prints_its_designs_and_how_far_they_extrapolate():
     done = t2fast("plan", *PAIR)
     assert done.returncode == 0
     assert done.stderr == ""
     rows = {line.split("  ")[0] for line in done.stdout.splitlines()}
-    assert {"recommended", "inside data", "Chinchilla"} <= rows
-    assert "! the recommendation extrapolates: D = 15.7T is 52 times the largest in the" in done.stdout
+    assert {"recommended", "cheapest within 1%", "Chinchilla", "unlimited optimum"} <= rows
+    assert "! the unlimited optimum extrapolates: D = 15.7T is 52 times the largest in the" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
@@ -48,7 +48,8 @@ def test_plan_as_json_is_what_python_computes():
     best = t2.plan(t2.load_law("pythia-gsm8k"), t2.Budget(train_flops=1e22, inference_flops=1.4e11))
     assert found == json.loads(json.dumps(best.to_dict()))
     assert found["chinchilla"].keys() == found["inside_data"].keys() >= {"n_params", "n_tokens", "k", "pass_at_k"}
-    assert found["extrapolation"]["n_tokens"] > 10
+    assert found["unlimited"]["extrapolation"]["n_tokens"] > 10
+    assert found["extrapolation"]["n_tokens"] == 1
 
 
 def test_plan_reads_quantities_and_a_workload():
@@ -70,7 +71,7 @@ def test_plan_writes_a_table_and_a_figure(tmp_path):
     done = t2fast("plan", *PAIR, "--csv", "designs.csv", "--plot", "plan.png", cwd=tmp_path)
     assert done.returncode == 0
     rows = list(csv.DictReader((tmp_path / "designs.csv").read_text().splitlines()))
-    assert [row["design"] for row in rows] == ["recommended", "inside_data", "chinchilla"]
+    assert [row["design"] for row in rows] == ["recommended", "cheapest_within_1pct", "chinchilla", "unlimited"]
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
 
 

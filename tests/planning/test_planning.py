@@ -54,13 +54,14 @@ def test_the_optimum_of_a_law_with_known_answers():
     assert best.success
 
 
-def test_the_answer_beyond_the_data_says_so():
-    best = t2.plan(PYTHIA, t2.Budget(train_flops=1e22, inference_flops=1.4e11))
-    assert best.n_tokens == pytest.approx(1.6e13, rel=0.05)
-    assert best.extrapolation.n_tokens == pytest.approx(best.n_tokens / 300e9)
-    assert any("D = 15.7T is 52 times the largest in the data (300B)" in line for line in best.warnings)
-    assert best.inside_data.extrapolation(PYTHIA).inside
-    assert best.inside_data.n_tokens <= 300e9 * (1 + 1e-9)
+def test_the_unlimited_optimum_is_beyond_the_data_and_says_so():
+    plan = t2.plan(PYTHIA, t2.Budget(train_flops=1e22, inference_flops=1.4e11))
+    assert plan.unlimited.n_tokens == pytest.approx(1.6e13, rel=0.05)
+    assert plan.unlimited.extrapolation(PYTHIA).n_tokens == pytest.approx(plan.unlimited.n_tokens / 300e9)
+    assert any("D = 15.7T is 52 times the largest in the data (300B)" in line for line in plan.warnings)
+    assert plan.extrapolation.inside
+    assert plan.inside_data.extrapolation(PYTHIA).inside
+    assert plan.inside_data.n_tokens <= 300e9 * (1 + 1e-9)
 
 
 def test_chinchillas_closed_form():
@@ -525,7 +526,7 @@ def test_a_bound_on_k_that_holds_no_whole_number():
 
 def test_k_beyond_the_data_is_a_caution():
     plan = t2.plan(PYTHIA, t2.Budget(train_flops=1e20, inference_flops=1e15))
-    assert plan.k > PYTHIA.data_range.k[1]
+    assert plan.unlimited.k > PYTHIA.data_range.k[1]
     assert any("k = " in line and "times the largest in the data (2.05k)" in line for line in plan.warnings)
 
 
@@ -562,7 +563,7 @@ def test_pareto_is_what_comparing_all_pairs_finds(law, designs):
     from t2fast import _core
 
     columns = [np.array([design[i] for design in designs]) for i in range(3)]
-    assert _core.pareto(law._handle, *columns).tolist() == planning.pareto(law, designs)
+    assert _core.pareto(law.predicts_pass, *columns).tolist() == planning.pareto(law, designs)
 
 
 @settings(max_examples=60, deadline=None)

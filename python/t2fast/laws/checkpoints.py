@@ -46,6 +46,10 @@ class Checkpoints:
     def __len__(self) -> int:
         return len(self.n_params)
 
+    def most_samples(self, place: int) -> float:
+        """The largest k at which a checkpoint was measured."""
+        return max((k for k, rate in zip(self.k, self.observed[place], strict=True) if rate is not None), default=0.0)
+
     def at(self, place: int, k: float) -> Observation | None:
         """What was measured at a checkpoint, between two k linear in ln k; ``None`` beyond the samples drawn."""
         known = [i for i, rate in enumerate(self.observed[place]) if rate is not None]

@@ -193,6 +193,22 @@ class Law:
             with contextlib.suppress(T2Error):
                 yield self.with_coefficients(row)
 
+    @property
+    def has_draws(self) -> bool:
+        """Whether the law carries the draws of a bootstrap, so that its predictions have intervals."""
+        return "draws" in self.uncertainty
+
+    def with_fewer_draws(self, most: int) -> Law:
+        """The law with its first draws only, for work where a few are enough."""
+        draws = {name: column[:most] for name, column in self.uncertainty.get("draws", {}).items()}
+        return replace(self, uncertainty={**self.uncertainty, "draws": draws})
+
+    def value_repeated(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
+    ) -> float | NDArray[np.float64]:
+        """As :meth:`value`, where only ``unique_tokens`` tokens differ and the others repeat them."""
+        return self.value(n_params, effective_tokens(np.asarray(n_tokens, dtype=np.float64), unique_tokens), k)
+
     @cached_property
     def _resampled(self) -> list[Any]:
         """What :meth:`resampled` gives, in the form that :meth:`_predict` takes."""

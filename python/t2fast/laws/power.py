@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
 from t2fast.errors import LawError, T2Error
@@ -98,6 +98,15 @@ class PowerLaw(Law):
 
     def _values(self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._handle.values(n, d, k)
+
+    def value_repeated(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
+    ) -> float | NDArray[np.float64]:
+        """As :meth:`value`, where only ``unique_tokens`` tokens differ and the others repeat them."""
+        given = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
+        n, d, samples = (np.ascontiguousarray(x).reshape(-1) for x in given)
+        values = _core.predict([self._handle], n, d, samples, unique_tokens).reshape(given[0].shape)
+        return values if values.ndim else float(values)
 
     @cached_property
     def _resampled(self) -> list[Any]:

@@ -16,13 +16,19 @@ from t2fast import _core
 from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget
-from t2fast.laws import Fitted, Law, as_law
-from t2fast.planning.design import Design, cautions, from_core
-from t2fast.planning.words import describe, table
+from t2fast.errors import InfeasibleError
+from t2fast.laws import Fitted, Law, PowerLaw, as_law
+from t2fast.planning.design import Design, Interval, Point, cautions, from_core
+from t2fast.planning.evidence import intervals
+from t2fast.planning.lattice import designs_at, values
+from t2fast.planning.words import describe, interval_words, table
 from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
 
 __all__ = ["Grid", "Plane", "grid_search", "reporter"]
+
+
+_Floats = NDArray[np.float64]
 
 
 class Plane(NamedTuple):
@@ -66,6 +72,11 @@ class Grid(Result):
         """The best feasible design."""
         return self.top[0]
 
+    @cached_property
+    def interval(self) -> Interval | None:
+        """The 90% predictive interval of the best design's result; ``None`` for a law without draws."""
+        return intervals(self.law, self.budget, self.top[:1])[0]
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """How far the best design extrapolates, whether it lies on the grid's edge, and the law's own warnings."""
@@ -83,6 +94,7 @@ class Grid(Result):
             "budget": self.budget.to_dict(),
             "points": len(self.n_params) * len(self.n_tokens) * len(self.k),
             "best": self.best.to_dict(),
+            "interval": None if self.interval is None else list(self.interval),
             "top": [design.to_dict() for design in self.top],
             "index": self.index.tolist(),
             "warnings": list(self.warnings),
@@ -98,6 +110,8 @@ class Grid(Result):
             "",
             *table(rows, self.law),
         ]
+        if self.interval is not None:
+            lines += ["", f"90% predictive interval of the best: {interval_words(self.interval)}"]
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
     def headline(self) -> str:
@@ -111,6 +125,8 @@ class Grid(Result):
     @cached_property
     def plane(self) -> Plane:
         """The law at the best affordable k of the grid for each N and D, and that k."""
+        if not isinstance(self.law, PowerLaw):
+            return _plane(self.law, self.budget, self.n_params, self.n_tokens, self.k)
         found = _core.plane(self.law._handle, self.budget._handle, self.n_params, self.n_tokens, self.k)
         shape = (len(self.n_params), len(self.n_tokens))
         return Plane(found.values.reshape(shape), found.k.reshape(shape))
@@ -166,16 +182,18 @@ def grid_search(
     sizes = len(ns)
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
+    if not isinstance(law, PowerLaw):
+        return _look_at_all(law, budget, ns, ds, ks, top, surface)
     found = _core.grid_search(law._handle, budget._handle, ns, ds, ks, top, threads, report)
-    values = None
+    cube = None
     if surface:
-        values = np.empty((len(ns), len(ds), len(ks)))
+        cube = np.empty((len(ns), len(ds), len(ks)))
         report = reporter(progress, total, "sizes", before=sizes)
-        _core.surface(law._handle, ns, ds, ks, values, budget.unique_tokens, threads, report)
+        _core.surface(law._handle, ns, ds, ks, cube, budget.unique_tokens, threads, report)
     if progress is not None:
         progress(Progress(total, total, "sizes"))
     places = np.array([place.index for place in found], dtype=np.intp)
-    return Grid(law, budget, ns, ds, ks, tuple(from_core(law, place.design) for place in found), places, values)
+    return Grid(law, budget, ns, ds, ks, tuple(from_core(law, place.design) for place in found), places, cube)
 
 
 def reporter(progress: Report | None, total: int, unit: str, before: int = 0) -> Callable[[int], object] | None:
@@ -183,3 +201,38 @@ def reporter(progress: Report | None, total: int, unit: str, before: int = 0) ->
     if progress is None:
         return None
     return lambda done: progress(Progress(before + done, total, unit))
+
+
+def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> Plane:
+    """The plane of a law that the core does not know; more samples are never worse."""
+    handle, slack = budget._handle, 1 + 1e-12
+    n, d = (axis.ravel() for axis in np.meshgrid(ns, ds, indexing="ij"))
+    pairs = list(zip(n.tolist(), d.tolist(), strict=True))
+    largest = budget.max_params or np.inf
+    allowed = np.array([size <= largest and tokens <= handle.most_tokens(size, 1.0) * slack for size, tokens in pairs])
+    paid = np.array([handle.most_samples(*pair) * slack for pair in pairs])
+    place = np.searchsorted(ks, paid, side="right") - 1
+    kept = allowed & (place >= 0)
+    chosen, found = np.full(len(n), np.nan), np.full(len(n), np.nan)
+    chosen[kept] = ks[place[kept]]
+    if kept.any():
+        found[kept] = values(law, budget, n[kept], d[kept], chosen[kept])
+    shape = (len(ns), len(ds))
+    return Plane(found.reshape(shape), chosen.reshape(shape))
+
+
+def _look_at_all(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats, top: int, surface: bool) -> Grid:
+    """The search for a law that the core does not know: the best affordable k at each N and D, one design for each."""
+    plane = _plane(law, budget, ns, ds, ks)
+    worth = np.where(np.isnan(plane.values), -np.inf, plane.values if law.predicts_pass else -plane.values).ravel()
+    order = [place for place in np.argsort(-worth, kind="stable")[:top].tolist() if worth[place] > -np.inf]
+    if not order:
+        raise InfeasibleError("no point of the grid is affordable: raise the budget or extend the axes downwards")
+    places = [(*divmod(place, len(ds)), int(np.searchsorted(ks, plane.k.flat[place]))) for place in order]
+    points = [Point(float(ns[i]), float(ds[j]), float(ks[at])) for i, j, at in places]
+    cube = None
+    if surface:
+        n, d, k = (axis.ravel() for axis in np.meshgrid(ns, ds, ks, indexing="ij"))
+        cube = values(law, budget, n, d, k).reshape(len(ns), len(ds), len(ks))
+    found = tuple(designs_at(law, budget, points))
+    return Grid(law, budget, ns, ds, ks, found, np.array(places, dtype=np.intp), cube)

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use t2fast_core::cost::{self, Range};
-use t2fast_core::law::{AnyLaw, Law as _, predictive};
+use t2fast_core::law::{AnyLaw, Law as _, Sense, predictive};
 use t2fast_core::plan::exact::{self, Region};
 use t2fast_core::plan::grid::{self, Axes};
 use t2fast_core::plan::{self, curve as curves, frontier};
@@ -280,16 +280,17 @@ pub fn curve(law: &Law, budget: &Budget, n_params: PyReadonlyArray1<'_, f64>) ->
     Ok(designs.iter().map(|found| found.as_ref().map(Into::into)).collect())
 }
 
-/// Which designs no other dominates in value, training and inference cost.
+/// Which designs no other dominates in value (the `most` or the least is best), training and inference cost.
 #[pyfunction]
 pub fn pareto<'py>(
     py: Python<'py>,
-    law: &Law,
+    most: bool,
     values: PyReadonlyArray1<'py, f64>,
     train_flops: PyReadonlyArray1<'py, f64>,
     inference_flops: PyReadonlyArray1<'py, f64>,
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
     let (values, train, inference) = (values.as_slice()?, train_flops.as_slice()?, inference_flops.as_slice()?);
+    let sense = if most { Sense::Most } else { Sense::Least };
     let nan = f64::NAN;
     let designs: Vec<plan::Design> = values
         .iter()
@@ -305,7 +306,7 @@ pub fn pareto<'py>(
             inference_flops,
         })
         .collect();
-    Ok(PyArray1::from_vec(py, frontier::pareto(law.0.sense(), &designs)))
+    Ok(PyArray1::from_vec(py, frontier::pareto(sense, &designs)))
 }
 
 /// The best affordable k of a grid at each N and D: values and k, D running fastest, NaN where none is affordable.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from t2fast.errors import T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.answers import after_reasoning, before_run_on, end_of, marked, without_emphasis
 from t2fast.sampling.verify.text import words
 from t2fast.sampling.verify.verdict import reference

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from t2fast.errors import MissingExtraError, T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.answers import final_answer, marked, plain_latex, without_emphasis
 from t2fast.sampling.verify.numeric import read_number, same_number
 from t2fast.sampling.verify.text import words

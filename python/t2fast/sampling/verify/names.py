@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from t2fast.errors import T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.choice import Choice
 from t2fast.sampling.verify.command import Command
 from t2fast.sampling.verify.function import Timed

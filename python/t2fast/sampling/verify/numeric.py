@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from t2fast.errors import T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.answers import (
     after_reasoning,
     before_run_on,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from t2fast.errors import MissingExtraError, T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.verdict import TIMEOUT, reference
 
 __all__ = ["Regex"]

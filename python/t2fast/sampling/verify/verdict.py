@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from t2fast.errors import T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 
 __all__ = ["TIMEOUT", "Verdict", "Verifier", "judge", "reference"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +11,24 @@ import torch
 from torch import Tensor
 
 from t2fast.errors import T2Error
-from t2fast.sampling.cache import Decode, Pool, Prefill, Shape, Span, on_device
-from t2fast.sampling.request import SamplingParams
-from t2fast.sampling.schedule import Floats, Job, Node, Row, Schedule, Tokens, pages_for
+from t2fast.sampling.engine.cache import Decode, Pool, on_device
+from t2fast.sampling.engine.drawn import Drawn
+from t2fast.sampling.engine.endings import Endings
+from t2fast.sampling.engine.prefill import Text, forward_texts, places
+from t2fast.sampling.engine.prepared import Prepared
+from t2fast.sampling.engine.rules import Rules
+from t2fast.sampling.engine.schedule import Job, Row, Schedule
+from t2fast.sampling.engine.tree import Floats, Node, Tokens
+from t2fast.sampling.params import SamplingParams
 from t2fast_kernels.buffers import DecodeBuffers
 from t2fast_kernels.plan import plan
 from t2fast_kernels.sample import sample as draw
 
-__all__ = ["Graphs", "Runner", "Text", "forward_texts", "places"]
-
-#: How a decode step is launched.
-Graphs = Literal["auto", "cuda", "compile", "none"]
+__all__ = ["Runner"]
 
 #: Rows of the device's int32 state.
-_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K = range(7)
+_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K, _RULE, _LEAST = range(9)
+_INTS = 9
 #: Settings that each row has a float32 of, in the order of their rows; and the value that leaves each off.
 _SETTINGS = {
     "temperature": None,
@@ -40,72 +43,6 @@ _PENALTIES = tuple(_SETTINGS)[3:]
 _NOWHERE = -(1 << 30)
 
 
-@dataclass
-class Text:
-    """Tokens whose keys and values are to be computed."""
-
-    tokens: Tokens
-    #: Where they go, as token numbers over all pages; and what they read before them.
-    places: npt.NDArray[np.int64]
-    before: npt.NDArray[np.int64]
-    #: Whether the logits are wanted.
-    wanted: bool = False
-
-
-def places(pages: npt.ArrayLike, page_size: int, length: int) -> npt.NDArray[np.int64]:
-    """Numbers over all pages of the first tokens that lie on these."""
-    first = np.asarray(pages, np.int64)[: pages_for(length, page_size), None] * page_size
-    return (first + np.arange(page_size)).reshape(-1)[:length]
-
-
-def forward_texts(
-    model: Callable[..., Any], pool: Pool, texts: Sequence[Text], most: int
-) -> Iterator[tuple[list[tuple[int, int, int]], Tensor]]:
-    """Compute texts, at most so many tokens at once; a text may read those before it in the list.
-
-    Yields
-    ------
-    parts, logits
-        For each pass that computed wanted ones: which tokens, as text, begin, end; and their logits, in a row.
-    """
-    device = pool.data.device
-    batch: list[tuple[int, int, int]] = []
-    room = most
-    queue = [(i, 0, len(text.tokens)) for i, text in enumerate(texts) if len(text.tokens)][::-1]
-    while queue:
-        i, begin, end = queue.pop()
-        cut = min(end, begin + room)
-        batch.append((i, begin, cut))
-        room -= cut - begin
-        if cut < end:
-            queue.append((i, cut, end))
-        if room and queue:
-            continue
-        ids = np.concatenate([texts[i].tokens[a:b] for i, a, b in batch])
-        own = np.concatenate([texts[i].places[a:b] for i, a, b in batch])
-        position = np.concatenate([len(texts[i].before) + np.arange(a, b) for i, a, b in batch])
-        reads = [np.concatenate([texts[i].before, texts[i].places[:b]]) for i, _, b in batch]
-        wanted = [part for part in batch if texts[part[0]].wanted]
-        keep = np.flatnonzero(np.concatenate([np.full(b - a, texts[i].wanted) for i, a, b in batch]))
-        packed = on_device(np.concatenate([ids, position, own, keep, *reads]), device)
-        n, spans, at = len(ids), [], 0
-        of_spans = packed[3 * n + len(keep) :].split([len(one) for one in reads])
-        for (_, a, b), read in zip(batch, of_spans, strict=True):
-            spans.append(Span(at, at + b - a, read))
-            at += b - a
-        logits = model(
-            input_ids=packed[None, :n],
-            position_ids=packed[None, n : 2 * n],
-            use_cache=False,
-            # 1 rather than none, which transformers cannot say.
-            logits_to_keep=packed[3 * n : 3 * n + len(keep)] if wanted else 1,
-            t2fast=Prefill(pool, packed[2 * n : 3 * n], spans),
-        ).logits[0]
-        if wanted:
-            yield wanted, logits
-        batch, room = [], most
-
-
 class Runner:
     """Runs the model for one call of the sampler.
 
@@ -114,41 +51,33 @@ class Runner:
 
     Parameters
     ----------
-    model, shape, device
-        The model and its :func:`t2fast.sampling.cache.probe`.
+    prepared
+        The model and how it is run.
     schedule, pool
         Slots, tables and pages.
     jobs, settings, keys
         By prompt: what is drawn, how, and the key of its random numbers.
+    endings
+        Which tokens end samples.
     seed
         Of the draws.
-    graphs
-        How steps are launched.
-    chunk
-        Most tokens computed at once in a prefill.
-    levels
-        Longest chain of nodes.
     """
 
     def __init__(
         self,
-        model: Callable[..., Any],
-        shape: Shape,
-        device: torch.device,
+        prepared: Prepared,
         schedule: Schedule,
         pool: Pool,
         jobs: Sequence[Job],
         settings: Sequence[SamplingParams],
         keys: npt.NDArray[np.int32],
-        *,
+        endings: Endings,
         seed: int,
-        graphs: Graphs,
-        chunk: int,
-        levels: int,
     ) -> None:
-        self.model, self.schedule, self.pool = model, schedule, pool
+        self.prepared, self.model, self.schedule, self.pool = prepared, prepared.model, schedule, pool
         self.jobs, self.settings, self.keys = jobs, settings, keys
-        self.chunk, self.graphs, self.device = chunk, graphs, device
+        self.chunk, self.graphs, self.device = prepared.config.prefill_tokens, prepared.graphs, prepared.device
+        shape, levels, device = prepared.shape, prepared.config.levels, prepared.device
         slots, cuda = schedule.slots, device.type == "cuda"
         node_tables = len(schedule.tables) - slots
         self.buffers = DecodeBuffers(
@@ -165,39 +94,41 @@ class Runner:
         self.tables = torch.from_numpy(schedule.tables)
         if cuda:
             self.tables = self.tables.to(device)
-        # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k; the other
-        # settings; its nodes. By node: table, first token, end, position.
-        self._ints = np.zeros((4, slots), np.int32)
+        # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k, its rules,
+        # how many tokens it has before it may end; the other settings; its nodes. By node: table, first token, end,
+        # position.
+        self._ints = np.zeros((_INTS - _POSITION, slots), np.int32)
         self._floats = np.zeros((len(_SETTINGS), slots), np.float32)
         self._nodes = np.full((slots, levels), -1, np.int32)
         self._runs = np.zeros((node_tables, 4), np.int32)
         # Staged on the host, then copied as one; the copy on the device is what steps read and count up.
-        self._staged = torch.zeros(_TOP_K + 1 + len(_SETTINGS), slots, dtype=torch.int32, pin_memory=cuda)
+        self._staged = torch.zeros(_INTS + len(_SETTINGS), slots, dtype=torch.int32, pin_memory=cuda)
         self._state = self._staged.to(device, copy=True)
         self._copied = torch.cuda.Event() if cuda else None
         self._lens = torch.zeros(slots, dtype=torch.int32, device=device)
         #: By slot: the token that the next step is fed. One more for idle rows.
         self._last = torch.zeros(slots + 1, dtype=torch.int64, device=device)
         self._seed = torch.tensor([seed], device=device)
-        self._drawn = _Drawn(slots, device)
+        self._drawn = Drawn(slots, device)
+        self.rules = Rules(settings, endings, shape.vocab, device)
         self._given = self._controls()
         self._counts: Tensor | None = None
         if self._given.keys() & set(_PENALTIES):
             self._counts = torch.zeros(slots + 1, shape.vocab, dtype=torch.int32, device=device)
         self._readings: dict[int, Decode] = {}
         self._captured: dict[int, torch.cuda.CUDAGraph] = {}
-        self._memory = torch.cuda.graph_pool_handle() if graphs == "cuda" else None
-        if graphs == "compile":
-            self._decoder: Callable[..., Any] = torch.compile(model, dynamic=False)
+        self._memory = torch.cuda.graph_pool_handle() if self.graphs == "cuda" else None
+        if self.graphs == "compile":
+            self._decoder: Callable[..., Any] = torch.compile(self.model, dynamic=False)
         else:
-            self._decoder = model
+            self._decoder = self.model
         #: Slots of the rows of the next step.
         self.rows = np.empty(0, np.int64)
 
     def _controls(self) -> dict[str, float | Tensor]:
         """The operator's settings: what all prompts leave off is left out; what differs is read from the state."""
         given: dict[str, float | Tensor] = {}
-        floats = self._state[_TOP_K + 1 :].view(torch.float32)
+        floats = self._state[_INTS:].view(torch.float32)
         for i, (name, off) in enumerate(_SETTINGS.items()):
             values = {float(getattr(one, name)) for one in self.settings}
             if len(values) > 1:
@@ -227,7 +158,10 @@ class Runner:
         for row in rows:
             job, slot, done = row.job, row.slot, len(row.tokens)
             chain, settings = job.chain(), self.settings[job.index]
-            self._ints[:, slot] = len(job.tokens) - 1, self.keys[job.index], row.sample, settings.top_k or 0
+            self._ints[:, slot] = (
+                len(job.tokens) - 1, self.keys[job.index], row.sample, settings.top_k or 0,
+                self.rules.kind[job.index], self.rules.least[job.index],
+            )  # fmt: skip
             self._floats[:, slot] = [getattr(settings, name) for name in _SETTINGS]
             self._nodes[slot] = -1
             self._nodes[slot, : len(chain)] = [node.table - slots for node in chain]
@@ -272,10 +206,10 @@ class Runner:
         state[_SLOT, :n], state[_SLOT, n:] = rows, schedule.slots
         state[_TABLE, :n], state[_TABLE, n:] = rows, -1
         state[_INDEX, :n], state[_INDEX, n:] = schedule.count[rows], _NOWHERE
-        state[_POSITION : _TOP_K + 1, :n] = self._ints[:, rows]
+        state[_POSITION:_INTS, :n] = self._ints[:, rows]
         state[_POSITION, :n] += schedule.count[rows]
         state[_POSITION, n:] = 0
-        state[_TOP_K + 1 :].view(np.float32)[:, :n] = self._floats[:, rows]
+        state[_INTS:].view(np.float32)[:, :n] = self._floats[:, rows]
         self._state.copy_(self._staged, non_blocking=True)
         if self._copied is not None:
             self._copied.record()
@@ -332,6 +266,8 @@ class Runner:
         ).logits[0]
         given: dict[str, Any] = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
         counts = None if self._counts is None else self._counts[slot]
+        if self.rules.needed:
+            logits = self.rules.apply(logits, state[_RULE], state[_INDEX], state[_LEAST])
         tokens, logprobs = draw(
             logits,
             self._seed,
@@ -348,38 +284,3 @@ class Runner:
         state[_INDEX] += 1
         state[_POSITION] += 1
         self._drawn.keep(tokens, logprobs)
-
-
-class _Drawn:
-    """Tokens and log-probabilities of the latest steps, on their way to the host."""
-
-    def __init__(self, slots: int, device: torch.device) -> None:
-        self._device = torch.zeros(2, slots, dtype=torch.int32, device=device)
-        cuda = device.type == "cuda"
-        # One more than are in flight, so that none is overwritten before it was read.
-        self._hosts = [torch.zeros(2, slots, dtype=torch.int32).pin_memory() for _ in range(3)] if cuda else []
-        self._turn = 0
-
-    def keep(self, tokens: Tensor, logprobs: Tensor) -> None:
-        """Keep what a step drew: part of the step, so on the device and captured with it."""
-        n = len(tokens)
-        self._device[0, :n] = tokens
-        self._device[1, :n].view(torch.float32).copy_(logprobs)
-
-    def fetch(self, n: int) -> Callable[[], tuple[Tokens, Floats]]:
-        """Begin to copy what is kept; what it returns waits for that."""
-        if not self._hosts:
-            got = self._device[:, :n].numpy().copy()
-            return lambda: (got[0], got[1].view(np.float32))
-        self._turn = (self._turn + 1) % len(self._hosts)
-        host = self._hosts[self._turn]
-        host.copy_(self._device, non_blocking=True)
-        done = torch.cuda.Event()
-        done.record()
-
-        def wait() -> tuple[Tokens, Floats]:
-            done.synchronize()
-            found = host[:, :n].numpy()
-            return found[0].copy(), found[1].copy().view(np.float32)
-
-        return wait

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from t2fast.errors import T2Error
-from t2fast.sampling.cache import Pool, on_device, reading_pages
-from t2fast.sampling.request import Prompt
-from t2fast.sampling.runner import Text, forward_texts, places
-from t2fast.sampling.schedule import Node, Pages, Tokens, build_tree, pages_for
+from t2fast.results import Result
+from t2fast.sampling.engine.cache import Pool, on_device
+from t2fast.sampling.engine.pages import Pages, pages_for
+from t2fast.sampling.engine.prefill import Text, forward_texts, places
+from t2fast.sampling.engine.prepared import Prepared
+from t2fast.sampling.engine.tree import Node, Tokens, build_tree
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify import Choice
 
-if TYPE_CHECKING:
-    from t2fast.sampling.engine import Sampler
-
-__all__ = ["Score", "score"]
+__all__ = ["Score", "scores"]
 
 #: Logits computed at a time, in elements of fp32.
 _LOGITS = 1 << 26
 
 
-@dataclass(frozen=True)
-class Score:
-    """How likely a model finds one answer to a prompt."""
+@dataclass(frozen=True, repr=False)
+class Score(Result):
+    """How likely a model finds one answer to a prompt; :meth:`Sampler.score` makes it."""
 
     #: :attr:`Prompt.id`.
     prompt_id: str
@@ -41,29 +41,28 @@ class Score:
     #: Negative log-likelihood of the whole answer, in nats: exp(-nll) is the probability of drawing just it.
     nll: float
     #: Tokens of the answer.
-    n_tokens: int
+    n_answer_tokens: int
     #: Whether each of them is the likeliest, so that greedy decoding gives the answer.
     greedy: bool
 
+    def summary(self) -> str:
+        """The score in one line."""
+        return f"{self.prompt_id}: {self.text!r}, -ln p {self.nll:.4f} over {self.n_answer_tokens} tokens"
+
     def to_dict(self) -> dict[str, Any]:
-        """Give the score as JSON holds it."""
-        return asdict(self)
+        """The score as JSON data; an infinite ``nll`` is None."""
+        return asdict(self) | {"nll": self.nll if np.isfinite(self.nll) else None}
 
 
-def score(sampler: Sampler, prompts: Sequence[Prompt]) -> Iterator[Score]:
-    """Compute the negative log-likelihoods of each prompt's choices, or of its answer where it has none.
-
-    A prompt is computed once for all of its answers, and what prompts have in common once for all of them. An answer's
-    tokens are those that the text of prompt and answer together has beyond the prompt's own; after a chat or token ids,
-    it is tokenized by itself.
+def scores(prepared: Prepared, prompts: Sequence[Prompt]) -> Iterator[Score]:
+    """Compute scores; see :meth:`Sampler.score`.
 
     Raises
     ------
     T2Error
-        When a prompt has neither answer nor choices, its answer is none of its choices or has no tokens, or the two
-        are longer than the model's context.
+        When an answer cannot be scored.
     """
-    return _score(sampler, prompts, *_answers(sampler, prompts))
+    return _score(prepared, prompts, *_answers(prepared, prompts))
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ class _Answer:
     tokens: Tokens
 
 
-def _answers(sampler: Sampler, prompts: Sequence[Prompt]) -> tuple[list[Tokens], list[_Answer]]:
-    asked = sampler.tokenizer.encode(prompts)
+def _answers(prepared: Prepared, prompts: Sequence[Prompt]) -> tuple[list[Tokens], list[_Answer]]:
+    asked = prepared.tokenizer.encode(prompts)
     found = []
     for i, prompt in enumerate(prompts):
         if prompt.choices is not None:
@@ -89,41 +88,43 @@ def _answers(sampler: Sampler, prompts: Sequence[Prompt]) -> tuple[list[Tokens],
         else:
             raise T2Error(f"prompt {prompt.id!r}: has neither answer nor choices to score")
         for choice, text, correct in wanted:
-            tokens = sampler.tokenizer.continuation(prompt, asked[i], text)
+            tokens = prepared.tokenizer.continuation(prompt, asked[i], text)
             if not len(tokens):
                 raise T2Error(f"prompt {prompt.id!r}: its answer {text!r} has no tokens")
-            if len(asked[i]) + len(tokens) > sampler.context:
+            if len(asked[i]) + len(tokens) > prepared.context:
                 raise T2Error(
                     f"prompt {prompt.id!r}: with its answer {text!r} it has {len(asked[i]) + len(tokens)} tokens, "
-                    f"and the model's context is {sampler.context}"
+                    f"and the model's context is {prepared.context}"
                 )
             found.append(_Answer(i, choice, text, correct, tokens))
     return asked, found
 
 
-def _score(sampler: Sampler, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]) -> Iterator[Score]:
+def _score(
+    prepared: Prepared, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]
+) -> Iterator[Score]:
     """Answer after answer in the order of the tree, so that what they share stays in memory just as long as needed.
 
     As in sampling, a prefix is all of a prompt but its last token. An answer is then the text of that token and all of
     its own but the last, and the logits of this text are those of the answer's tokens.
     """
-    leaves = build_tree([tokens[:-1] for tokens in asked], 2 * sampler.page_size, sampler.levels)
+    leaves = build_tree([tokens[:-1] for tokens in asked], 2 * prepared.config.page_size, prepared.config.levels)
     chains = [leaf.chain() if leaf else [] for leaf in leaves]
     order = sorted(range(len(answers)), key=lambda a: (*(n.first for n in chains[answers[a].prompt]), a))
-    page_size = sampler.page_size
-    chunk = max(1, min(sampler.prefill_tokens, _LOGITS // sampler.shape.vocab))
+    page_size = prepared.config.page_size
+    chunk = max(1, min(prepared.config.prefill_tokens, _LOGITS // prepared.shape.vocab))
 
     def size(chain: list[Node]) -> int:
         return sum(pages_for(node.end - node.begin, page_size) for node in chain)
 
     least = max((size(chains[one.prompt]) + pages_for(len(one.tokens), page_size) for one in answers), default=1)
     # Beside the longest, what a chunk of short texts takes.
-    pool = sampler.pool(least + 2 * chunk)
+    pool = prepared.pool(least + 2 * chunk)
     pages = Pages(pool.data.shape[2])
     if pages.total < least:
-        page = sampler.shape.page_bytes(page_size)
+        page = prepared.shape.page_bytes(page_size)
         raise T2Error(
-            f"kv_memory: {pages.total * page} bytes don't hold the longest prompt with its answer, "
+            f"kv_memory: {pages.total * page} bytes cannot hold the longest prompt with its answer, "
             f"which need {least * page}; give more"
         )
     held: dict[Node, npt.NDArray[np.int64]] = {}
@@ -154,7 +155,7 @@ def _score(sampler: Sampler, prompts: Sequence[Prompt], asked: list[Tokens], ans
             tokens = np.concatenate([asked[one.prompt][-1:], one.tokens[:-1]])
             texts.append(Text(tokens, places(taken, page_size, len(tokens)), before, wanted=True))
             done += 1
-        yield from _scores(sampler, prompts, pool, texts, scored, chunk)
+        yield from _scores(prepared, prompts, pool, texts, scored, chunk)
         pages.give_back(own)
 
 
@@ -166,13 +167,13 @@ def _let_go(node: Node, held: dict[Node, npt.NDArray[np.int64]], pages: Pages) -
 
 
 def _scores(
-    sampler: Sampler, prompts: Sequence[Prompt], pool: Pool, texts: list[Text], scored: dict[int, _Answer], chunk: int
+    prepared: Prepared, prompts: Sequence[Prompt], pool: Pool, texts: list[Text], scored: dict[int, _Answer], chunk: int
 ) -> list[Score]:
     """Compute the texts and judge those that are answers."""
     nll = dict.fromkeys(scored, 0.0)
     greedy = dict.fromkeys(scored, True)
-    with torch.no_grad(), reading_pages(sampler.model):
-        for parts, logits in forward_texts(sampler.model, pool, texts, chunk):
+    with torch.no_grad(), prepared.precision():
+        for parts, logits in forward_texts(prepared.model, pool, texts, chunk):
             wanted = np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])
             targets = on_device(wanted, logits.device).long()
             chosen = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]

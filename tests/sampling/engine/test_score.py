@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.support.tiny import model, tokenizer, torch
@@ -43,14 +44,14 @@ def test_scores_are_those_of_each_answer_alone(family, options):
     one = model(family)
     sampler = Sampler(one, tokenizer(), **options)
     if "kv_memory" in options:
-        sampler.kv_memory = 13 * sampler.shape.page_bytes(16)
+        sampler.config = replace(sampler.config, kv_memory=13 * sampler.shape.page_bytes(16))
     scores = {(s.prompt_id, s.choice): s for s in sampler.score(PROMPTS)}
     assert set(scores) == {("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("c", None), ("d", None), ("e", None)}
     for (name, _), score in scores.items():
         prompt = next(p for p in PROMPTS if p.id == name)
         nll, n, greedy = alone(one, prompt.text, score.text)
         assert score.nll == pytest.approx(nll, rel=1e-5)
-        assert (score.n_tokens, score.greedy) == (n, greedy)
+        assert (score.n_answer_tokens, score.greedy) == (n, greedy)
     assert [scores["a", i].correct for i in range(3)] == [False, False, True]
     assert [scores["b", i].correct for i in range(2)] == [False, False]
     assert scores["c", None].correct
@@ -88,6 +89,6 @@ def test_what_cannot_be_scored():
         sampler.score([Prompt("x", "T")])
     with pytest.raises(T2Error, match="context is 512"):
         sampler.score([Prompt("x", "T" * 500, answer="n" * 40)])
-    sampler.kv_memory = sampler.shape.page_bytes(16)
+    sampler.config = replace(sampler.config, kv_memory=sampler.shape.page_bytes(16))
     with pytest.raises(T2Error, match="kv_memory"):
         list(sampler.score([Prompt("x", "T" * 50, answer="n")]))

@@ -19,7 +19,7 @@ from tests.support.stand_in import StandIn, answer
 from t2fast import fitting, passk
 from t2fast.data import read_counts
 from t2fast.errors import DataError, T2Error
-from t2fast.sampling import Prompt, SamplingParams, StoreError, draw, read_samples, write_parquet
+from t2fast.sampling import Prompt, SamplingParams, StoreError, read_samples, sample_to_file, write_parquet
 
 PROMPTS = [Prompt(f"q{i}", "x", answer=str(i % 5), overrides={"k": 5} if i == 3 else {}) for i in range(12)]
 PARAMS = SamplingParams(k=8, max_new_tokens=20)
@@ -28,20 +28,22 @@ PARAMS = SamplingParams(k=8, max_new_tokens=20)
 def test_every_sample_once(tmp_path):
     path = tmp_path / "s.jsonl"
     seen, far = [], []
-    run = draw(StandIn(), PROMPTS, PARAMS, path, verifier="numeric", on_sample=seen.append, progress=far.append)
+    run = sample_to_file(
+        StandIn(), PROMPTS, PARAMS, path, verifier="numeric", on_sample=seen.append, progress=far.append
+    )
     found = {(sample.prompt_id, sample.sample): sample for sample in read_samples(path)}
     assert list(read_samples(path)) == seen
-    assert len(seen) == len(found) == run.samples == run.drawn == 11 * 8 + 5
+    assert len(seen) == len(found) == run.n_samples == run.n_drawn == 11 * 8 + 5
     judge = lambda prompt, text: text.split("\n")[0].endswith(prompt.answer)  # noqa: E731
     for prompt in PROMPTS:
         for j in range(prompt.params(PARAMS).k):
             assert found[prompt.id, j] == answer(prompt, j, PARAMS, 0, judge)
     assert run.tokens == sum(len(sample.token_ids) for sample in seen)
-    assert run.accepted == sum(sample.correct for sample in seen)
-    assert run.solved == len({sample.prompt_id for sample in seen if sample.correct})
+    assert run.n_accepted == sum(sample.correct for sample in seen)
+    assert run.n_solved == len({sample.prompt_id for sample in seen if sample.correct})
     assert sum(run.finish_reasons.values()) == 93
-    assert [one.samples for one in far] == sorted(one.samples for one in far)
-    assert far[-1].samples == far[-1].total == far[-1].drawn == 93
+    assert [one.done for one in far] == sorted(one.done for one in far)
+    assert far[-1].done == far[-1].total == far[-1].n_drawn == 93
     assert far[-1].tokens == run.tokens
     assert far[-1].memory > 1e6
     assert max(map(len, run.summary().splitlines())) <= 80
@@ -64,7 +66,7 @@ def test_the_order_in_which_samples_finish_changes_nothing(tmp_path, stop):
     files = []
     for order in range(5):
         path = tmp_path / f"{order}.jsonl"
-        draw(StandIn(order=order), PROMPTS, params, path, verifier="numeric")
+        sample_to_file(StandIn(order=order), PROMPTS, params, path, verifier="numeric")
         files.append(_sorted(path))
     assert all(file == files[0] for file in files)
 
@@ -73,7 +75,7 @@ def test_stopping_at_the_first_success_by_number(tmp_path):
     path = tmp_path / "s.jsonl"
     params = PARAMS.override({"stop_on_success": True, "k": 20})
     far = []
-    run = draw(StandIn(order=1), PROMPTS, params, path, verifier="numeric", progress=far.append)
+    run = sample_to_file(StandIn(order=1), PROMPTS, params, path, verifier="numeric", progress=far.append)
     judged = {}
     for sample in read_samples(path):
         judged.setdefault(sample.prompt_id, {})[sample.sample] = sample.correct
@@ -84,16 +86,16 @@ def test_stopping_at_the_first_success_by_number(tmp_path):
         ]
         end = every.index(True) + 1 if True in every else len(every)
         assert judged[prompt.id] == dict(enumerate(every[:end]))
-    assert far[0].total >= far[-1].total == run.samples < 11 * 20 + 5
-    again = draw(StandIn(order=2), PROMPTS, params, path, verifier="numeric", resume=True)
-    assert again.drawn == 0
-    assert again.solved == run.solved
+    assert far[0].total >= far[-1].total == run.n_samples < 11 * 20 + 5
+    again = sample_to_file(StandIn(order=2), PROMPTS, params, path, verifier="numeric", resume=True)
+    assert again.n_drawn == 0
+    assert again.n_solved == run.n_solved
 
 
 def test_passk_knows_that_sampling_stopped(tmp_path):
     path = tmp_path / "s.jsonl"
     prompts = [Prompt(f"q{i}", "x", answer=str(i % 5)) for i in range(300)]
-    draw(
+    sample_to_file(
         StandIn(), prompts, PARAMS.override({"stop_on_success": True, "k": 16}), path,
         verifier="numeric", benchmark="toy", n_tokens=2e9,
     )  # fmt: skip
@@ -133,11 +135,11 @@ def _has(name):
 
 def test_passk_reads_a_file_of_samples(tmp_path):
     path = tmp_path / "s.jsonl"
-    run = draw(StandIn(), PROMPTS, PARAMS, path, verifier="numeric", name="mine")
+    run = sample_to_file(StandIn(), PROMPTS, PARAMS, path, verifier="numeric", name="mine")
     counts = read_counts(path)
     assert counts.stopped is None
-    assert counts.n_samples.sum() == run.samples
-    assert counts.n_correct.sum() == run.accepted
+    assert counts.n_samples.sum() == run.n_samples
+    assert counts.n_correct.sum() == run.n_accepted
     assert set(counts.model) == {"mine"}
     assert passk.report(counts, [1, 5]).curves[0].n_problems == 12
 
@@ -145,7 +147,7 @@ def test_passk_reads_a_file_of_samples(tmp_path):
 def test_prompts_that_stop_beside_prompts_that_don_t(tmp_path):
     path = tmp_path / "s.jsonl"
     prompts = [*PROMPTS, Prompt("stops", "x", answer="1", overrides={"stop_on_success": True})]
-    draw(StandIn(), prompts, PARAMS, path, verifier="numeric")
+    sample_to_file(StandIn(), prompts, PARAMS, path, verifier="numeric")
     counts = read_counts(path)
     assert counts.stopped.sum() == 1
     with pytest.raises(DataError, match="stopped at the first success for some"):
@@ -172,7 +174,7 @@ def test_fit_reads_what_passk_makes_of_several_checkpoints(tmp_path):
     for n_params in (1e8, 4e8, 1.6e9, 6.4e9):
         for n_tokens in (2e9, 2e10, 2e11):
             files.append(tmp_path / f"{len(files)}.jsonl")
-            draw(
+            sample_to_file(
                 Checkpoint(n_params, n_tokens), prompts, SamplingParams(k=16, max_new_tokens=3), files[-1],
                 verifier="numeric", benchmark="toy", n_params=n_params, n_tokens=n_tokens,
             )  # fmt: skip
@@ -187,7 +189,7 @@ def test_fit_reads_what_passk_makes_of_several_checkpoints(tmp_path):
 
 def test_two_checkpoints_under_one_name(tmp_path):
     for tokens in (1e9, 2e9):
-        draw(StandIn(), PROMPTS, PARAMS, tmp_path / f"{tokens}.jsonl", verifier="numeric", n_tokens=tokens)
+        sample_to_file(StandIn(), PROMPTS, PARAMS, tmp_path / f"{tokens}.jsonl", verifier="numeric", n_tokens=tokens)
     with pytest.raises(DataError, match="'stand-in' has two sizes"):
         read_counts([tmp_path / "1000000000.0.jsonl", tmp_path / "2000000000.0.jsonl"])
 
@@ -201,26 +203,26 @@ def test_settings_that_cannot_be(tmp_path):
         (PROMPTS, PARAMS, "guess", "verifier 'guess'"),
     ]:
         with pytest.raises(T2Error, match=message):
-            draw(StandIn(), prompts, params, path, verifier=verifier)
+            sample_to_file(StandIn(), prompts, params, path, verifier=verifier)
     assert not path.exists()
 
 
 def test_a_changed_run_does_not_go_on(tmp_path):
     path = tmp_path / "s.jsonl"
-    draw(StandIn(), PROMPTS, PARAMS, path)
+    sample_to_file(StandIn(), PROMPTS, PARAMS, path)
     for change, message in [
-        ({"seed": 1}, "seed: 0 -> 1"),
-        ({"verifier": "numeric"}, 'verifier: "" -> "numeric"'),
-        ({"prompts": PROMPTS[1:]}, "prompts.count: 12 -> 11"),
-        ({"params": PARAMS.override({"top_p": 0.5})}, "params.top_p: 1.0 -> 0.5"),
-        ({"sampler": StandIn(name="other")}, 'model.name: "stand-in" -> "other"'),
+        ({"seed": 1}, "seed changed from 0 to 1"),
+        ({"verifier": "numeric"}, 'verifier changed from "" to "numeric"'),
+        ({"prompts": PROMPTS[1:]}, "prompts.count changed from 12 to 11"),
+        ({"params": PARAMS.override({"top_p": 0.5})}, "params.top_p changed from 1.0 to 0.5"),
+        ({"sampler": StandIn(name="other")}, 'model.name changed from "stand-in" to "other"'),
     ]:
         arguments = {"sampler": StandIn(), "prompts": PROMPTS, "params": PARAMS, "out": path} | change
         with pytest.raises(StoreError) as error:
-            draw(**arguments, resume=True)
+            sample_to_file(**arguments, resume=True)
         assert message in str(error.value)
     with pytest.raises(StoreError, match="exists"):
-        draw(StandIn(), PROMPTS, PARAMS, path)
+        sample_to_file(StandIn(), PROMPTS, PARAMS, path)
 
 
 def test_verifiers_that_fail_lose_no_sample(tmp_path):
@@ -230,9 +232,9 @@ def test_verifiers_that_fail_lose_no_sample(tmp_path):
         return True
 
     path = tmp_path / "s.jsonl"
-    run = draw(StandIn(), PROMPTS, PARAMS, path, verifier=bad)
-    assert run.samples == 93
-    assert run.accepted == 85
+    run = sample_to_file(StandIn(), PROMPTS, PARAMS, path, verifier=bad)
+    assert run.n_samples == 93
+    assert run.n_accepted == 85
     assert "8 samples have no verdict" in run.warnings[0]
     assert "out of order" in run.warnings[0]
     with pytest.raises(DataError, match="missing="):
@@ -261,18 +263,18 @@ class Breaks(StandIn):
 def test_runs_that_break_off_and_go_on(tmp_path_factory, breaks, stop):
     folder = tmp_path_factory.mktemp("run")
     params = PARAMS.override({"stop_on_success": stop})
-    draw(StandIn(), PROMPTS, params, folder / "whole.jsonl", verifier="numeric")
+    sample_to_file(StandIn(), PROMPTS, params, folder / "whole.jsonl", verifier="numeric")
     path = folder / "s.jsonl"
     for order, after in enumerate(breaks):
         try:
-            draw(
+            sample_to_file(
                 Breaks(after, KeyboardInterrupt(), order=order), PROMPTS, params, path, verifier="numeric", resume=True
             )
         except KeyboardInterrupt:
             continue
-    run = draw(StandIn(order=9), PROMPTS, params, path, verifier="numeric", resume=True)
+    run = sample_to_file(StandIn(order=9), PROMPTS, params, path, verifier="numeric", resume=True)
     assert _sorted(path) == _sorted(folder / "whole.jsonl")
-    assert run.samples == len(_sorted(path))
+    assert run.n_samples == len(_sorted(path))
 
 
 class Hasty(StandIn):
@@ -285,22 +287,22 @@ class Hasty(StandIn):
 def test_a_sampler_that_stops_out_of_turn_is_found_out(tmp_path):
     params = PARAMS.override({"stop_on_success": True})
     with pytest.raises(T2Error, match=r"gave sample \d of '\w+' out of turn"):
-        draw(Hasty(), PROMPTS, params, tmp_path / "s.jsonl", verifier="numeric")
+        sample_to_file(Hasty(), PROMPTS, params, tmp_path / "s.jsonl", verifier="numeric")
 
 
 def test_a_sampler_that_leaves_samples_out_is_found_out(tmp_path):
     with pytest.raises(T2Error, match=r"the sampler ended with 50 of 93 samples; prompt '\w+' lacks some"):
-        draw(Breaks(50, None), PROMPTS, PARAMS, tmp_path / "s.jsonl")
+        sample_to_file(Breaks(50, None), PROMPTS, PARAMS, tmp_path / "s.jsonl")
 
 
 VICTIM = """
 import sys
-from t2fast.sampling import Prompt, SamplingParams, draw
+from t2fast.sampling import Prompt, SamplingParams, sample_to_file
 sys.path.insert(0, {root!r})
 from tests.support.stand_in import StandIn
 prompts = [Prompt(f"q{{i}}", "x", answer=str(i % 5)) for i in range(40)]
 params = SamplingParams(k=25, max_new_tokens=200, logprobs=True, stop_on_success={stop})
-draw(StandIn(pause={pause}, order=int(sys.argv[2])), prompts, params, sys.argv[1], verifier="numeric", resume=True)
+sample_to_file(StandIn(pause={pause}, order=int(sys.argv[2])), prompts, params, sys.argv[1], verifier="numeric", resume=True)
 """
 
 

@@ -1,8 +1,7 @@
-"""Loading models from files that cannot run code, and telling weights apart."""
+"""Loading models from files that cannot run code."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from t2fast.errors import T2Error
 
-__all__ = ["fingerprint", "load"]
+__all__ = ["load"]
 
 
 def load(
@@ -77,24 +76,3 @@ def _check_files(folder: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise T2Error(f"{folder / name}: is incomplete or damaged: {error}") from None
-
-
-@torch.no_grad()
-def fingerprint(model: torch.nn.Module) -> str:
-    """Sixteen hexadecimal digits that differ for different weights.
-
-    Each tensor's bits are summed with weights that depend on their place, in 64-bit integers, where the order of adding
-    does not matter: the same on any device, and as fast as memory.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-        bits = tensor.detach().contiguous().reshape(-1).view(kind)
-        total = 0
-        for start in range(0, len(bits), 1 << 24):
-            part = bits[start : start + (1 << 24)].long()
-            place = torch.arange(start + 1, start + 1 + len(part), device=part.device)
-            # Odd weights, so that no change of a single value vanishes modulo 2^64.
-            total += int((part * ((place * 0x9E3779B1) ^ (place << 20) | 1)).sum())
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {total % (1 << 64)};".encode())
-    return digest.hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,8 @@ from tests.support.tiny import model, tokenizer, torch, transformers
 
 from t2fast.errors import T2Error
 from t2fast.sampling import Prompt, Sampler, SamplingParams
-from t2fast.sampling.schedule import Job, Schedule, build_tree
+from t2fast.sampling.engine.schedule import Job, Schedule
+from t2fast.sampling.engine.tree import build_tree
 
 HEADER = "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. "
 PROMPTS = [
@@ -87,9 +89,9 @@ def test_steps_ahead_of_the_host_change_nothing(pages):
     params = SamplingParams(k=5, max_new_tokens=24, stop=("e", "\n"), repetition_penalty=1.2)
     expected = drawn(sampler(), PROMPTS[3:], params, seed=7)
     one = sampler(max_batch=6, page_size=2)
-    one.ahead = 1
+    one.config = replace(one.config, ahead=1)
     if pages:
-        one.kv_memory = pages * one.shape.page_bytes(2)
+        one.config = replace(one.config, kv_memory=pages * one.shape.page_bytes(2))
     assert drawn(one, PROMPTS[3:], params, seed=7) == expected
     assert (one.stats.preemptions > 0) == bool(pages)
 
@@ -175,7 +177,7 @@ def test_top_k_of_one_is_greedy():
 def test_penalties_are_those_of_transformers(pages):
     one = sampler(page_size=2)
     if pages:
-        one.kv_memory = pages * one.shape.page_bytes(2)
+        one.config = replace(one.config, kv_memory=pages * one.shape.page_bytes(2))
         one.max_batch = 3
     params = SamplingParams(temperature=0.0, repetition_penalty=1.4, max_new_tokens=20)
     one.eos = ()
@@ -298,7 +300,7 @@ def test_verdicts(reference):
 def test_a_prompt_ends_with_its_first_success(reference, batch, ahead):
     params = SamplingParams(k=5, max_new_tokens=24, logprobs=True, stop_on_success=True)
     one = sampler(max_batch=batch)
-    one.ahead = ahead
+    one.config = replace(one.config, ahead=ahead)
     order = {}
     for sample in one.sample(PROMPTS, params, seed=7, verifier=lucky):
         order.setdefault(sample.prompt_id, []).append(sample)
@@ -440,7 +442,7 @@ def test_bad_prompts():
         ([Prompt("x", token_ids=(5,) * 512)], {}, "'x': has 512 tokens, and the model's context of 512"),
         ([Prompt("x", token_ids=(320,))], {}, "token 320 is not among the model's 320"),
         ([Prompt("x", "a", overrides={"stop_on_success": True})], {}, "needs a verifier"),
-        ([Prompt("x", "a")], {"seed": 1 << 64}, "must fit 64 bits"),
+        ([Prompt("x", "a")], {"seed": 1 << 64}, "seed = 18446744073709551616"),
         ([Prompt("x", "a", overrides={"stop_token_ids": (999,)})], {}, "token 999"),
     ]
     for prompts, options, message in cases:
@@ -454,7 +456,7 @@ def test_bad_prompts():
 
 def test_too_little_memory():
     one = sampler(kv_memory=2 * sampler().shape.page_bytes(16))
-    with pytest.raises(T2Error, match="kv_memory: .* don't hold the longest prompt"):
+    with pytest.raises(T2Error, match="kv_memory: .* cannot hold the longest prompt"):
         one.sample(PROMPTS, PARAMS)
 
 
@@ -481,10 +483,13 @@ def test_bad_options(options, message):
 
 
 def test_models_that_do_not_fit():
-    with pytest.raises(T2Error, match="tokenizer: it has 320 tokens and the model 64"):
-        Sampler(model(vocab_size=64), tokenizer())
+    # A tokenizer may know more tokens than the model, while they do not occur.
+    small = Sampler(model(vocab_size=300), tokenizer())
+    assert len(list(small.sample([Prompt("x", token_ids=(1, 2))], SamplingParams(k=3, max_new_tokens=2)))) == 3
+    with pytest.raises(T2Error, match="token 319 is not among the model's 300: do tokenizer and model belong"):
+        small.sample([Prompt("x", token_ids=(319,))])
     small = transformers.MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=320, state_size=4)
-    with pytest.raises(T2Error, match="MambaForCausalLM takes no attention function"):
+    with pytest.raises(T2Error, match="MambaForCausalLM does not take another attention function"):
         Sampler(transformers.MambaForCausalLM(small), tokenizer())
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.support.tiny import FAMILIES, model, tokenizer, torch
 
 from t2fast.sampling import Prompt, Sampler, SamplingParams
-from t2fast.sampling.cache import Decode
+from t2fast.sampling.engine.cache import Decode
 
 HEADER = "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. "
 PROMPTS = [
@@ -65,8 +65,10 @@ def test_logits_are_those_of_eager_attention(family):
     for sample, asked, logits in found:
         assert len(logits) == 64
         reference = eager(one, asked + list(sample.token_ids))[len(asked) - 1 : -1]
-        assert reference.abs().max() > 1  # or 1e-5 would say nothing
-        torch.testing.assert_close(logits, reference, rtol=0, atol=1e-5)
+        size = reference.abs().max().item()
+        assert size > 1  # or the tolerance would say nothing
+        # Sums of up to 100 terms in another order, over four layers: some tens of steps of rounding of the largest.
+        torch.testing.assert_close(logits, reference, rtol=0, atol=32 * torch.finfo(torch.float32).eps * size)
     # The headers' text was computed once.
     assert sampler.stats.prefilled < sum(len(asked) - 1 for _, asked, _ in found) / 2
 
