@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from t2fast import passk
+from t2fast.choosing import Price, choose
+from t2fast.choosing.ability import Scope
 from t2fast.data import read_counts
-from t2fast.planning.choosing import Price, choose
-from t2fast.planning.choosing.ability import Scope
 
 FILE = "passk/llmonkeys_pythia_math_n10000.csv"
 SIZES = {"70M": 7e7, "160M": 1.6e8, "410M": 4.1e8, "1B": 1e9, "2.8B": 2.8e9, "6.9B": 6.9e9, "12B": 1.2e10}

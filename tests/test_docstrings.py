@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 #: The folders of the verbs and of what they stand on; commands, figures and the pages of the laboratory are not imported.
 ROOMS = (
     "arguments",
+    "choosing",
     "costs",
     "data",
     "datasets",
@@ -27,7 +28,6 @@ ROOMS = (
     "laws",
     "passk",
     "planning",
-    "planning.choosing",
     "quantity",
     "results",
     "rules",
@@ -163,7 +163,6 @@ WITHOUT_PAGE: set[str] = {
     "format_quantity",
     "histogram",
     "isoflop_weights",
-    "judge",
     "log_failure",
     "near",
     "parse_axis",

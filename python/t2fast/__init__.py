@@ -16,6 +16,7 @@ from t2fast.results import Progress, Result
 
 if TYPE_CHECKING:
     from t2fast import datasets, fitting, passk, planning
+    from t2fast.choosing import ModelChoice, Price, choose, read_prices
     from t2fast.planning import (
         Design,
         DesignComparison,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         isoflop,
         plan,
     )
-    from t2fast.planning.choosing import ModelChoice, Price, choose, read_prices
 
 #: Where names are found that load on first use; ``None`` for a module itself.
 _LAZY = {
@@ -46,16 +46,16 @@ _LAZY = {
     "IsoFlop": "planning",
     "Plan": "planning",
     "Point": "planning",
-    "ModelChoice": "planning.choosing",
-    "Price": "planning.choosing",
+    "ModelChoice": "choosing",
+    "Price": "choosing",
     "cheapest": "planning",
-    "choose": "planning.choosing",
+    "choose": "choosing",
     "compare": "planning",
     "frontier": "planning",
     "grid_search": "planning",
     "isoflop": "planning",
     "plan": "planning",
-    "read_prices": "planning.choosing",
+    "read_prices": "choosing",
 }
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from t2fast import choosing
 from t2fast.cli import options as o
 from t2fast.files import check_output
-from t2fast.planning import choosing
 
 _COST = "What samples cost"
 

@@ -14,7 +14,7 @@ from t2fast.plots import canvas
 from t2fast.plots.canvas import BLACK, GREY
 
 if TYPE_CHECKING:
-    from t2fast.planning.choosing import ModelChoice
+    from t2fast.choosing import ModelChoice
 
 __all__ = ["frontier"]
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import arguments
+from t2fast.choosing.ability import Ability
+from t2fast.choosing.cascade import Cascade, best_cascade, by_problem
+from t2fast.choosing.choice import Candidate, ModelChoice, Step
+from t2fast.choosing.prices import Price
+from t2fast.choosing.settling import Settling, settling
 from t2fast.errors import InfeasibleError
 from t2fast.passk.interval import logit_intervals, quantile
-from t2fast.planning.choosing.ability import Ability
-from t2fast.planning.choosing.cascade import Cascade, best_cascade, by_problem
-from t2fast.planning.choosing.choice import Candidate, ModelChoice, Step
-from t2fast.planning.choosing.prices import Price
-from t2fast.planning.choosing.settling import Settling, settling
 from t2fast.results import Progress, Report
 
 __all__ = ["Search"]

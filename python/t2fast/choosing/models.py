@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from t2fast import arguments
+from t2fast.choosing.prices import Price, PromptBilling, read_prices
 from t2fast.data import Counts, read_counts
 from t2fast.errors import DataError, T2Error
-from t2fast.planning.choosing.prices import Price, PromptBilling, read_prices
 
 __all__ = ["one_budget", "prices_of", "read_models"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from t2fast.planning.choosing import Price, choose
-from t2fast.planning.choosing.ability import Ability, resamples
-from t2fast.planning.choosing.cascade import best_cascade, by_problem
+from t2fast.choosing import Price, choose
+from t2fast.choosing.ability import Ability, resamples
+from t2fast.choosing.cascade import best_cascade, by_problem
 
 
 def test_result_and_price_are_those_of_simulated_cascades():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from t2fast.choosing import Price, one_budget, prices_of, read_models
 from t2fast.data import Counts
 from t2fast.errors import DataError, T2Error
-from t2fast.planning.choosing import Price, one_budget, prices_of, read_models
 
 
 def write(path, rows, header="problem_id,n,c"):

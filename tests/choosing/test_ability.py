@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from t2fast import passk
+from t2fast.choosing.ability import Ability, resamples
 from t2fast.errors import T2Error
-from t2fast.planning.choosing.ability import Ability, resamples
 
 RANDOM = np.random.default_rng(3)
 P = RANDOM.beta(0.4, 3.0, 200)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from t2fast.choosing import Price, read_prices
 from t2fast.errors import DataError, T2Error
-from t2fast.planning.choosing import Price, read_prices
 
 
 def test_an_api_bills_the_prompt_once_or_with_every_sample():

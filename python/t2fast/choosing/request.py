@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import arguments
+from t2fast.choosing.ability import Ability, Scope, resamples
+from t2fast.choosing.choice import ModelChoice
+from t2fast.choosing.prices import Price
+from t2fast.choosing.search import Search
 from t2fast.data import Counts
 from t2fast.errors import DataError, T2Error
-from t2fast.planning.choosing.ability import Ability, Scope, resamples
-from t2fast.planning.choosing.choice import ModelChoice
-from t2fast.planning.choosing.prices import Price
-from t2fast.planning.choosing.search import Search
 from t2fast.results import Report
 from t2fast.text import near
 

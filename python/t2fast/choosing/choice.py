@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from t2fast.planning.choosing.ability import Scope
-from t2fast.planning.choosing.cascade import Cascade
-from t2fast.planning.choosing.settling import Settling
+from t2fast.choosing.ability import Scope
+from t2fast.choosing.cascade import Cascade
+from t2fast.choosing.settling import Settling
 from t2fast.quantity import format_flops
 from t2fast.results import Result
 from t2fast.text import WIDTH, columns, warning_lines
@@ -37,7 +37,7 @@ class Candidate:
 
     Examples
     --------
-    >>> from t2fast.planning.choosing import Price, choose
+    >>> from t2fast.choosing import Price, choose
     >>> found = choose({"m": (20, [0, 3, 9, 14])}, {"m": Price(0, 1e-4)}, 1e-3)
     >>> found.candidates[0].k
     10
@@ -64,7 +64,7 @@ class Step:
 
     Examples
     --------
-    >>> from t2fast.planning.choosing import Price, choose
+    >>> from t2fast.choosing import Price, choose
     >>> found = choose({"m": (20, [0, 3, 9, 14])}, {"m": Price(0, 1e-4)}, 1e-3)
     >>> [one.k for one in found.frontier[::12]]
     [1, 10, 100]
@@ -112,7 +112,7 @@ class ModelChoice(Result):
 
     Examples
     --------
-    >>> from t2fast.planning.choosing import Price, choose
+    >>> from t2fast.choosing import Price, choose
     >>> counts = {"small": (20, [0, 3, 9, 14]), "large": (20, [2, 8, 15, 20])}
     >>> found = choose(counts, {"small": Price(0, 1e-4), "large": Price(0, 1e-3)}, target=0.7)
     >>> print(found.headline())

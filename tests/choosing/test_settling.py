@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from t2fast.planning.choosing.ability import Ability, resamples
-from t2fast.planning.choosing.settling import _further, settling
+from t2fast.choosing.ability import Ability, resamples
+from t2fast.choosing.settling import _further, settling
 
 
 def test_samples_are_divided_at_least_cost():

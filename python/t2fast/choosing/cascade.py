@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from t2fast.planning.choosing.ability import Ability
-from t2fast.planning.choosing.prices import Price
+from t2fast.choosing.ability import Ability
+from t2fast.choosing.prices import Price
 
 __all__ = ["Cascade", "best_cascade"]
 
@@ -35,7 +35,7 @@ class Cascade:
 
     Examples
     --------
-    >>> from t2fast.planning.choosing import Price, choose
+    >>> from t2fast.choosing import Price, choose
     >>> counts = {"small": (20, [0, 3, 9, 19]), "large": (20, [6, 8, 15, 20])}
     >>> found = choose(counts, {"small": Price(0, 1e-4), "large": Price(0, 1e-3)}, 3e-3)
     >>> (found.cascade.first, found.cascade.first_k), (found.cascade.second, found.cascade.second_k)

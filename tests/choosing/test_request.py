@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from t2fast.choosing import Price, choose
 from t2fast.data import Counts
 from t2fast.errors import DataError, T2Error
-from t2fast.planning.choosing import Price, choose
 
 COUNTS = {"a": (10, [1, 3, 9]), "b": (10, [4, 8, 9])}
 PRICES = {"a": Price(0, 1.0), "b": Price(0, 2.0)}

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from t2fast import passk
-from t2fast.planning.choosing.ability import Ability
+from t2fast.choosing.ability import Ability
 
 __all__ = ["Settling", "settling"]
 
@@ -39,7 +39,7 @@ class Settling:
 
     Examples
     --------
-    >>> from t2fast.planning.choosing import Price, choose
+    >>> from t2fast.choosing import Price, choose
     >>> counts = {"a": (20, [1, 3, 9, 14]), "b": (20, [2, 8, 15, 20])}
     >>> found = choose(counts, {"a": Price(0, 1e-3), "b": Price(0, 1e-3)}, 2e-3)
     >>> found.settling.rival, found.settling.further_samples

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from t2fast.planning.choosing import Price, choose
+from t2fast.choosing import Price, choose
 
 
 @pytest.fixture(scope="module")

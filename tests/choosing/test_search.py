@@ -7,9 +7,9 @@ import pytest
 from tests.support.real_data import PASSK, needs
 
 from t2fast import passk
+from t2fast.choosing import Price, choose
 from t2fast.data import read_counts
 from t2fast.errors import InfeasibleError
-from t2fast.planning.choosing import Price, choose
 
 SIZES = {"70M": 7e7, "160M": 1.6e8, "410M": 4.1e8, "1B": 1e9, "2.8B": 2.8e9, "6.9B": 6.9e9, "12B": 1.2e10}
 PRICES = {f"Pythia {name}": Price(0, 2 * n * 500 * 1e-18) for name, n in SIZES.items()}
