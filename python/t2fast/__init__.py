@@ -15,7 +15,7 @@ from t2fast.laws import ChinchillaLaw, DataRange, Law, LawAverage, T2LossLaw, T2
 from t2fast.results import Progress, Result
 
 if TYPE_CHECKING:
-    from t2fast import datasets, fitting, passk, planning
+    from t2fast import costs, datasets, fitting, passk, planning
     from t2fast.choosing import ModelChoice, Price, choose, read_prices
     from t2fast.planning import (
         Design,
@@ -87,6 +87,7 @@ __all__ = [
     "cheapest",
     "choose",
     "compare",
+    "costs",
     "datasets",
     "fitting",
     "frontier",

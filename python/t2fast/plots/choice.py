@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["frontier"]
 
-_STYLES = ("-", "--", "-.", ":")
+_STYLES = ("-", "--", "-.")
 #: Models that get a colour of their own.
 _MOST = 10
 
@@ -71,6 +71,6 @@ def frontier(found: ModelChoice, path: str | Path | None = None) -> Figure:
             axes.set_xscale("log")
             axes.set_xlabel("dollars per question")
         level = f"{found.confidence_level:.0%}"
-        keys.append(canvas.note(f"bands: {level} intervals; dotted: extrapolated"))
+        keys.append(canvas.note(f"bands {level}; dots: beyond"))
         canvas.legend(figure, keys, 2)
     return canvas.save(figure, path)
