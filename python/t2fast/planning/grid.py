@@ -16,7 +16,7 @@ from t2fast import _core
 from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget, as_budget
-from t2fast.errors import InfeasibleError
+from t2fast.errors import InfeasibleError, T2Error
 from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, Interval, Point, cautions, from_core
 from t2fast.planning.evidence import intervals
@@ -26,6 +26,9 @@ from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
 
 __all__ = ["Grid", "Plane", "grid_search", "reporter"]
+
+#: Pairs of N and D that a search in memory takes at most.
+_MOST_PAIRS = 4_000_000
 
 
 _Floats = NDArray[np.float64]
@@ -221,8 +224,27 @@ def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> P
     return Plane(found.reshape(shape), chosen.reshape(shape))
 
 
+def _rising(name: str, axis: _Floats, least: float) -> None:
+    """Refuse an axis that the core would refuse."""
+    if not len(axis):
+        raise T2Error(f"{name}: the axis is empty")
+    wrong = np.flatnonzero(~(np.isfinite(axis) & (axis > 0) & (axis >= least)))
+    if wrong.size:
+        raise T2Error(f"{name}[{wrong[0]}] = {axis[wrong[0]]:g}: must be positive, finite and at least {least:g}")
+    falls = np.flatnonzero(np.diff(axis) <= 0)
+    if falls.size:
+        raise T2Error(f"{name}[{falls[0] + 1}] = {axis[falls[0] + 1]:g}: must be above the value before it")
+
+
 def _look_at_all(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats, top: int, surface: bool) -> Grid:
     """The search for a law that the core does not know: the best affordable k at each N and D, one design for each."""
+    for name, axis, least in (("n_params", ns, 0.0), ("n_tokens", ds, 0.0), ("k", ks, 1.0)):
+        _rising(name, axis, least)
+    if len(ns) * len(ds) > _MOST_PAIRS:
+        raise T2Error(
+            f"{len(ns)} x {len(ds)} pairs of N and D: at most {_MOST_PAIRS} for a law of kind {law.kind!r}, which is "
+            "searched in memory; take fewer, or a law of powers such as pythia-gsm8k"
+        )
     plane = _plane(law, budget, ns, ds, ks)
     worth = np.where(np.isnan(plane.values), -np.inf, plane.values if law.predicts_pass else -plane.values).ravel()
     order = [place for place in np.argsort(-worth, kind="stable")[:top].tolist() if worth[place] > -np.inf]
