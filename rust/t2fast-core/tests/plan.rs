@@ -168,10 +168,8 @@ fn the_plane_and_the_search_are_what_looking_at_every_point_finds() {
                         && budget.n_tokens.lo <= d
                         && d <= budget.tokens_allowed(n) * (1.0 + 1e-12);
                     let train = budget.workload.train_flops(n, d);
-                    let values = k.iter().filter_map(|&k| {
-                        (allowed && budget.affords(train, budget.workload.inference_flops(n, k)))
-                            .then(|| law.value(n, d, k).unwrap())
-                    });
+                    let affordable = |k: f64| budget.affords(train, budget.workload.inference_flops(n, k));
+                    let values = k.iter().filter(|&&k| allowed && affordable(k)).map(|&k| law.value(n, d, k).unwrap());
                     let here = values.reduce(|a, b| if law.sense().better(b, a) { b } else { a });
                     let shown = found.values[i * 19 + j];
                     match here {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::Design;
 use super::leaders::{Candidate, Leaders, ROUNDING};
-use crate::cost::{Budget, SLACK};
+use crate::cost::{Budget, Rate, SLACK};
 use crate::error::{Error, Result, Shown, positive};
 use crate::law::{AnyLaw, Law};
 use crate::threads::Progress;
@@ -72,6 +72,19 @@ struct Search<'a> {
     law: &'a AnyLaw,
     axes: Axes<'a>,
     budget: &'a Budget,
+    /// The first k that the budget's bounds allow.
+    first_k: usize,
+    per_token: Rate,
+    fixed: Rate,
+    per_sample: Rate,
+}
+
+impl<'a> Search<'a> {
+    fn new(law: &'a AnyLaw, axes: Axes<'a>, budget: &'a Budget) -> Self {
+        let (fixed, per_sample) = budget.workload.inference_rates();
+        let first_k = axes.k.partition_point(|&k| k < budget.k.lo);
+        Self { law, axes, budget, first_k, per_token: budget.workload.train_rate(), fixed, per_sample }
+    }
 }
 
 impl Search<'_> {
@@ -103,23 +116,17 @@ impl Search<'_> {
         monotone && self.budget.total.is_none()
     }
 
-    /// What one size costs, and the loss that it leaves at infinite data.
+    /// What one size costs.
     fn row(&self, i: usize) -> Row {
-        let (base, workload) = (self.law.chinchilla(), &self.budget.workload);
         let n = self.axes.n_params[i];
-        let (fixed, per_sample) = workload.inference_rates();
-        let (fixed, per_sample) = (fixed.at(n), per_sample.at(n));
-        let effective = base.effective_params(n, self.budget.unique_tokens);
         Row {
             allowed: self.budget.n_params.lo <= n && n <= self.budget.n_params.hi,
             most_tokens: self.budget.tokens_allowed(n) * (1.0 + SLACK),
-            per_token: workload.train_rate().at(n),
-            fixed,
-            per_sample,
-            first_k: self.axes.k.partition_point(|&k| k < self.budget.k.lo),
-            end: 0,
-            loss: base.e + base.params_term(effective),
-            over: base.overtraining_of_params(n),
+            per_token: self.per_token.at(n),
+            fixed: self.fixed.at(n),
+            per_sample: self.per_sample.at(n),
+            first_k: self.first_k,
+            ..Row::default()
         }
     }
 
@@ -137,6 +144,8 @@ impl Search<'_> {
         let mut rows = vec![Row::default(); BLOCK];
         let (mut sizes, mut k_ends) = ([0_usize; BLOCK], [0_usize; BLOCK]);
         let (mut terms, mut losses, mut ks, mut values) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+        let mut params = [0.0; BLOCK];
+        base.params_terms(&self.axes.n_params[first..last], self.budget.unique_tokens, &mut params[..last - first]);
         let mut count = 0;
         // Larger models afford fewer tokens and samples: both ends only move down.
         let (mut end, mut k_end) = (d_hi, self.axes.k.partition_point(|&k| k <= self.budget.k.hi));
@@ -161,6 +170,7 @@ impl Search<'_> {
                 end -= 1;
             }
             row.end = end;
+            row.loss = base.e + params[i - first];
             // A bound on D / N lets larger models have more, not fewer.
             if self.budget.max_tokens_per_param.is_some() {
                 row.end = self.axes.n_tokens[..end].partition_point(|&d| d <= row.most_tokens);
@@ -213,6 +223,9 @@ impl Search<'_> {
         let (d_lo, d_hi) = self.tokens();
         let row = |i: usize| {
             let mut row = self.row(i);
+            let n = self.axes.n_params[i];
+            row.loss = base.e + base.params_term(base.effective_params(n, self.budget.unique_tokens));
+            row.over = base.overtraining_of_params(n);
             let least_k = self.axes.k.get(row.first_k).copied().filter(|&k| row.allowed && k <= self.budget.k.hi);
             row.end = least_k.map_or(0, |k| {
                 let inference = row.fixed + row.per_sample * k;
@@ -300,6 +313,15 @@ pub struct Place {
     pub design: Design,
 }
 
+/// Sizes along the budget's edge that take tens of microseconds.
+const INSTANT: usize = 2048;
+
+/// Whether a search takes less time than waking a thread: then it runs on the caller's.
+#[must_use]
+pub fn instant(law: &AnyLaw, axes: Axes<'_>, budget: &Budget) -> bool {
+    axes.n_params.len() <= INSTANT && Search::new(law, axes, budget).along_edge()
+}
+
 /// The best `most` feasible points of a grid, best first: the better value, of equal values the cheaper, of equal costs the
 /// earlier on the axes. Fewer when fewer are feasible.
 ///
@@ -314,27 +336,38 @@ pub fn search(law: &AnyLaw, axes: Axes<'_>, budget: &Budget, most: usize, progre
     if most == 0 {
         return Err(Error::Value { name: "top", value: 0.0, must: "must be at least 1" });
     }
-    let search = Search { law, axes, budget: &budget };
+    let search = Search::new(law, axes, &budget);
     let sizes = axes.n_params.len();
     let sense = law.sense();
     let edge = search.along_edge();
     let block = if edge { BLOCK } else { ROWS };
-    let leaders = (0..sizes.div_ceil(block))
-        .into_par_iter()
-        .try_fold(
-            || Leaders::new(most, sense),
-            |mut leaders, task| {
-                let (first, last) = (task * block, sizes.min((task + 1) * block));
-                if edge {
-                    search.edge(first, last, &mut leaders);
-                } else {
-                    search.rows(first, last, &mut leaders);
-                }
-                progress.advance((last - first) as u64)?;
-                Ok(leaders)
-            },
-        )
-        .try_reduce(|| Leaders::new(most, sense), |a, b| Ok(a.merge(&b)))?;
+    let task = |leaders: &mut Leaders, task: usize| {
+        let (first, last) = (task * block, sizes.min((task + 1) * block));
+        if edge {
+            search.edge(first, last, leaders);
+        } else {
+            search.rows(first, last, leaders);
+        }
+        progress.advance((last - first) as u64)
+    };
+    let tasks = sizes.div_ceil(block);
+    let leaders = if instant(law, axes, &budget) {
+        // Done before another thread would wake up.
+        let mut leaders = Leaders::new(most, sense);
+        (0..tasks).try_for_each(|i| task(&mut leaders, i))?;
+        leaders
+    } else {
+        (0..tasks)
+            .into_par_iter()
+            .try_fold(
+                || Leaders::new(most, sense),
+                |mut leaders, i| {
+                    task(&mut leaders, i)?;
+                    Ok(leaders)
+                },
+            )
+            .try_reduce(|| Leaders::new(most, sense), |a, b| Ok(a.merge(&b)))?
+    };
     if leaders.list.is_empty() {
         return Err(infeasible(&axes, &budget));
     }
