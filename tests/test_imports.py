@@ -17,9 +17,9 @@ KERNELS = ROOT / "kernels" / "t2fast_kernels"
 STOREYS = (
     ("_core",),
     ("errors",),
-    ("text", "quantity"),
+    ("text",),
     ("arguments", "results"),
-    ("files",),
+    ("files", "quantity"),
     ("costs",),
     ("laws", "data", "rules"),
     ("planning", "fitting", "passk", "sampling"),

@@ -34,6 +34,8 @@ RESULTS = {
     "Frontier": lambda: t2.frontier("pythia-gsm8k", BUDGET.sweep(train_flops=[1.0, 1e19, 1e20])),
     "IsoFlop": lambda: t2.isoflop("pythia-gsm8k", BUDGET, [1e7, 1e8, 1e9]),
     "DesignComparison": lambda: t2.compare("pythia-gsm8k", [(7e7, 3e11, 900), (5e8, 3e10, 138)]),
+    "CostEstimate": lambda: t2.costs.cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50, k=4),
+    "Calibration": lambda: t2.costs.calibrate(_speeds()),
     "FitResult": lambda: t2.fitting.fit_chinchilla(*_losses()),
     "Bootstrap": lambda: t2.fitting.fit_chinchilla(*_losses()).bootstrap(8),
 }
@@ -43,10 +45,19 @@ VALUES = {
     "Budget": lambda: t2.Budget(train_flops=1e20, workload=t2.Workload(queries=7, attention=t2.Attention())),
     "Workload": lambda: t2.Workload(prompt_tokens=3),
     "Attention": t2.Attention,
+    "Card": lambda: t2.costs.load_card("h100"),
+    "Architecture": lambda: t2.costs.load_architecture("gpt-oss-120b"),
+    "Family": lambda: t2.costs.load_family("pythia"),
     "Extrapolation": lambda: t2.plan("pythia-gsm8k", BUDGET).extrapolation,
     "Point": lambda: t2.Point(1e8, 1e10, 3),
     **{name: lambda name=name: t2.load_law(name) for name in ("hoffmann", "pythia-gsm8k", "lab-tiny")},
 }
+
+
+def _speeds():
+    shape, card = t2.costs.load_architecture("llama-3.1-8b"), t2.costs.load_card("h100")
+    batches = [(1, 120.0), (16, 1700.0), (64, 5000.0)]
+    return [t2.costs.Measurement(shape, card, 100, 200, speed, batch=batch) for batch, speed in batches]
 
 
 def _losses():

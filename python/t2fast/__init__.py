@@ -15,7 +15,7 @@ from t2fast.laws import ChinchillaLaw, DataRange, Law, LawAverage, T2LossLaw, T2
 from t2fast.results import Progress, Result
 
 if TYPE_CHECKING:
-    from t2fast import datasets, fitting, passk, planning
+    from t2fast import costs, datasets, fitting, passk, planning
     from t2fast.planning import (
         Design,
         DesignComparison,
@@ -79,6 +79,7 @@ __all__ = [
     "Workload",
     "cheapest",
     "compare",
+    "costs",
     "datasets",
     "fitting",
     "frontier",

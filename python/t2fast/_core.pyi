@@ -349,3 +349,71 @@ def best_of_k(scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers
 def tally_json_lines(
     block: bytes, keys: list[str], problem: int, verdict: int
 ) -> list[tuple[str, int, int]] | None: ...
+
+@final
+class Shape:
+    def __new__(
+        cls,
+        n_params: float,
+        layers: float,
+        d_model: float,
+        q_width: float,
+        kv_width: float,
+        vocab: float,
+        tied: bool,
+        experts: tuple[float, float, float] | None,
+        windowed: float,
+        window: float,
+    ) -> Shape: ...
+    @property
+    def multiplying(self) -> float: ...
+    @property
+    def active(self) -> float: ...
+    @property
+    def layers(self) -> float: ...
+    @property
+    def d_model(self) -> float: ...
+    @property
+    def kv_width(self) -> float: ...
+    def kv_bytes(self, each: float) -> float: ...
+
+@final
+class Family:
+    def __new__(cls, depth: float, slope: float, block: float, vocab: float, tied: bool, group: float) -> Family: ...
+    def shape(self, n_params: float) -> Shape: ...
+
+@final
+class Roofline:
+    def __new__(
+        cls,
+        card: list[float],
+        constants: list[float],
+        weight_bytes: float,
+        kv_bytes: float,
+        cards: float,
+        most_sequences: float,
+        batch: float | None,
+        most_seconds: float | None,
+        train_context: float,
+    ) -> Roofline: ...
+    def train_seconds(self, shape: Shape) -> float: ...
+    def bill(self, shape: Shape, prompt_tokens: float, answer_tokens: float, k: float, mode: str) -> Bill: ...
+
+@final
+class Bill:
+    @property
+    def parts(self) -> list[tuple[str, float]]: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def batch(self) -> float: ...
+    @property
+    def step(self) -> float: ...
+    @property
+    def first_token(self) -> float: ...
+    @property
+    def latency(self) -> float: ...
+    @property
+    def tokens_per_second(self) -> float: ...
+    @property
+    def memory_bound_batch(self) -> bool: ...

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import tiny
+from tests.support.faulty_server import serving
 
 from t2fast.sampling import read_samples
 
@@ -133,7 +134,7 @@ def test_resume(model, place, run):
         (("--prompts", "twice.jsonl"), "twice.jsonl, line 2: id 'a' was used in line 1"),
         (("--prompts", "long.jsonl"), "prompt 'long': has "),
         (("--verifier", "oracle"), "verifier 'oracle': there are exact"),
-        (("--verifier", "choice"), "none of its choices"),
+        (("--verifier", "choice"), "not one of its choices"),
         (("--workers", "many"), "--workers many: must be local, ray or ray:NUMBER"),
         (("--out", "no/such/folder.jsonl"), "no/such/folder.jsonl: cannot be written"),
         (("--dtype", "float7"), "dtype = 'float7'"),
@@ -198,6 +199,48 @@ def test_killed_again_and_again(model, run):
     code, _, err = run(*sample(model, "-k", 60, "--resume"))
     assert (code, err) == (0, "")
     assert _sorted("samples.jsonl") == _sorted("whole.jsonl")
+
+
+@pytest.mark.usefixtures("place")
+def test_endpoint(run, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
+    with serving(("429", "drop"), rate=0.2) as server:
+        command = ("sample", "--endpoint", server.url, "--model", "toy", "--prompts", "prompts.jsonl", "-k", 4)
+        code, out, err = run(*command, "--out", "e.jsonl", "--verifier", "none")
+        assert (code, err) == (0, "")
+        assert "completion_tokens" in out
+        assert len(_sorted("e.jsonl")) == 24
+        assert b"s3cret" not in Path("e.jsonl.manifest.json").read_bytes()
+        code, out, err = run(*command[:-2], "-k", 6, "--out", "e.jsonl", "--verifier", "none", "--resume")
+        assert (code, err) == (0, "")
+        assert len(_sorted("e.jsonl")) == 36
+    code, out, err = run("sample", "--prompts", "prompts.jsonl", "--out", "f.jsonl")
+    assert (code, out) == (2, "")
+    assert err.startswith("t2fast: --model: missing")
+
+
+@pytest.mark.usefixtures("place")
+def test_stdin_and_stdout(model):
+    command = [sys.executable, "-m", "t2fast", "sample", "--model", str(model), "--max-new-tokens", "3", "-k", "2"]
+    given = b'{"id": "a", "prompt": "The answer is", "answer": "e"}\n'
+    before = set(os.listdir())
+    for out in ("-", "/dev/stdout"):
+        done = subprocess.run([*command, "--prompts", "-", "--out", out], input=given, capture_output=True)
+        assert done.returncode == 0
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(line["problem_id"], line["sample"]) for line in lines] == [("a", 0), ("a", 1)]
+        assert b"problems" in done.stderr
+    assert set(os.listdir()) == before
+    done = subprocess.run([*command, "--prompts", "-", "--out", "-", "--resume"], input=given, capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"t2fast: -: not a file, so it cannot be resumed (leave out --resume)\n"
+
+
+def test_a_verifier_that_always_fails(model, place, run):
+    (place / "bad.py").write_text("def check(prompt, text):\n    raise RuntimeError('broken')\n")
+    code, _, err = run(*sample(model, "--verifier", "bad.py:check"))
+    assert code == 2
+    assert "the verifier failed on all 48 samples" in err
 
 
 def test_ray_workers_write_what_one_sampler_writes(model, place, run):

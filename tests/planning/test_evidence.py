@@ -9,7 +9,7 @@ import t2fast as t2
 from t2fast.laws import Checkpoints
 from t2fast.planning.evidence import ceiling_warning, intervals, nearest
 
-BARE = t2.load_law("pythia-gsm8k")
+BARE = replace(t2.load_law("pythia-gsm8k"), uncertainty={}, checkpoints=None)
 BUDGET = t2.Budget(train_flops=1e22, inference_flops=1.4e11)
 RNG = np.random.default_rng(7)
 #: Draws that disagree about D: far in D/N nothing is sure.

@@ -9,7 +9,7 @@ import t2fast as t2
 from t2fast.laws import LawAverage
 from t2fast.planning.lattice import best, region_of
 
-LAW = t2.load_law("pythia-gsm8k")
+LAW = replace(t2.load_law("pythia-gsm8k"), uncertainty={}, checkpoints=None)
 #: An average of one law with itself is that law, but the core does not know it.
 SAME = LawAverage((LAW, LAW), data_range=LAW.data_range)
 OTHER = LawAverage((LAW, replace(LAW, F=0.5, delta=0.4)), data_range=LAW.data_range)

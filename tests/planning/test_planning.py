@@ -431,7 +431,7 @@ AXES = {"n_params": [1e7, 1e8], "n_tokens": [1e9, 1e10], "k": [1, 10]}
         ([1.0, math.inf], "inf: must be positive and finite"),
         ([[1.0, 2.0]], "2 dimensions"),
         (["many"], "numbers"),
-        ([1.0, None], "numbers"),
+        ([1.0, None], "None: must be a number"),
         ([[1.0], [1.0, 2.0]], "numbers of one shape"),
         ([1 + 2j], "numbers"),
     ],
@@ -710,7 +710,7 @@ def test_the_ridge_where_samples_end_to_be_affordable_is_climbed_to_its_top():
         train_flops=3.3499076540398027e19,
         inference_flops=2.696539921922736e16,
         total_flops=1.6763020969808628e19,
-        workload=t2.Workload(**use, prompt_per_sample=True, attention=attention),
+        workload=t2.Workload(**use, prompt="recomputed", attention=attention),
         max_params=512463601.9014588,
     )
     plan = t2.plan(law, budget)
@@ -745,5 +745,5 @@ def test_k_beyond_the_resolution_of_floating_point_is_still_planned():
     law = t2.T2PassLaw(0.7, 1014.8490144804948, 93753.010435791, 0.25, 0.20424222196829217, **theta)
     use = t2.Workload(queries=17.770019293322505, prompt_tokens=20.163809688767937, answer_tokens=10.0**0.25)
     for flops in np.geomspace(1e23, 2e23, 50):
-        plan = t2.plan(law, t2.Budget(total_flops=flops, max_tokens=1e7, workload=replace(use, prompt_per_sample=True)))
+        plan = t2.plan(law, t2.Budget(total_flops=flops, max_tokens=1e7, workload=replace(use, prompt="recomputed")))
         assert plan.k > 2**53

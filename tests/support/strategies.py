@@ -65,7 +65,7 @@ def workloads(draw, attention=True):
         queries=draw(powers(0, 6)),
         prompt_tokens=draw(st.one_of(st.just(0.0), powers(1, 3))),
         answer_tokens=draw(powers(0, 3)),
-        prompt_per_sample=draw(st.booleans()),
+        prompt=draw(st.sampled_from(["recomputed", "cached", "shared"])),
         attention=t2.Attention(draw(st.floats(32, 256)), draw(powers(2, 4))) if with_attention else None,
     )
 

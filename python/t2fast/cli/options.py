@@ -68,6 +68,10 @@ def shared(**parts: Callable[..., object]) -> Callable[[Callable[..., T]], Calla
     return decorate
 
 
+#: Fields that are names, not numbers.
+_WORDS = {item.name for of in (Workload, Budget) for item in fields(of) if item.metadata.get("word")}
+
+
 def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Parameter]:
     """The command line's options for some fields of a dataclass, with the words that the fields carry."""
     options = {}
@@ -80,6 +84,9 @@ def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Para
         if isinstance(item.default, bool):
             kind, default = bool, item.default
             option = typer.Option(flag, help=text, rich_help_panel=panel)
+        elif item.name in _WORDS:
+            kind, default = str | None, item.default
+            option = typer.Option(flag, help=text, rich_help_panel=panel, metavar="NAME")
         else:
             kind, default = str | None, None if item.default is None else f"{item.default:g}"
             option = typer.Option(flag, help=text, rich_help_panel=panel, metavar="NUMBER")
@@ -92,7 +99,7 @@ def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Para
 def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as numbers."""
     read = {
-        name: number("--" + name.replace("_", "-"), value) if isinstance(value, str) else value
+        name: number("--" + name.replace("_", "-"), value) if isinstance(value, str) and name not in _WORDS else value
         for name, value in given.items()
     }
     return {name: value for name, value in read.items() if value is not None}

@@ -24,7 +24,7 @@ from t2fast.errors import T2Error
 from t2fast.quantity import format_quantity, parse_quantity
 from t2fast.sampling.verify import usual
 
-_CONTROLS, _VERDICTS, _MODEL = "Controls", "Verdicts", "Model"
+_CONTROLS, _VERDICTS, _MODEL, _SERVER = "Controls", "Verdicts", "Model", "Server"
 
 
 def _control(flag: str, text: str) -> Any:
@@ -33,6 +33,10 @@ def _control(flag: str, text: str) -> Any:
 
 def _verdict(flag: str, text: str) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=_VERDICTS)
+
+
+def _server(flag: str, text: str) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel=_SERVER)
 
 
 def _of_model(flag: str, text: str) -> Any:
@@ -75,6 +79,26 @@ def load(model: str, **options: Any) -> Any:
 def whole(flag: str, text: str | None) -> int | None:
     """A number of bytes given to a flag."""
     return None if text is None else int(parse_quantity(text, flag))
+
+
+def endpoint(
+    address: Annotated[
+        str | None, _server("--endpoint", "An OpenAI-compatible API, such as http://host:8000/v1.")
+    ] = None,
+    concurrency: Annotated[int, _server("--concurrency", "Requests under way at once.")] = 16,
+    per_request: Annotated[int, _server("--per-request", "Samples of one request; the seed is then one for all.")] = 1,
+    no_seeds: Annotated[bool, typer.Option("--no-seeds", help="Send no seeds.", rich_help_panel=_SERVER)] = False,
+    api_key_env: Annotated[str, _server("--api-key-env", "The environment variable with the key.")] = "OPENAI_API_KEY",
+    timeout: Annotated[float, _server("--timeout", "Seconds until an answer must be whole.")] = 600.0,
+    retries: Annotated[int, _server("--retries", "Attempts after the first, with growing pauses.")] = 8,
+) -> Callable[[str | None], Any] | None:
+    """What makes the server that the options describe, from a model's name; None without --endpoint."""
+    if address is None:
+        return None
+    return partial(
+        sampling.Endpoint, address, concurrency=concurrency, per_request=per_request, seeds=not no_seeds,
+        api_key_env=api_key_env, timeout=timeout, retries=retries,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -181,13 +205,15 @@ def controls(
     )
 
 
-@o.shared(params=controls)
+@o.shared(params=controls, server=endpoint)
 def sample(
-    model: Model,
     prompts: Prompts,
     out: Annotated[
         Path, typer.Option("--out", help="The file of samples; its manifest goes beside it. - is standard output.")
     ],
+    model: Annotated[
+        str | None, typer.Option("--model", help="A model's folder, its name on the hub, or on the server.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Key of the random numbers.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an earlier run, however it ended.")] = False,
     verifier: Annotated[
@@ -219,18 +245,29 @@ def sample(
     as_json: o.AsJson = False,
     *,
     params: sampling.SamplingParams,
+    server: Callable[[str | None], Any] | None,
 ) -> None:
     """Draw k samples for every prompt, each prompt's prefix computed once.
+
+    The model runs here, or on a server: --endpoint.
 
     What is drawn survives a crash: run the same command with --resume. Then:
 
     t2fast passk samples.jsonl -k 1,8,64
     """
     asked = sampling.read_prompts(prompts)
-    make = partial(
-        load, model, dtype=dtype, device=device, kv_memory=whole("--kv-memory", kv_memory), max_batch=max_batch,
-        trust_remote_code=trust_remote_code, trust=trust,
-    )  # fmt: skip
+    make: Callable[[], Any]
+    if server is not None:
+        if workers != "local":
+            raise T2Error("--workers and --endpoint exclude each other")
+        make = partial(server, model)
+    elif model is None:
+        raise T2Error("--model: missing; give a model's folder or its name on the hub, or --endpoint")
+    else:
+        make = partial(
+            load, model, dtype=dtype, device=device, kv_memory=whole("--kv-memory", kv_memory), max_batch=max_batch,
+            trust_remote_code=trust_remote_code, trust=trust,
+        )  # fmt: skip
     judge = usual(asked) if verifier == "auto" else None if verifier == "none" else verifier
     with _workers(workers, make) as sampler, _bar(out) as progress:
         sampled = sampling.sample_to_file(

@@ -13,7 +13,7 @@ from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
 from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
 from t2fast.fitting.result import FitResult
-from t2fast.fitting.table import fit_table
+from t2fast.fitting.table import average_table, fit_table
 from t2fast.fitting.targets import isoflop_weights, neg_log_pass_at_k
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Observed",
     "Protocol",
     "RuleRegret",
+    "average_table",
     "backtest",
     "fit_average",
     "fit_chinchilla",

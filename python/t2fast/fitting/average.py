@@ -14,6 +14,7 @@ from t2fast.errors import T2Error
 from t2fast.fitting.ability import Abilities, Tally, abilities, fit_beta_ability
 from t2fast.fitting.draws import drawn
 from t2fast.fitting.fits import fit_t2_pass
+from t2fast.fitting.measured import measured
 from t2fast.fitting.refit import Observed
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.rows import IntArray, Labels, checkpoints, columns, labels
@@ -227,6 +228,7 @@ def fit_average(
         source=f"fitted by t2fast: mean in log-odds of {'; '.join(FORMS.values())}",
         params_counted=params_counted,
         data_range=data,
+        checkpoints=measured(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, n_samples, n_correct))),
         uncertainty={
             "method": f"bootstrap over training runs, {total} replicates, seed {key}; scatter of the checkpoints",
             "scatter": scatter(bare, observed, _COEFFICIENTS),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
+from t2fast.arguments import numbers
 from t2fast.errors import LawError, T2Error
 from t2fast.files import write_text
 from t2fast.laws.checkpoints import Checkpoints
@@ -123,12 +124,7 @@ class Law:
             Unless N and D are positive, k is at least 1, and all are finite.
         """
         given = {"n_params": n_params, "n_tokens": n_tokens, "k": k}
-        arrays = []
-        for name, argument in given.items():
-            try:
-                arrays.append(np.asarray(argument, dtype=np.float64))
-            except (TypeError, ValueError):
-                raise T2Error(f"{name} = {argument!r}: must be a number or an array of numbers") from None
+        arrays = [numbers(name, argument) for name, argument in given.items()]
         try:
             n, d, samples = np.broadcast_arrays(*arrays)
         except ValueError:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
+from t2fast.arguments import number
 from t2fast.errors import LawError, T2Error
 from t2fast.laws.files import coefficients
 from t2fast.laws.law import R_STAR_TOKENS, Law
@@ -129,7 +130,8 @@ class PowerLaw(Law):
         T2Error
             As :meth:`value`.
         """
-        return Gradient(*self._handle.gradient(n_params, n_tokens, k))
+        at = {"n_params": n_params, "n_tokens": n_tokens, "k": k}
+        return Gradient(*self._handle.gradient(*(number(name, value) for name, value in at.items())))
 
     def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float:
         """The Chinchilla loss inside the law, repeated tokens discounted when ``unique_tokens`` are given.

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2fast.arguments import number, shown
+from t2fast.arguments import items, number, shown
 from t2fast.costs import Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.laws import Fitted, Law, as_law
@@ -162,7 +162,8 @@ def compare(
     ['equal', 'below 3B']
     """
     law = as_law(law)
-    if isinstance(designs, str) or not len(designs):
+    designs = items("designs", designs, "(n_params, n_tokens, k)")
+    if not designs:
         raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
     workload = workload or Workload()
     points = [_point(design, place) for place, design in enumerate(designs, 1)]

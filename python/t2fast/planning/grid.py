@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from t2fast import _core
 from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
-from t2fast.costs import Budget
+from t2fast.costs import Budget, as_budget
 from t2fast.errors import InfeasibleError
 from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, Interval, Point, cautions, from_core
@@ -175,7 +175,7 @@ def grid_search(
     >>> print(found.best)
     N 70M, D 200B, k 800: pass@k 0.442, 2.86k tokens/param
     """
-    law = as_law(law)
+    law, budget = as_law(law), as_budget(budget)
     top, threads = whole("top", top, least=1, most=sys.maxsize), checked_threads(threads)
     ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
     ks = numbers("k", k, ndim=1)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from t2fast import _core
 from t2fast.arguments import number, numbers
-from t2fast.costs import Budget
+from t2fast.costs import Budget, as_budget
 from t2fast.errors import InfeasibleError, T2Error
 from t2fast.laws import DataRange, Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core, value_of
@@ -305,7 +305,7 @@ def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
     >>> print(found.design)
     N 2.05B, D 81.4B, k 1: loss 2.325, 39.8 tokens/param
     """
-    law = as_law(law)
+    law, budget = as_law(law), as_budget(budget)
     return planned(law, budget, surroundings(law, budget))
 
 
@@ -380,7 +380,7 @@ def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> P
     >>> found.pass_at_k >= 0.3
     True
     """
-    law, target = as_law(law), number("target", target)
+    law, budget, target = as_law(law), as_budget(budget), number("target", target)
     if not isinstance(law, PowerLaw):
         return _cheapest_measured(law, budget, target)
     wanted = "total_flops" if budget.inference_flops is None else "train_flops"

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
-from t2fast.arguments import numbers
+from t2fast.arguments import items, numbers
 from t2fast.arguments import threads as checked_threads
-from t2fast.costs import Budget
+from t2fast.costs import Budget, as_budget
 from t2fast.errors import InfeasibleError, T2Error
 from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, from_core, value_of
@@ -164,7 +164,7 @@ def frontier(
     >>> frontier("pythia-gsm8k", sweep).column("k")
     array([1351.,  872.])
     """
-    budgets = list(budgets)
+    budgets = [as_budget(one) for one in items("budgets", budgets, "t2fast.Budget")]
     if not budgets:
         raise T2Error("budgets is empty: give at least one")
     law, threads = as_law(law), checked_threads(threads)
@@ -261,7 +261,7 @@ def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike)
     >>> curve.best.n_params
     1000000000.0
     """
-    law = as_law(law)
+    law, budget = as_law(law), as_budget(budget)
     found = _core.isoflop(law._handle, budget._handle, numbers("n_params", n_params, ndim=1))
     designs = tuple(from_core(law, one) for one in found if one is not None)
     if not designs:

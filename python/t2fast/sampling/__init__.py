@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from t2fast.errors import MissingExtraError
+from t2fast.sampling.endpoint import Endpoint, EndpointError
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.parquet import write_parquet
 from t2fast.sampling.prompts import Prompt, read_prompts
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from t2fast.sampling.engine.score import Score
 
 __all__ = [
+    "Endpoint",
+    "EndpointError",
     "Prompt",
     "RayWorkers",
     "Sample",

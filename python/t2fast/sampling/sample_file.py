@@ -333,7 +333,7 @@ class _Run:
                 self.total -= settings.k - 1 - sample.sample
         else:
             store.append(sample)
-        self.tokens += len(sample.token_ids)
+        self.tokens += sample.n_answer_tokens
         self.reasons[sample.finish_reason] += 1
         self.accepted += sample.accepted
         self.judged += sample.correct is not None or sample.score is not None

@@ -12,9 +12,9 @@ from t2fast.errors import DataError
 
 __all__ = ["FinishReason", "Sample", "is_accepted", "read_records", "read_samples"]
 
-#: Why a sample ended: a stop token or text, ``max_new_tokens``, or the model's context.
-FinishReason = Literal["stop", "length", "context"]
-_FINISH_REASONS = ("stop", "length", "context")
+#: Why a sample ended: a stop token or text, ``max_new_tokens``, the model's context, or a server's filter.
+FinishReason = Literal["stop", "length", "context", "filter"]
+_FINISH_REASONS = ("stop", "length", "context", "filter")
 #: How earlier versions spelled keys of a line.
 _OLD = {"problem_id": "problem", "n_prompt_tokens": "prompt_tokens"}
 
@@ -43,13 +43,16 @@ class Sample:
     token_ids
         Its tokens, the stop token included.
     finish_reason
-        ``"stop"`` (a stop token or text), ``"length"`` (``max_new_tokens``) or ``"context"`` (the model's is full).
+        ``"stop"`` (a stop token or text), ``"length"`` (``max_new_tokens``), ``"context"`` (the model's is full), or
+        ``"filter"`` (a server held the answer back).
     n_prompt_tokens
         Length of the prompt in tokens.
     logprobs
         The log-probability of each token, in nats, if they were asked for.
     correct, score, verifier_error
         What the verifier said: yes or no, a number, or why it gave no verdict.
+    n_counted
+        Tokens of the answer where only their number is known, as servers tell it.
 
     Examples
     --------
@@ -68,6 +71,12 @@ class Sample:
     correct: bool | None = None
     score: float | None = None
     verifier_error: str | None = None
+    n_counted: int | None = None
+
+    @property
+    def n_answer_tokens(self) -> int:
+        """Tokens of the answer, as far as they are known."""
+        return len(self.token_ids) or self.n_counted or 0
 
     @property
     def accepted(self) -> bool:
@@ -85,7 +94,7 @@ class Sample:
         line |= {
             "finish_reason": self.finish_reason,
             "n_prompt_tokens": self.n_prompt_tokens,
-            "n_answer_tokens": len(self.token_ids),
+            "n_answer_tokens": self.n_answer_tokens,
             "text": self.text,
             "token_ids": list(self.token_ids),
         }
@@ -121,6 +130,7 @@ class Sample:
                 correct=line.get("correct"),
                 score=line.get("score"),
                 verifier_error=line.get("verifier_error"),
+                n_counted=None if line["token_ids"] else line.get("n_answer_tokens") or None,
             )
         except KeyError as error:
             raise DataError(f"has no {error.args[0]!r}, which every sample needs") from None

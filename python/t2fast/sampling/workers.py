@@ -221,7 +221,7 @@ class RayWorkers:
             self._memory = max(self._memory, memory)
             for sample in samples:
                 given.setdefault(sample.prompt_id, set()).add(sample.sample)
-                self.tokens += len(sample.token_ids)
+                self.tokens += sample.n_answer_tokens
                 yield sample
             if progress is not None:
                 progress(self)

@@ -8,6 +8,7 @@
 // Python hands arguments over by value.
 #![allow(clippy::needless_pass_by_value)]
 
+mod cost;
 mod errors;
 mod fit;
 mod law;
@@ -17,6 +18,8 @@ mod work;
 
 #[pyo3::pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::cost::{Bill, Family, Roofline, Shape};
     #[pymodule_export]
     use crate::errors::{InfeasibleError, T2Error};
     #[pymodule_export]

@@ -28,7 +28,7 @@ struct Workload {
     queries: f64,
     prompt_tokens: f64,
     answer_tokens: f64,
-    prompt_per_sample: bool,
+    prompt: String,
     attention: Option<Attention>,
 }
 
@@ -67,7 +67,7 @@ impl Budget {
                 queries: workload.queries,
                 prompt_tokens: workload.prompt_tokens,
                 answer_tokens: workload.answer_tokens,
-                prompt_per_sample: workload.prompt_per_sample,
+                prompt: crate::cost::prompt(&workload.prompt)?,
                 attention,
             },
             n_params: upto("max_params", limits.max_params)?,

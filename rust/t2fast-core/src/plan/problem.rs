@@ -9,8 +9,8 @@
 //! (see [`ChinchillaLaw::most_useful_tokens`](crate::law::ChinchillaLaw::most_useful_tokens)). Beyond them tokens cost samples
 //! and raise the loss, so that they are one more upper bound on D, which depends on N, and everything above holds below it;
 //! what no longer holds is that the whole training budget is spent. Only a law that a rising loss may help can want
-//! more: a loss higher than that of the fewest tokens allowed has no other D. Where such a loss is to be had, the part
-//! beyond is searched too.
+//! more: a loss higher than that of the fewest tokens allowed has no other D. Where such a loss is to be had and the law's
+//! slope asks for it, the part beyond is searched too.
 //!
 //! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them. The loss laws are sums of
 //! exponentials of ln N, ln D and ln k, the term of overtraining included, and the costs too, so that these problems are
@@ -21,7 +21,7 @@ use super::place::{BEYOND, Numbers, locate, losses};
 use super::{Design, MOST_FLOPS};
 use crate::cost::{Budget, Range, SLACK};
 use crate::error::{Error, Result, Shown};
-use crate::law::{ChinchillaLaw, Law, Sense};
+use crate::law::{Law, Sense};
 
 /// Points of the coarse lattice along ln N.
 pub(super) const COARSE_X: u32 = 41;
@@ -52,10 +52,9 @@ impl<'a> Problem<'a> {
         }
         let x = admissible(&budget)?;
         let shared = budget.total.is_some() && budget.k.lo < budget.k.hi;
-        let beyond = !law.improves_as_loss_falls() && worse_beyond(law.chinchilla(), &budget, x);
         Ok(Self {
             law,
-            beyond,
+            beyond: wanted_beyond(law, &budget, x),
             numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls()),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
             shared,
@@ -90,11 +89,7 @@ impl<'a> Problem<'a> {
     /// Whether at this point a lower loss at the same k is no worse: then D belongs at its upper bound.
     fn wants_tokens(&self, point: Point) -> bool {
         let design = self.design(point);
-        let slope = self.law.slopes(design.loss, design.k).loss;
-        match self.law.sense() {
-            Sense::Least => slope >= 0.0,
-            Sense::Most => slope <= 0.0,
-        }
+        wants_less(self.law, design.loss, design.k)
     }
 
     pub(super) fn solve(&self) -> Solution {
@@ -236,15 +231,28 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// Whether some size can be trained to a higher loss by more tokens than by the fewest.
-fn worse_beyond(base: &ChinchillaLaw, budget: &Budget, x: Range) -> bool {
+/// Whether for some size a loss higher than that of the fewest tokens is to be had, by more, and wanted.
+fn wanted_beyond(law: &dyn Law, budget: &Budget, x: Range) -> bool {
+    let base = law.chinchilla();
     base.overtraining.acts()
+        && !law.improves_as_loss_falls()
         && (0..COARSE_X).any(|i| {
             let n = x.lo * (x.hi / x.lo).powf(f64::from(i) / f64::from(COARSE_X - 1));
-            let most = budget.most_tokens(n, budget.k.lo);
+            let (fewest, most) = (budget.n_tokens.lo, budget.most_tokens(n, budget.k.lo));
             let loss = |tokens: f64| base.loss_within(n, tokens, budget.unique_tokens);
-            most > budget.n_tokens.lo && loss(most) > loss(budget.n_tokens.lo)
+            most > fewest
+                && loss(most) > loss(fewest)
+                && !wants_less(law, loss(fewest), budget.most_samples(n, fewest).max(budget.k.lo))
         })
+}
+
+/// Whether a lower loss at the same k is no worse.
+fn wants_less(law: &dyn Law, loss: f64, k: f64) -> bool {
+    let slope = law.slopes(loss, k).loss;
+    match law.sense() {
+        Sense::Least => slope >= 0.0,
+        Sense::Most => slope <= 0.0,
+    }
 }
 
 /// The outcome of a search.

@@ -54,6 +54,18 @@ impl Rate {
     }
 }
 
+/// How the prompt of a question is treated when k samples answer it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prompt {
+    /// Processed anew for each sample.
+    Recomputed,
+    /// Processed once; each sample reads its keys and values (a prefix cache).
+    Cached,
+    /// Processed once, and its keys and values are read once for all samples.
+    #[default]
+    Shared,
+}
+
 /// How the model will be used. The default is the unit of the T2 paper: one generated token position.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Workload {
@@ -63,15 +75,15 @@ pub struct Workload {
     pub prompt_tokens: f64,
     /// Tokens of each sampled answer.
     pub answer_tokens: f64,
-    /// Whether the prompt is processed for every sample, instead of once for all k.
-    pub prompt_per_sample: bool,
+    /// How the prompt is treated.
+    pub prompt: Prompt,
     /// Attention terms, left out when `None`.
     pub attention: Option<Attention>,
 }
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { queries: 1.0, prompt_tokens: 0.0, answer_tokens: 1.0, prompt_per_sample: false, attention: None }
+        Self { queries: 1.0, prompt_tokens: 0.0, answer_tokens: 1.0, prompt: Prompt::Shared, attention: None }
     }
 }
 
@@ -110,7 +122,7 @@ impl Workload {
             params: 2.0 * self.queries * t_out,
             width: 4.0 * self.queries * t_out * (t_in + 0.5 * t_out) * width,
         };
-        if self.prompt_per_sample { (Rate::default(), prompt.plus(answer)) } else { (prompt, answer) }
+        if self.prompt == Prompt::Recomputed { (Rate::default(), prompt.plus(answer)) } else { (prompt, answer) }
     }
 
     /// FLOP of training: `6 N D`, plus attention.
