@@ -17,7 +17,7 @@ from t2fast.text import near
 __all__ = ["DEFAULT_LAW", "Fitted", "as_law", "load_law", "presets"]
 
 #: The preset that commands plan with when none is named.
-DEFAULT_LAW = "pythia-gsm8k"
+DEFAULT_LAW = "pythia-gsm8k-average"
 
 
 @runtime_checkable
