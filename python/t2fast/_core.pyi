@@ -22,6 +22,7 @@ __all__ = [
     "Prediction",
     "T2Error",
     "Trial",
+    "TrialLog",
     "allocate",
     "best_of_k",
     "beta_pass_at_k",
@@ -43,7 +44,6 @@ __all__ = [
     "sensitivities",
     "surface",
     "sweep",
-    "tally_json_lines",
 ]
 
 _Floats = NDArray[np.float64]
@@ -274,6 +274,22 @@ class Trial:
     def bias(self) -> float: ...
 
 @final
+class TrialLog:
+    def __new__(cls) -> TrialLog: ...
+    def add(self, names: list[str], verdicts: list[bool], texts: list[str] | None) -> bytes: ...
+    def __contains__(self, name: str, /) -> bool: ...
+    def tally_json_lines(
+        self,
+        block: bytes,
+        keys: list[str],
+        problem: int,
+        verdict: int,
+        identity: list[int],
+        text: int | None,
+        prefix: str,
+    ) -> tuple[list[tuple[str, int, int, int]] | None, int | None]: ...
+
+@final
 class Histogram:
     def __new__(cls, n: _Integers, c: _Integers) -> Histogram: ...
     @staticmethod
@@ -346,9 +362,6 @@ def majority(
     report: _Report | None = None,
 ) -> tuple[_Floats, _Floats]: ...
 def best_of_k(scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers) -> _Floats: ...
-def tally_json_lines(
-    block: bytes, keys: list[str], problem: int, verdict: int
-) -> list[tuple[str, int, int]] | None: ...
 
 @final
 class Shape:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import t2fast as t2
+from t2fast.laws import DEFAULT_LAW
 
 PAIR = ("--train-flops", "1e22", "--inference-flops", "1.4e11")
 #: One law of the core, whose unlimited optimum lies far beyond its data.
@@ -70,9 +71,9 @@ def test_the_default_plan_is_borne_out_by_what_was_measured_nearby():
 
 def test_plan_reads_quantities_and_a_workload():
     options = "--total-flops 1e22 --queries 1B --prompt-tokens 500 --answer-tokens 300 --max-tokens 1T --attention"
-    found = data("plan", *options.split(), *T2)
+    found = data("plan", *options.split())
     use = t2.Workload(queries=1e9, prompt_tokens=500, answer_tokens=300, attention=t2.Attention())
-    best = t2.plan(t2.load_law("pythia-gsm8k"), t2.Budget(total_flops=1e22, workload=use, max_tokens=1e12))
+    best = t2.plan(t2.load_law(DEFAULT_LAW), t2.Budget(total_flops=1e22, workload=use, max_tokens=1e12))
     assert found["n_params"] == best.n_params
     assert found["budget"]["workload"]["queries"] == 1e9
 
@@ -135,7 +136,8 @@ def test_presets():
         (("plan", "--train-flops", "abc"), "--train-flops = 'abc': not a number"),
         (("plan", "--train-flops", "-1e20", "--inference-flops", "1e9"), "train_flops = -1e20: must be positive"),
         (("plan", "--train-flops", "inf", "--inference-flops", "1e9"), "must be finite"),
-        (("plan", "--train-flops", "1", "--inference-flops", "1e9"), "train_flops = 1 is too small"),
+        (("plan", "--train-flops", "1", "--inference-flops", "1e9"), "the budget affords no model"),
+        (("plan", "--train-flops", "1", "--inference-flops", "1e9", *T2), "train_flops = 1 is too small"),
         (("plan", "--train-flops", "1e20"), "k is unbounded"),
         (("plan", *PAIR, "--law", "pythia-gsm9k"), "did you mean pythia-gsm8k"),
         (("plan", *PAIR, "--law", "absent.json"), "no such file"),
@@ -149,6 +151,7 @@ def test_presets():
         (("grid", *PAIR, "--n-params", "1M:2"), "1M:10B:50"),
         (("grid", "--train-flops", "1", "--inference-flops", "1e9"), "no point of the grid is affordable"),
         (("grid", *PAIR, "--top", "0"), "top"),
+        (("grid", *PAIR, "--n-params", "1M:1B:60000", "--n-tokens", "1B:1T:60000"), "at most 4000000"),
         (("frontier",), "no budget to sweep"),
         (("presets", "hofmann"), "did you mean hoffmann"),
     ],

@@ -6,6 +6,7 @@ import csv
 import functools
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from t2fast.costs import Attention, Budget, Workload
+from t2fast.errors import T2Error
 from t2fast.files import replacing
 from t2fast.quantity import parse_quantity
 from t2fast.results import Progress
@@ -154,8 +156,45 @@ budget = _maker(_flags(Budget, _BUDGET_PANEL, _FLOPS) | _LIMIT_FLAGS | _USE_FLAG
 
 def show(result: Any, as_json: bool) -> None:
     """Print a result to stdout."""
-    text = json.dumps(result.to_dict(), indent=2) if as_json else result.summary()
+    write(json.dumps(result.to_dict(), indent=2) if as_json else result.summary())
+
+
+def write(text: str) -> None:
+    """Print text to stdout."""
     sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
+
+
+def as_flags(text: str) -> str:
+    """Write what a message says of arguments as the command line has them: ``missing='drop'`` as ``--missing drop``."""
+    text = text.replace("malformed='skip'", "--skip-malformed")
+    text = re.sub(r"columns=\{'(\w+)': '?([^'}]+)'?(?:, '(\w+)': [^}]+)?\}", _column_flags, text)
+    text = re.sub(r"\b(missing|scope|metric|filter|model|extrapolate_with)='([\w-]+)'", _one_flag, text)
+    text = re.sub(r"\b(metric|filter|threshold|model)=(?=\w)", r"--\1 ", text)
+    return re.sub(
+        r"\b(metric|filter|threshold|model)=(?!\S)|\b(metric|filter|threshold|model)=(?=[,;])", _bare_flag, text
+    )
+
+
+def _column_flags(found: re.Match[str]) -> str:
+    more = f" --column {found[3]}=..." if found[3] else ""
+    return f"--column {found[1]}={found[2]}{more}"
+
+
+def _bare_flag(found: re.Match[str]) -> str:
+    return f"--{found[1] or found[2]}"
+
+
+def _one_flag(found: re.Match[str]) -> str:
+    return f"--{found[1].removesuffix('_with')} {found[2]}"
+
+
+@contextmanager
+def flags() -> Iterator[None]:
+    """Messages of errors name options as the command line has them."""
+    try:
+        yield
+    except T2Error as error:
+        raise type(error)(as_flags(str(error))) from None
 
 
 def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -105,7 +105,7 @@ def average_table(
     one_benchmark(table)
     if "group" in table:
         options.setdefault("group", table["group"])
-    counts = {role: table.number(role) for role in ("n_samples", "n_correct")}
+    counts: dict[str, Any] = {role: table.number(role) for role in ("n_samples", "n_correct")}
     fit = fit_average(table.number("n_params"), table.number("n_tokens"), **counts, problem=table["problem"], **options)
     if not table.warnings:
         return fit

@@ -28,11 +28,11 @@ from t2fast.text import warning_lines
 
 __all__ = ["Grid", "Plane", "grid_search", "reporter"]
 
+#: Pairs of N and D that a search in memory takes at most.
+_MOST_PAIRS = 4_000_000
+
 
 _Floats = NDArray[np.float64]
-
-#: N times D that a law takes whose values come from NumPy.
-_MOST_POINTS = 5_000_000
 
 
 class Plane(NamedTuple):
@@ -212,9 +212,11 @@ def reporter(progress: Report | None, total: int, unit: str, before: int = 0) ->
 
 def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> Plane:
     """The plane of a law that the core does not know; which k is affordable depends on no law, and more never hurt."""
-    if len(ns) * len(ds) > _MOST_POINTS:
-        points = len(ns) * len(ds)
-        raise T2Error(f"the grid has {points} points in N and D: at most {_MOST_POINTS} for a law of kind {law.kind!r}")
+    if len(ns) * len(ds) > _MOST_PAIRS:
+        raise T2Error(
+            f"{len(ns)} x {len(ds)} pairs of N and D: at most {_MOST_PAIRS} for a law of kind {law.kind!r}, which is "
+            "searched in memory; take fewer, or a law of powers such as pythia-gsm8k"
+        )
     chosen = _core.plane(STAND_IN._handle, budget._handle, ns, ds, ks).k
     n, d = (axis.ravel() for axis in np.meshgrid(ns, ds, indexing="ij"))
     kept, found = ~np.isnan(chosen), np.full(len(n), np.nan)

@@ -2,9 +2,10 @@
 //! latent.
 //!
 //! [`likelihood`] is that of one checkpoint as a function of (eta, theta2, zeta); here these become functions of the law's
-//! coefficients. [`starts`] says where the search begins.
+//! coefficients. [`starts`] says where the [`search`] begins.
 
 mod likelihood;
+mod search;
 mod starts;
 #[cfg(test)]
 mod tests;
@@ -13,11 +14,11 @@ use std::collections::BTreeMap;
 
 use super::multistart::{Fit, polish_all};
 use super::priors::Priors;
-use super::{Problem, check_lengths, check_positive, check_spread, check_weights, theta_bounds};
+use super::{Problem, check_lengths, check_positive, check_spread, check_weights};
 use crate::error::{Error, Result};
 use crate::law::{AnyLaw, ChinchillaLaw, Overtraining, T2PassLaw, THETA_RANGES};
 use crate::linear::{MAX, Matrix, Vector};
-use crate::newton::{Minimum, Objective, ROUNDING, minimise};
+use crate::newton::Objective;
 use likelihood::{Cell, shape};
 
 /// Exponents of the latent loss are sought between these.
@@ -270,64 +271,6 @@ impl Counts {
             }
         }
         found.value
-    }
-
-    fn prepare(&self, extra: Option<&[f64]>) -> Prepared<'_> {
-        let mut rows: Vec<Vec<(f64, f64, f64)>> = vec![Vec::new(); self.x[0].len()];
-        for (i, &(n, c, w)) in self.rows.iter().enumerate() {
-            let w = w * extra.map_or(1.0, |e| e[i]);
-            if w > 0.0 {
-                rows[self.checkpoint[i]].push((n, c, w));
-            }
-        }
-        let cells = rows.iter().enumerate().filter(|(_, rows)| !rows.is_empty());
-        let mut lower = [0.0; MAX];
-        let mut upper = [0.0; MAX];
-        let bounds = theta_bounds();
-        for (i, place) in self.thetas().into_iter().enumerate() {
-            if let Some(j) = place {
-                (lower[j], upper[j]) = (bounds.0[i], bounds.1[i]);
-            }
-        }
-        let span = if self.centre == [0.0; TERMS] { 200.0 } else { 0.0 };
-        for t in 0..self.terms() {
-            (lower[2 * t], upper[2 * t]) = (-25.0 - span, 8.0 + span);
-            (lower[2 * t + 1], upper[2 * t + 1]) = EXPONENTS;
-        }
-        Prepared { counts: self, cells: cells.map(|(i, rows)| (i, Cell::new(rows))).collect(), lower, upper }
-    }
-}
-
-struct Prepared<'a> {
-    counts: &'a Counts,
-    cells: Vec<(usize, Cell)>,
-    lower: Vector,
-    upper: Vector,
-}
-
-impl Prepared<'_> {
-    fn polish(&self, start: &Vector) -> Minimum {
-        minimise(self, start, 0.0, ROUNDING, 500)
-    }
-}
-
-impl Objective for Prepared<'_> {
-    fn dim(&self) -> usize {
-        self.counts.size()
-    }
-
-    fn bounds(&self) -> (&Vector, &Vector) {
-        (&self.lower, &self.upper)
-    }
-
-    fn derivatives(&self, x: &Vector, _: f64, gradient: &mut Vector, hessian: &mut Matrix) -> f64 {
-        *gradient = [0.0; MAX];
-        *hessian = [[0.0; MAX]; MAX];
-        let prior = self.counts.priors().map_or(0.0, |priors| priors.add(1.0, x, gradient, hessian));
-        self.cells
-            .iter()
-            .map(|(i, cell)| self.counts.add(cell, *i, x, gradient, Some(&mut *hessian)))
-            .fold(prior, |sum, part| sum + part)
     }
 }
 

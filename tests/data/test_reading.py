@@ -109,7 +109,18 @@ def test_parquet(tmp_path):
 def test_shards_add_up(tmp_path):
     for i in range(2):
         (tmp_path / f"{i}.jsonl").write_text(FORMATS["human_eval.jsonl"])
-    assert pairs(read_counts([tmp_path / "0.jsonl", tmp_path / "1.jsonl"])) == {"a": (8, 4), "b": (4, 4)}
+    files = [tmp_path / "0.jsonl", tmp_path / "1.jsonl"]
+    alone = read_counts(files)
+    assert set(alone.model) == {"0", "1"}
+    assert any("2 files name no model" in text for text in alone.warnings)
+    # The same content twice is a copy of a file, whatever it is called.
+    copied = read_counts(files, model="m")
+    assert pairs(copied) == EXPECTED
+    assert any("same content" in text for text in copied.warnings)
+    (tmp_path / "1.jsonl").write_text(FORMATS["human_eval.jsonl"].replace("x", "y"))
+    together = read_counts(files, model="m")
+    assert pairs(together) == {"a": (8, 4), "b": (4, 4)}
+    assert "from 2 files" in together.contents(together.groups()["m", ""])
 
 
 def lm_eval(**more):
@@ -138,9 +149,9 @@ def test_lm_evaluation_harness(tmp_path):
     assert set(counts.benchmark) == {"gsm8k_cot"}
     assert not counts.warnings
     path.write_text(lines(lm_eval(resps=[["x", "y"]])))
-    assert "one verdict per document" in read_counts(path).warnings[0]
+    assert "keeps one verdict of exact_match per document" in read_counts(path).warnings[0]
     path.write_text(lines([*lm_eval(), *lm_eval(filter="flexible")]))
-    with pytest.raises(T2Error, match=r"jsonl:3: filters 'none' and 'flexible' .* choose one with filter="):
+    with pytest.raises(T2Error, match=r"jsonl:3: filters none and flexible .* choose one with filter="):
         read_counts(path)
     assert pairs(read_counts(path, filter="flexible")) == {"0": (1, 1), "1": (1, 0)}
     path.write_text(lines(lm_eval(metrics=["exact_match", "f1"], f1=0.5)))
@@ -191,7 +202,7 @@ def test_inspect_samples_that_crashed_follow_the_policy(tmp_path):
     log = {"eval": {}, "samples": [*INSPECT["samples"], {"id": "a", "epoch": 9, "error": {"message": "boom"}}]}
     path = tmp_path / "log.json"
     path.write_text(json.dumps(log))
-    with pytest.raises(T2Error, match=r"sample 'a', epoch 9: a trial has no verdict: choose missing='drop'"):
+    with pytest.raises(T2Error, match=r"log\.json:sample 'a', epoch 9: a trial has no verdict: choose missing='drop'"):
         read_counts(path)
     dropped = read_counts(path, missing="drop")
     assert pairs(dropped) == EXPECTED
@@ -200,16 +211,16 @@ def test_inspect_samples_that_crashed_follow_the_policy(tmp_path):
 
 
 def test_compiled_and_interpreted_reading_agree(tmp_path, monkeypatch):
-    from t2fast.data import logs
+    from t2fast.data import reading
 
-    monkeypatch.setattr(logs, "_BLOCK", 1000)
+    monkeypatch.setattr(reading, "_BLOCK", 1000)
     rows = [{"task_id": f"t/{i % 7}", "completion": "x" * (i % 50), "passed": i % 3 == 0} for i in range(500)]
     # A line that only interpreted code understands.
     rows[250]["passed"] = "true"
     path = tmp_path / "x.jsonl"
     path.write_text(lines(rows))
     mixed = read_counts(path)
-    monkeypatch.setattr(logs._core, "tally_json_lines", lambda *_: None)
+    monkeypatch.setattr(reading, "_plain_lines", lambda *_: False)
     slow = read_counts(path)
     assert pairs(mixed) == pairs(slow)
     assert mixed.problem_id == slow.problem_id
@@ -232,12 +243,15 @@ def test_one_malformed_line_is_named_and_counted(tmp_path):
     ("text", "message"),
     [
         ("", "is empty"),
-        ("hello,world\n1,2\n", r"x:1: columns hello, world: need n and c"),
+        (
+            "hello,world\n1,2\n",
+            r"x:2: no column for the verdict .* and no column for the problem .*; columns are hello, world",
+        ),
         ("id,n,c\na,3,2\nb,3,4\n", r"x:3: c = 4, n = 3"),
         ("id,n,c\na,3\n", r"x:2: 2 fields instead of 3"),
         ("id,score\na,0.5\n", r"x:2: verdict 0\.5 is neither 0 nor 1: give threshold="),
         ("id,passed\na,maybe\n", r"x:2: verdict 'maybe' is neither true nor false"),
-        ('{"passed": true}\n{"passed": false}\n', r"x:1: no column names the problem"),
+        ('{"passed": true}\n{"passed": false}\n', r"x:1: no column for the problem"),
         ('{"hello": 1}', "is none of the formats known"),
         ("{\n oops", "is neither JSON nor JSON Lines"),
         ("[]", "holds no verdicts"),
@@ -251,7 +265,7 @@ def test_unusable_files_are_told(tmp_path, text, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(T2Error, match="cannot be read: No such file"):
+    with pytest.raises(T2Error, match="no such file"):
         read_counts(tmp_path / "none.csv")
     (tmp_path / "x.eval").write_bytes(b"PK\x03\x04garbage")
     with pytest.raises(T2Error, match="damaged archive"):
@@ -260,7 +274,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(T2Error, match="compressed data"):
         read_counts(tmp_path / "x.gz")
     (tmp_path / "x.bin").write_bytes(b"\x89PNG\xff")
-    with pytest.raises(T2Error, match="is not UTF-8"):
+    with pytest.raises(T2Error, match="is not Unicode text|known format"):
         read_counts(tmp_path / "x.bin")
 
 
@@ -295,7 +309,7 @@ def test_the_manifest_beside_a_file_of_samples(tmp_path):
     assert read_counts(path, model="mine").n_params.tolist() == [5e7, 5e7]
     for text in ("", "[]", "{}", '{"model": 3, "benchmark": ""}', '{"model": {"n_params": "x"}, "benchmark": ""}'):
         manifest.write_text(text)
-        with pytest.raises(T2Error, match=r"s\.jsonl\.manifest\.json: is no manifest of t2fast sample"):
+        with pytest.raises(T2Error, match=r"s\.jsonl\.manifest\.json: not a manifest of t2fast sample"):
             read_counts(path)
 
 
