@@ -136,7 +136,7 @@ def test_presets():
         (("plan", "--train-flops", "abc"), "--train-flops = 'abc': not a number"),
         (("plan", "--train-flops", "-1e20", "--inference-flops", "1e9"), "train_flops = -1e20: must be positive"),
         (("plan", "--train-flops", "inf", "--inference-flops", "1e9"), "must be finite"),
-        (("plan", "--train-flops", "1", "--inference-flops", "1e9"), "the budget affords no model"),
+        (("plan", "--train-flops", "1", "--inference-flops", "1e9"), "train_flops = 1 is too small"),
         (("plan", "--train-flops", "1", "--inference-flops", "1e9", *T2), "train_flops = 1 is too small"),
         (("plan", "--train-flops", "1e20"), "k is unbounded"),
         (("plan", *PAIR, "--law", "pythia-gsm9k"), "did you mean pythia-gsm8k"),
