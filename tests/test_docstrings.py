@@ -137,7 +137,6 @@ WITHOUT_PAGE: set[str] = {
     "PowerLaw",
     "Protocol",
     "RayWorkers",
-    "Result",
     "RuleRegret",
     "SampledFile",
     "SamplingProgress",
