@@ -10,15 +10,25 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from t2fast import fitting
 from t2fast.data import Table, read_table
+from t2fast.fitting.measured import measured
 
 REPLICATES = 4000
+#: Draws that a preset carries.
+SHIPPED = 300
 PYTHIA = (
     "t2fast: beta-binomial likelihood with a latent loss on counts of sampled answers, {checkpoints} checkpoints of "
     "Pythia (Biderman et al. 2023, arXiv 2304.01373) with at least 1e9 tokens on {benchmark}, sampled by Schaeffer et "
     "al. 2025 (arXiv 2502.17578); negative log likelihood {objective:.2f}"
+)
+AVERAGE = (
+    "t2fast: mean in log-odds of three forms fitted to counts of sampled answers (T2 with a term of overtraining; item "
+    "response and beta-binomial likelihood with ability quadratic in ln N and ln D), {checkpoints} checkpoints of Pythia "
+    "(Biderman et al. 2023, arXiv 2304.01373) with at least 1e9 tokens on {benchmark}, sampled by Schaeffer et al. 2025 "
+    "(arXiv 2502.17578)"
 )
 GADRE = (
     "t2fast: sum of Huber losses (delta 1e-3) of log residuals on C4 validation loss, all {checkpoints} models trained "
@@ -34,8 +44,11 @@ def save(
     source: str,
     warnings: tuple[str, ...],
     labels: Mapping[str, str],
+    **more: Any,
 ) -> None:
     law = fit.bootstrap(REPLICATES).law()
+    # Intervals rest on all replicates; a preset carries as many draws as its size allows.
+    draws = {coefficient: values[:SHIPPED] for coefficient, values in law.uncertainty["draws"].items()}
     law = replace(
         law,
         name=name,
@@ -43,6 +56,8 @@ def save(
         source=source.format(checkpoints=fit.n_checkpoints, objective=fit.objective, **labels),
         params_counted="total",
         warnings=(*warnings, *fit.warnings),
+        uncertainty=dict(law.uncertainty) | {"draws": draws},
+        **more,
     )
     law.save(out / f"{name}.json")
     print(fit, end="\n\n")
@@ -57,9 +72,23 @@ def pythia(table: Table, out: Path) -> None:
     )
     for benchmark, label, warnings in (("gsm8k", "GSM8K", (family,)), ("math", "MATH", (family, tokens))):
         rows = table.select((table["benchmark"] == benchmark) & (table["n_tokens"] >= 1e9))
+        # All checkpoints of one size come from one training run, and share its luck.
+        group = rows["n_params"]
+        counts = {role: rows.number(role) for role in ("n_params", "n_tokens", "n_samples", "n_correct")}
         title = f"pass@k of Pythia on {label}, from real sampled answers"
         labels = {"benchmark": label}
-        save(fitting.fit_table(rows, "t2-pass"), out, f"pythia-{benchmark}", title, PYTHIA, warnings, labels)
+        fit = fitting.fit_table(rows, "t2-pass", group=group)
+        save(fit, out, f"pythia-{benchmark}", title, PYTHIA, warnings, labels, checkpoints=measured(**counts))
+        mean = fitting.average_table(rows, group=group, n_resamples=SHIPPED, name=f"pythia-{benchmark}-average")
+        law = replace(
+            mean.law,
+            title=f"{title}: the mean of three forms",
+            source=AVERAGE.format(checkpoints=mean.n_checkpoints, **labels),
+            params_counted="total",
+            warnings=(family, *mean.warnings),
+        )
+        law.save(out / f"{law.name}.json")
+        print(mean, end="\n\n")
 
 
 def gadre(table: Table, out: Path) -> None:

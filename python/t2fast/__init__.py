@@ -1,15 +1,62 @@
-"""Train-to-Test scaling laws: choose model size N, training tokens D and samples per question k together.
+"""Train-to-Test scaling laws: choose model size N, training tokens D and samples per problem k together.
 
-The names here are the public ones; each verb has its module (:mod:`t2fast.planning`, ...) and its command.
+The names here are the public ones; each verb has its module (:mod:`t2fast.planning`, ...) and its command. Modules load
+when one of their names is first used.
 """
 
 from __future__ import annotations
 
-from t2fast import datasets, fitting, passk
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from t2fast.costs import Attention, Budget, Workload, inference_flops, train_flops
 from t2fast.errors import DataError, InfeasibleError, LawError, MissingExtraError, T2Error
 from t2fast.laws import ChinchillaLaw, DataRange, Law, LawAverage, T2LossLaw, T2PassLaw, load_law, presets
-from t2fast.planning import cheapest, compare, frontier, grid_search, isoflop, plan
+from t2fast.results import Progress, Result
+
+if TYPE_CHECKING:
+    from t2fast import costs, datasets, fitting, passk, planning
+    from t2fast.choosing import ModelChoice, Price, choose, read_prices
+    from t2fast.planning import (
+        Design,
+        DesignComparison,
+        Frontier,
+        Grid,
+        IsoFlop,
+        Plan,
+        Point,
+        cheapest,
+        compare,
+        frontier,
+        grid_search,
+        isoflop,
+        plan,
+    )
+
+#: Where names are found that load on first use; ``None`` for a module itself.
+_LAZY = {
+    "datasets": None,
+    "fitting": None,
+    "passk": None,
+    "planning": None,
+    "Design": "planning",
+    "DesignComparison": "planning",
+    "Frontier": "planning",
+    "Grid": "planning",
+    "IsoFlop": "planning",
+    "Plan": "planning",
+    "Point": "planning",
+    "ModelChoice": "choosing",
+    "Price": "choosing",
+    "cheapest": "planning",
+    "choose": "choosing",
+    "compare": "planning",
+    "frontier": "planning",
+    "grid_search": "planning",
+    "isoflop": "planning",
+    "plan": "planning",
+    "read_prices": "choosing",
+}
 
 __all__ = [
     "Attention",
@@ -17,17 +64,30 @@ __all__ = [
     "ChinchillaLaw",
     "DataError",
     "DataRange",
+    "Design",
+    "DesignComparison",
+    "Frontier",
+    "Grid",
     "InfeasibleError",
+    "IsoFlop",
     "Law",
     "LawAverage",
     "LawError",
     "MissingExtraError",
+    "ModelChoice",
+    "Plan",
+    "Point",
+    "Price",
+    "Progress",
+    "Result",
     "T2Error",
     "T2LossLaw",
     "T2PassLaw",
     "Workload",
     "cheapest",
+    "choose",
     "compare",
+    "costs",
     "datasets",
     "fitting",
     "frontier",
@@ -37,7 +97,23 @@ __all__ = [
     "load_law",
     "passk",
     "plan",
+    "planning",
     "presets",
+    "read_prices",
     "train_flops",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 't2fast' has no attribute {name!r}")
+    home = _LAZY[name]
+    module = importlib.import_module(f"t2fast.{home or name}")
+    found = module if home is None else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

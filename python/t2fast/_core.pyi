@@ -22,6 +22,7 @@ __all__ = [
     "Prediction",
     "T2Error",
     "Trial",
+    "TrialLog",
     "allocate",
     "best_of_k",
     "beta_pass_at_k",
@@ -43,7 +44,6 @@ __all__ = [
     "sensitivities",
     "surface",
     "sweep",
-    "tally_json_lines",
 ]
 
 _Floats = NDArray[np.float64]
@@ -120,7 +120,7 @@ def sweep(
 ) -> list[Plan | str]: ...
 def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
 def curve(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
-def pareto(law: Law, values: _Floats, train_flops: _Floats, inference_flops: _Floats) -> NDArray[np.bool_]: ...
+def pareto(most: bool, values: _Floats, train_flops: _Floats, inference_flops: _Floats) -> NDArray[np.bool_]: ...
 def plane(law: Law, budget: Budget, n_params: _Floats, n_tokens: _Floats, k: _Floats) -> Plane: ...
 def grid_search(
     law: Law,
@@ -152,6 +152,18 @@ class PowerTable(TypedDict):
     k: _Floats | None
     unique_tokens: _Floats | None
     weights: _Floats | None
+
+class CountsTable(TypedDict):
+    n_params: _Floats
+    n_tokens: _Floats
+    n_samples: _Floats
+    n_correct: _Floats
+
+class CurvesTable(TypedDict):
+    n_params: _Floats
+    n_tokens: _Floats
+    k: _Floats
+    pass_at_k: _Floats
 
 class PowerSettings(TypedDict):
     log: bool
@@ -194,26 +206,10 @@ class FitProblem:
     @staticmethod
     def power_sum(table: PowerTable, settings: PowerSettings) -> FitProblem: ...
     @staticmethod
-    def latent(
-        n_params: _Floats,
-        n_tokens: _Floats,
-        n_samples: _Floats,
-        n_correct: _Floats,
-        weights: _Floats | None,
-        *,
-        overtraining: bool = False,
-    ) -> FitProblem: ...
+    def latent(table: CountsTable, *, overtraining: bool = False) -> FitProblem: ...
     def with_losses(self, law: Law) -> FitProblem: ...
     @staticmethod
-    def staged_curves(
-        first: FitProblem,
-        checkpoint: NDArray[np.int64],
-        n_params: _Floats,
-        n_tokens: _Floats,
-        k: _Floats,
-        pass_at_k: _Floats,
-        weights: _Floats | None,
-    ) -> FitProblem: ...
+    def staged_curves(first: FitProblem, checkpoint: NDArray[np.int64], table: CurvesTable) -> FitProblem: ...
     @staticmethod
     def staged_counts(first: FitProblem, checkpoint: NDArray[np.int64], counts: FitProblem) -> FitProblem: ...
     def names(self) -> list[str]: ...
@@ -272,6 +268,22 @@ class Trial:
     def error(self) -> float: ...
     @property
     def bias(self) -> float: ...
+
+@final
+class TrialLog:
+    def __new__(cls) -> TrialLog: ...
+    def add(self, names: list[str], verdicts: list[bool], texts: list[str] | None) -> bytes: ...
+    def __contains__(self, name: str, /) -> bool: ...
+    def tally_json_lines(
+        self,
+        block: bytes,
+        keys: list[str],
+        problem: int,
+        verdict: int,
+        identity: list[int],
+        text: int | None,
+        prefix: str,
+    ) -> tuple[list[tuple[str, int, int, int]] | None, int | None]: ...
 
 @final
 class Histogram:
@@ -346,6 +358,71 @@ def majority(
     report: _Report | None = None,
 ) -> tuple[_Floats, _Floats]: ...
 def best_of_k(scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers) -> _Floats: ...
-def tally_json_lines(
-    block: bytes, keys: list[str], problem: int, verdict: int
-) -> list[tuple[str, int, int]] | None: ...
+
+@final
+class Shape:
+    def __new__(
+        cls,
+        n_params: float,
+        layers: float,
+        d_model: float,
+        q_width: float,
+        kv_width: float,
+        vocab: float,
+        tied: bool,
+        experts: tuple[float, float, float] | None,
+        windowed: float,
+        window: float,
+    ) -> Shape: ...
+    @property
+    def multiplying(self) -> float: ...
+    @property
+    def active(self) -> float: ...
+    @property
+    def layers(self) -> float: ...
+    @property
+    def d_model(self) -> float: ...
+    @property
+    def kv_width(self) -> float: ...
+    def kv_bytes(self, each: float) -> float: ...
+
+@final
+class Family:
+    def __new__(cls, depth: float, slope: float, block: float, vocab: float, tied: bool, group: float) -> Family: ...
+    def shape(self, n_params: float) -> Shape: ...
+
+@final
+class Roofline:
+    def __new__(
+        cls,
+        card: list[float],
+        constants: list[float],
+        weight_bytes: float,
+        kv_bytes: float,
+        cards: float,
+        most_sequences: float,
+        batch: float | None,
+        most_seconds: float | None,
+        train_context: float,
+    ) -> Roofline: ...
+    def train_seconds(self, shape: Shape) -> float: ...
+    def bill(self, shape: Shape, prompt_tokens: float, answer_tokens: float, k: float, mode: str) -> Bill: ...
+
+@final
+class Bill:
+    @property
+    def parts(self) -> list[tuple[str, float]]: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def batch(self) -> float: ...
+    @property
+    def step(self) -> float: ...
+    @property
+    def first_token(self) -> float: ...
+    @property
+    def latency(self) -> float: ...
+    @property
+    def tokens_per_second(self) -> float: ...
+    @property
+    def memory_bound_batch(self) -> bool: ...

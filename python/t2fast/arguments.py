@@ -15,7 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 from t2fast.errors import T2Error
 from t2fast.text import near
 
-__all__ = ["choice", "confidence_level", "integers", "number", "numbers", "path", "seed", "shown", "threads", "whole"]
+__all__ = [
+    "choice",
+    "confidence_level",
+    "integers",
+    "items",
+    "number",
+    "numbers",
+    "path",
+    "seed",
+    "shown",
+    "threads",
+    "whole",
+]
 
 #: The most threads that may be asked for: far beyond any machine, far below what exhausts one.
 MOST_THREADS = 1024
@@ -120,6 +132,22 @@ def path(name: str, value: object) -> Path:
     return Path(value)
 
 
+def items(name: str, values: object, of: str) -> list[Any]:
+    """The items of a list, tuple, array or other iterable; ``of`` says what they are.
+
+    Raises
+    ------
+    T2Error
+        For what has no items (a number, ``None``), and for a text.
+    """
+    try:
+        if isinstance(values, str | bytes):
+            raise TypeError
+        return list(values)  # type: ignore[call-overload, no-any-return]
+    except TypeError:
+        raise T2Error(f"{name} = {shown(values)}: must be a list of {of}") from None
+
+
 def numbers(name: str, values: ArrayLike, *, ndim: int | None = None) -> NDArray[np.float64]:
     """An array of real numbers as contiguous float64, NaN allowed; read-only arrays and pandas columns pass.
 
@@ -134,8 +162,8 @@ def numbers(name: str, values: ArrayLike, *, ndim: int | None = None) -> NDArray
         raise T2Error(f"{name} has type {array.dtype}: must be numbers")
     if ndim is not None and array.ndim != ndim:
         raise T2Error(f"{name} has {array.ndim} dimensions: must have {ndim}")
-    # At least one dimension is what NumPy promises of contiguous arrays.
-    return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+    # The core takes aligned arrays in C order; at least one dimension is what NumPy promises of those.
+    return np.require(array, np.float64, ["C", "A"]).reshape(array.shape)
 
 
 def integers(name: str, values: ArrayLike, *, ndim: int | None = None) -> NDArray[np.int64]:
@@ -158,7 +186,7 @@ def integers(name: str, values: ArrayLike, *, ndim: int | None = None) -> NDArra
         raise T2Error(f"{name} = {array.max()}: must be a whole number below 2^63")
     elif array.dtype.kind not in "biu":
         raise T2Error(f"{name} has type {array.dtype}: must be whole numbers")
-    return np.ascontiguousarray(array, dtype=np.int64).reshape(array.shape)
+    return np.require(array, np.int64, ["C", "A"]).reshape(array.shape)
 
 
 def _array(name: str, values: Any) -> NDArray[Any]:
@@ -170,4 +198,10 @@ def _array(name: str, values: Any) -> NDArray[Any]:
         raise T2Error(f"{name} = {shown(values)}: must be a number or an array of numbers of one shape") from None
     if array.size == 0 and array.dtype.kind == "O":
         return array.astype(np.float64)
+    if array.dtype.kind == "O":
+        # Python's own numbers of any size, decimals and fractions; texts and None are none.
+        flat = [number(name, one) for one in array.ravel()]
+        if all(isinstance(one, int) and abs(one) < 2**63 for one in array.ravel()):
+            return array.astype(np.int64)
+        return np.array(flat, dtype=np.float64).reshape(array.shape)
     return array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from t2fast.arguments import shown
 from t2fast.errors import T2Error
 
 __all__ = ["format_flops", "format_quantity", "parse_axis", "parse_quantity", "refuse_non_numbers"]
@@ -94,7 +95,7 @@ def refuse_non_numbers(**values: object) -> None:
         try:
             math.isnan(value)  # type: ignore[arg-type]
         except (TypeError, OverflowError):
-            raise T2Error(f"{name} = {value!r}: must be a number, for example 1e22") from None
+            raise T2Error(f"{name} = {shown(value)}: must be a number, for example 1e22") from None
 
 
 def format_quantity(value: float, digits: int = 3) -> str:

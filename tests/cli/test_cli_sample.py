@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import tiny
+from tests.support.faulty_server import serving
 
 from t2fast.sampling import read_samples
 
@@ -68,7 +69,7 @@ def test_json_and_controls(model, place, run):
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
     report = json.loads(out)
-    assert report["samples"] == report["drawn"] == 48
+    assert report["n_samples"] == report["n_drawn"] == 48
     assert report["verifier"] == "regex:[aeiou]"
     found = list(read_samples("samples.jsonl"))
     assert report["tokens"] == sum(len(one.token_ids) for one in found)
@@ -80,7 +81,8 @@ def test_json_and_controls(model, place, run):
     assert params == {
         "k": 8, "temperature": 0.8, "top_k": 50, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.1,
         "presence_penalty": 0.1, "frequency_penalty": 0.1, "max_new_tokens": 12, "stop": ["e"], "stop_token_ids": [5],
-        "logprobs": True, "stop_on_success": False,
+        "logprobs": True, "stop_on_success": False, "min_new_tokens": 0, "skip_special_tokens": True,
+        "ignore_eos": False, "add_special_tokens": None, "logit_bias": {}, "allowed_token_ids": None,
     }  # fmt: skip
 
 
@@ -110,35 +112,35 @@ def test_resume(model, place, run):
     (place / "samples.jsonl").write_bytes(content[: len(content) // 2])
     code, out, err = run(*sample(model, "--resume"))
     assert (code, err) == (0, "")
-    assert "the last line was torn" in out
+    assert "the last line was incomplete" in out
     assert "of them drawn now" in out
     assert _sorted("samples.jsonl") == whole
     code, out, err = run(*sample(model, "--resume", "--temperature", "0.7"))
     assert (code, out) == (2, "")
-    assert "params.temperature: 0.8 -> 0.7" in err
+    assert "params.temperature changed from 0.8 to 0.7" in err
     code, out, err = run(*sample(model))
-    assert "samples.jsonl: exists; go on with it (resume, --resume)" in err
+    assert "samples.jsonl: exists already (--resume continues it" in err
     assert _sorted("samples.jsonl") == whole
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("-k", "0"), "k = 0: must be a whole number, at least 1"),
-        (("--temperature", "-1"), "temperature = -1.0"),
+        (("-k", "0"), "k = 0: must be a whole number, between 1"),
+        (("--temperature", "-1"), "temperature = -1: must be at least 0"),
         (("--model", "./nowhere"), "./nowhere: no such folder"),
         (("--prompts", "none.jsonl"), "none.jsonl: cannot be read"),
         (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not JSON"),
         (("--prompts", "twice.jsonl"), "twice.jsonl, line 2: id 'a' was used in line 1"),
         (("--prompts", "long.jsonl"), "prompt 'long': has "),
         (("--verifier", "oracle"), "verifier 'oracle': there are exact"),
-        (("--verifier", "choice"), "none of its choices"),
+        (("--verifier", "choice"), "not one of its choices"),
         (("--workers", "many"), "--workers many: must be local, ray or ray:NUMBER"),
         (("--out", "no/such/folder.jsonl"), "no/such/folder.jsonl: cannot be written"),
         (("--dtype", "float7"), "dtype = 'float7'"),
         (("--kv-memory", "lots"), "--kv-memory = 'lots': not a number"),
         (("--kv-memory", "1k"), "kv_memory"),
-        (("--n-tokens", "0"), "n_tokens = 0: must be positive"),
+        (("--n-tokens", "0"), "n_tokens = 0: must be above 0"),
         (("--stop-on-success", "--verifier", "none"), "needs a verifier"),
     ],
 )
@@ -175,7 +177,7 @@ def test_interrupt(model):
     kept = len(_sorted("samples.jsonl"))
     assert process.returncode == 130
     assert out == ""
-    assert err == f"samples.jsonl keeps {kept} of 3000 samples; --resume goes on\nt2fast: interrupted\n"
+    assert err == f"samples.jsonl keeps {kept} of 3000 samples; --resume continues\nt2fast: interrupted\n"
     assert 0 < kept < 3000
 
 
@@ -197,6 +199,48 @@ def test_killed_again_and_again(model, run):
     code, _, err = run(*sample(model, "-k", 60, "--resume"))
     assert (code, err) == (0, "")
     assert _sorted("samples.jsonl") == _sorted("whole.jsonl")
+
+
+@pytest.mark.usefixtures("place")
+def test_endpoint(run, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
+    with serving(("429", "drop"), rate=0.2) as server:
+        command = ("sample", "--endpoint", server.url, "--model", "toy", "--prompts", "prompts.jsonl", "-k", 4)
+        code, out, err = run(*command, "--out", "e.jsonl", "--verifier", "none")
+        assert (code, err) == (0, "")
+        assert "completion_tokens" in out
+        assert len(_sorted("e.jsonl")) == 24
+        assert b"s3cret" not in Path("e.jsonl.manifest.json").read_bytes()
+        code, out, err = run(*command[:-2], "-k", 6, "--out", "e.jsonl", "--verifier", "none", "--resume")
+        assert (code, err) == (0, "")
+        assert len(_sorted("e.jsonl")) == 36
+    code, out, err = run("sample", "--prompts", "prompts.jsonl", "--out", "f.jsonl")
+    assert (code, out) == (2, "")
+    assert err.startswith("t2fast: --model: missing")
+
+
+@pytest.mark.usefixtures("place")
+def test_stdin_and_stdout(model):
+    command = [sys.executable, "-m", "t2fast", "sample", "--model", str(model), "--max-new-tokens", "3", "-k", "2"]
+    given = b'{"id": "a", "prompt": "The answer is", "answer": "e"}\n'
+    before = set(os.listdir())
+    for out in ("-", "/dev/stdout"):
+        done = subprocess.run([*command, "--prompts", "-", "--out", out], input=given, capture_output=True)
+        assert done.returncode == 0
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(line["problem_id"], line["sample"]) for line in lines] == [("a", 0), ("a", 1)]
+        assert b"problems" in done.stderr
+    assert set(os.listdir()) == before
+    done = subprocess.run([*command, "--prompts", "-", "--out", "-", "--resume"], input=given, capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"t2fast: -: not a file, so it cannot be resumed (leave out --resume)\n"
+
+
+def test_a_verifier_that_always_fails(model, place, run):
+    (place / "bad.py").write_text("def check(prompt, text):\n    raise RuntimeError('broken')\n")
+    code, _, err = run(*sample(model, "--verifier", "bad.py:check"))
+    assert code == 2
+    assert "the verifier failed on all 48 samples" in err
 
 
 def test_ray_workers_write_what_one_sampler_writes(model, place, run):

@@ -31,10 +31,10 @@ def test_table(model, place, run):
     asked = [Prompt("a", "The quick brown", answer=" fox"), Prompt("b", "The answer is", answer=" 42"),
              Prompt("c", "The answer is", answer=" 7")]  # fmt: skip
     for row, one in zip(rows, sampler.score(asked), strict=True):
-        assert row["question"] == one.prompt_id
+        assert row["problem_id"] == one.prompt_id
         assert row["log_probability"] == pytest.approx(-one.nll, rel=1e-5)
         assert row["probability"] == pytest.approx(math.exp(-one.nll), rel=1e-5)
-        assert row["answer_tokens"] == one.n_tokens
+        assert row["n_answer_tokens"] == one.n_answer_tokens
         assert row["greedy"] is one.greedy
         assert (row["model"], row["benchmark"], row["n_tokens"]) == ("my-model", "toy", 3e9)
         assert row["n_params"] == sum(p.numel() for p in tiny.model("llama").parameters())
@@ -70,7 +70,7 @@ def test_fit_reads_the_tables_of_several_checkpoints(model, place, run):
         (("--prompts", "without.jsonl"), "prompt 'w': has no answer to score"),
         (("--out", "s.csv"), "s.csv: the name must end in .jsonl"),
         (("--out", "no/s.jsonl"), "no/s.jsonl: cannot be written: No such file"),
-        (("--n-params", "-1"), "n_params = -1: must be positive"),
+        (("--n-params", "-1"), "n_params = -1: must be above 0"),
         (("--model", "./nowhere"), "./nowhere: no such folder"),
     ],
 )

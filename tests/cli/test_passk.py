@@ -59,7 +59,7 @@ def test_json_figure_and_counts(counts):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("none.csv",), "none.csv: cannot be read"),
+        (("none.csv",), "none.csv: no such file"),
         (("counts.csv", "-k", "x"), "k = 'x'"),
         (("counts.csv", "-k", "0"), "k = 0: must be at least 1"),
         (("counts.csv", "--confidence-level", "95"), "confidence_level = 95"),

@@ -38,7 +38,7 @@ def test_attention_counts_pairs_of_tokens():
 
 def test_a_prompt_per_sample_costs_k_prompts():
     use = t2.Workload(queries=10, prompt_tokens=500, answer_tokens=20)
-    once, each = t2.inference_flops(1e9, 8, use), t2.inference_flops(1e9, 8, replace(use, prompt_per_sample=True))
+    once, each = t2.inference_flops(1e9, 8, use), t2.inference_flops(1e9, 8, replace(use, prompt="recomputed"))
     assert each - once == pytest.approx(10 * 2 * 1e9 * 500 * 7)
 
 

@@ -26,15 +26,15 @@ def test_item_response_is_the_mean_over_problems():
 def test_beta_ability_is_the_law_of_pass_at_k_with_a_bent_loss():
     n, d, k = np.array([1e8, 1e9, 7e9]), np.array([2e9, 5e10, 3e11]), np.array([1.0, 8.0, 100.0])
     h = ability(n, d)
-    mean, nu = 0.9 * expit(h), np.exp(0.4 - 0.3 * h)
+    mean, nu = expit(h), np.exp(0.4 - 0.3 * h)
     truth = -np.expm1(betaln(mean * nu, (1 - mean) * nu + k) - betaln(mean * nu, (1 - mean) * nu))
-    np.testing.assert_allclose(BetaAbilityLaw(ABILITY, CENTER, (0.9, 0.4, 0.3)).value(n, d, k), truth, rtol=1e-9)
+    np.testing.assert_allclose(BetaAbilityLaw(ABILITY, CENTER, (0.4, 0.3)).value(n, d, k), truth, rtol=1e-9)
 
 
 def test_far_outside_the_data_values_stay_probabilities():
     for law in (
         ItemResponseLaw(ABILITY, CENTER, (0.0, 1.0)),
-        BetaAbilityLaw(ABILITY, CENTER, (1.0, 0.4, 0.3)),
+        BetaAbilityLaw(ABILITY, CENTER, (0.4, 0.3)),
     ):
         values = law.value(np.array([1.0, 1e30]), np.array([1e30, 1.0]), 5)
         assert ((values >= 0) & (values <= 1)).all()
@@ -56,7 +56,7 @@ def test_coefficients_are_checked():
         ItemResponseLaw(ABILITY, (1.0, -1.0), (0.0,))
     with pytest.raises(t2fast.LawError, match="difficulties"):
         ItemResponseLaw(ABILITY, CENTER, ())
-    with pytest.raises(t2fast.T2Error, match="theta2"):
-        BetaAbilityLaw(ABILITY, CENTER, (1.5, 0.0, 0.0))
+    with pytest.raises(t2fast.T2Error, match="concentration"):
+        BetaAbilityLaw(ABILITY, CENTER, (1.5,))
     with pytest.raises(t2fast.LawError, match="base of laws"):
         AbilityLaw(ABILITY, CENTER)

@@ -12,7 +12,7 @@ from t2fast.laws import BetaAbilityLaw, ItemResponseLaw, Law, LawAverage
 ABILITY = (0.3, 0.6, 0.5, -0.02, 0.01, -0.08)
 CENTER = (3e8, 4e10)
 ITEMS = ItemResponseLaw(ABILITY, CENTER, (-1.5, 0.2, 3.0))
-BETA = BetaAbilityLaw(ABILITY, CENTER, (0.9, 0.4, 0.3))
+BETA = BetaAbilityLaw(ABILITY, CENTER, (0.4, 0.3))
 PYTHIA = t2fast.load_law("pythia-gsm8k")
 MEAN = LawAverage((PYTHIA, ITEMS, BETA), (2.0, 1.0, 1.0), name="mean", warnings=("a",))
 POINTS = np.array([1e8, 1e9, 7e9]), np.array([2e9, 5e10, 3e11]), np.array([1.0, 8.0, 3.0])

@@ -34,5 +34,5 @@ def writing(n, workload):
 
 def inference(n, k, workload):
     """All queries: each reads its prompt once, or once per sample, and writes k answers."""
-    readings = k if workload.prompt_per_sample else 1
+    readings = k if workload.prompt == "recomputed" else 1
     return workload.queries * (readings * reading(n, workload.prompt_tokens, workload) + k * writing(n, workload))

@@ -54,13 +54,14 @@ def test_the_optimum_of_a_law_with_known_answers():
     assert best.success
 
 
-def test_the_answer_beyond_the_data_says_so():
-    best = t2.plan(PYTHIA, t2.Budget(train_flops=1e22, inference_flops=1.4e11))
-    assert best.n_tokens == pytest.approx(1.6e13, rel=0.05)
-    assert best.extrapolation.n_tokens == pytest.approx(best.n_tokens / 300e9)
-    assert any("D = 15.7T is 52 times the largest in the data (300B)" in line for line in best.warnings)
-    assert best.inside_data.extrapolation(PYTHIA).inside
-    assert best.inside_data.n_tokens <= 300e9 * (1 + 1e-9)
+def test_the_unlimited_optimum_is_beyond_the_data_and_says_so():
+    plan = t2.plan(PYTHIA, t2.Budget(train_flops=1e22, inference_flops=1.4e11))
+    assert plan.unlimited.n_tokens == pytest.approx(1.6e13, rel=0.05)
+    assert plan.unlimited.extrapolation(PYTHIA).n_tokens == pytest.approx(plan.unlimited.n_tokens / 300e9)
+    assert any("D = 15.7T is 52 times the largest in the data (300B)" in line for line in plan.warnings)
+    assert plan.extrapolation.inside
+    assert plan.inside_data.extrapolation(PYTHIA).inside
+    assert plan.inside_data.n_tokens <= 300e9 * (1 + 1e-9)
 
 
 def test_chinchillas_closed_form():
@@ -430,7 +431,7 @@ AXES = {"n_params": [1e7, 1e8], "n_tokens": [1e9, 1e10], "k": [1, 10]}
         ([1.0, math.inf], "inf: must be positive and finite"),
         ([[1.0, 2.0]], "2 dimensions"),
         (["many"], "numbers"),
-        ([1.0, None], "numbers"),
+        ([1.0, None], "None: must be a number"),
         ([[1.0], [1.0, 2.0]], "numbers of one shape"),
         ([1 + 2j], "numbers"),
     ],
@@ -525,7 +526,7 @@ def test_a_bound_on_k_that_holds_no_whole_number():
 
 def test_k_beyond_the_data_is_a_caution():
     plan = t2.plan(PYTHIA, t2.Budget(train_flops=1e20, inference_flops=1e15))
-    assert plan.k > PYTHIA.data_range.k[1]
+    assert plan.unlimited.k > PYTHIA.data_range.k[1]
     assert any("k = " in line and "times the largest in the data (2.05k)" in line for line in plan.warnings)
 
 
@@ -562,7 +563,7 @@ def test_pareto_is_what_comparing_all_pairs_finds(law, designs):
     from t2fast import _core
 
     columns = [np.array([design[i] for design in designs]) for i in range(3)]
-    assert _core.pareto(law._handle, *columns).tolist() == planning.pareto(law, designs)
+    assert _core.pareto(law.predicts_pass, *columns).tolist() == planning.pareto(law, designs)
 
 
 @settings(max_examples=60, deadline=None)
@@ -709,7 +710,7 @@ def test_the_ridge_where_samples_end_to_be_affordable_is_climbed_to_its_top():
         train_flops=3.3499076540398027e19,
         inference_flops=2.696539921922736e16,
         total_flops=1.6763020969808628e19,
-        workload=t2.Workload(**use, prompt_per_sample=True, attention=attention),
+        workload=t2.Workload(**use, prompt="recomputed", attention=attention),
         max_params=512463601.9014588,
     )
     plan = t2.plan(law, budget)
@@ -744,5 +745,5 @@ def test_k_beyond_the_resolution_of_floating_point_is_still_planned():
     law = t2.T2PassLaw(0.7, 1014.8490144804948, 93753.010435791, 0.25, 0.20424222196829217, **theta)
     use = t2.Workload(queries=17.770019293322505, prompt_tokens=20.163809688767937, answer_tokens=10.0**0.25)
     for flops in np.geomspace(1e23, 2e23, 50):
-        plan = t2.plan(law, t2.Budget(total_flops=flops, max_tokens=1e7, workload=replace(use, prompt_per_sample=True)))
+        plan = t2.plan(law, t2.Budget(total_flops=flops, max_tokens=1e7, workload=replace(use, prompt="recomputed")))
         assert plan.k > 2**53

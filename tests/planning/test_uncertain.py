@@ -14,7 +14,7 @@ class TestUncertainPlan:
         fit = fitting.fit_t2_pass(n, d, n_samples=samples, n_correct=correct)
         budget = t2fast.Budget(train_flops=1e20, inference_flops=1e11)
         found = t2fast.plan(fit.bootstrap(60), budget).uncertainty
-        assert found.recommended == t2fast.plan(fit.law, budget).design
+        assert found.recommended == t2fast.plan(fit.law, budget).unlimited
         for name in ("n_params", "n_tokens", "k"):
             low, high = found.intervals[name]
             assert 0.5 * low <= getattr(found.recommended, name) <= 2 * high

@@ -22,6 +22,8 @@ from t2fast.plots.planning.beyond import shades
 
 PYTHIA, HOFFMANN = t2.load_law("pythia-gsm8k"), t2.load_law("hoffmann")
 OWN = t2.T2LossLaw(1.2, 400, 900, 0.34, 0.3, 2, 0.4)
+#: The same, knowing its data: what it plans for large budgets lies beyond them.
+MEASURED = replace(OWN, data_range=t2.DataRange((1e6, 1e12), (1e8, 3e11), (1, 1e9)))
 WIDE = t2.DataRange((1e3, 1e15), (1e3, 1e18), (1, 1e12))
 USE = t2.Workload(queries=1e9, prompt_tokens=200, answer_tokens=300)
 PAIR = t2.Budget(train_flops=1e22, inference_flops=1.4e11)
@@ -66,7 +68,12 @@ def test_plan_marks_its_designs_where_they_are(case):
     plan = t2.plan(law, budget)
     figure = plan.plot()
     top, below = figure.axes[:2]
-    found = {"recommended": plan.design, "inside the data": plan.inside_data, "Chinchilla-style": plan.chinchilla}
+    found = {
+        "recommended": plan.design,
+        "unlimited optimum": None if plan.unlimited == plan.design else plan.unlimited,
+        "inside the data": None if law.predicts_pass else plan.inside_data,
+        "Chinchilla-style": plan.chinchilla,
+    }
     for label, design in found.items():
         if design is None:
             assert not [text for text in labels(figure) if text.startswith(label)]
@@ -148,7 +155,7 @@ def test_no_hatch_without_something_beyond_the_data(law):
 
 def test_frontier_draws_a_line_for_each_inference_budget():
     costs = np.geomspace(1e19, 1e23, 9).tolist()
-    sweep = t2.frontier(PYTHIA, t2.Budget().sweep(inference_flops=[2e9, 1.4e11], train_flops=costs))
+    sweep = t2.frontier(MEASURED, t2.Budget().sweep(inference_flops=[2e9, 1.4e11], train_flops=costs))
     figure = sweep.plot()
     assert {"2e9 FLOP inference", "1.4e11 FLOP inference", "20 tokens per parameter"} <= set(labels(figure))
     for axes, name in zip(figure.axes, ("tokens_per_param", "n_params", "n_tokens"), strict=True):
@@ -181,7 +188,7 @@ def test_frontier_draws_a_line_for_each_inference_budget():
 
 def test_frontier_of_total_budgets_and_of_a_law_without_k():
     for law, budgets in (
-        (PYTHIA, t2.Budget(workload=USE).sweep(total_flops=[1e21, 1e23])),
+        (MEASURED, t2.Budget(workload=USE).sweep(total_flops=[1e21, 1e23])),
         (HOFFMANN, t2.Budget().sweep(train_flops=[1e20, 1e24])),
     ):
         sweep = t2.frontier(law, budgets)

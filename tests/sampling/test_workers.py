@@ -11,7 +11,7 @@ import pytest
 from tests.support.stand_in import StandIn
 
 from t2fast.errors import T2Error
-from t2fast.sampling import Prompt, RayWorkers, SamplingParams, draw, load_verifier, read_samples
+from t2fast.sampling import Prompt, RayWorkers, SamplingParams, load_verifier, read_samples, sample_to_file
 from t2fast.sampling.workers import _cpus_each
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 't2fast[ray]'")
@@ -43,23 +43,23 @@ def _sorted(path):
 @pytest.mark.parametrize("stop", [False, True])
 def test_many_write_what_one_writes(tmp_path, stop):
     params = PARAMS.override({"stop_on_success": stop})
-    draw(StandIn(), PROMPTS, params, tmp_path / "one.jsonl", verifier="numeric")
+    sample_to_file(StandIn(), PROMPTS, params, tmp_path / "one.jsonl", verifier="numeric")
     with RayWorkers(partial(StandIn, pause=0.002), workers=3) as workers:
         assert len(workers) == 3
         assert workers.identity() == StandIn().identity()
-        run = draw(workers, PROMPTS, params, tmp_path / "many.jsonl", verifier="numeric")
+        run = sample_to_file(workers, PROMPTS, params, tmp_path / "many.jsonl", verifier="numeric")
     assert _sorted(tmp_path / "many.jsonl") == _sorted(tmp_path / "one.jsonl")
-    assert run.drawn == run.samples == len(_sorted(tmp_path / "one.jsonl"))
+    assert run.n_drawn == run.n_samples == len(_sorted(tmp_path / "one.jsonl"))
     assert run.memory > 1e6
 
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_worker_killed_by_itself(tmp_path, stop):
     params = PARAMS.override({"stop_on_success": stop})
-    draw(StandIn(), PROMPTS, params, tmp_path / "one.jsonl", verifier="numeric")
+    sample_to_file(StandIn(), PROMPTS, params, tmp_path / "one.jsonl", verifier="numeric")
     died = tmp_path / "died"
     with RayWorkers(partial(StandIn, pause=0.01, dies_after=9, died=str(died)), workers=2) as workers:
-        draw(workers, PROMPTS, params, tmp_path / "many.jsonl", verifier="numeric")
+        sample_to_file(workers, PROMPTS, params, tmp_path / "many.jsonl", verifier="numeric")
     assert died.exists()
     assert _sorted(tmp_path / "many.jsonl") == _sorted(tmp_path / "one.jsonl")
 
@@ -73,7 +73,7 @@ class Named(StandIn):
 
 
 def test_workers_killed_at_random_moments(tmp_path):
-    draw(StandIn(), PROMPTS, PARAMS, tmp_path / "one.jsonl", verifier="numeric")
+    sample_to_file(StandIn(), PROMPTS, PARAMS, tmp_path / "one.jsonl", verifier="numeric")
     folder = tmp_path / "workers"
     folder.mkdir()
     killed = []
@@ -93,7 +93,7 @@ def test_workers_killed_at_random_moments(tmp_path):
     thread = threading.Thread(target=kill, daemon=True)
     with RayWorkers(partial(Named, pause=0.02, died=str(folder)), workers=2) as workers:
         thread.start()
-        draw(workers, PROMPTS, PARAMS, tmp_path / "many.jsonl", verifier="numeric")
+        sample_to_file(workers, PROMPTS, PARAMS, tmp_path / "many.jsonl", verifier="numeric")
     assert killed
     assert _sorted(tmp_path / "many.jsonl") == _sorted(tmp_path / "one.jsonl")
 
@@ -104,9 +104,9 @@ def test_prompts_that_kill_every_worker(tmp_path):
         RayWorkers(partial(StandIn, dies_after=3), workers=1) as workers,
         pytest.raises(T2Error, match="3 workers died over the prompts from 'q0' to 'q19'; what arrived is kept"),
     ):
-        draw(workers, PROMPTS, PARAMS, path)
-    run = draw(StandIn(), PROMPTS, PARAMS, path, resume=True)
-    assert run.samples == 240
+        sample_to_file(workers, PROMPTS, PARAMS, path)
+    run = sample_to_file(StandIn(), PROMPTS, PARAMS, path, resume=True)
+    assert run.n_samples == 240
 
 
 class DiesWhileItStarts(StandIn):
@@ -122,7 +122,7 @@ def test_a_worker_that_cannot_be_replaced(tmp_path):
     died = str(tmp_path / "died")
     load = partial(DiesWhileItStarts, dies_after=3, died=died)
     with RayWorkers(load, workers=1) as workers, pytest.raises(T2Error, match="3 workers died while they started"):
-        draw(workers, PROMPTS, PARAMS, tmp_path / "s.jsonl")
+        sample_to_file(workers, PROMPTS, PARAMS, tmp_path / "s.jsonl")
 
 
 def test_cpus_of_machines():
@@ -152,7 +152,7 @@ def test_what_workers_raise_arrives(tmp_path):
     with pytest.raises(T2Error, match="workers = 4: must lie between 1 and what the cluster has, 3 CPUs"):
         RayWorkers(StandIn, workers=4)
     with RayWorkers(Refuses, workers=1) as workers, pytest.raises(T2Error, match="^prompt 'q7' has 5000 tokens"):
-        draw(workers, PROMPTS, PARAMS, tmp_path / "s.jsonl")
+        sample_to_file(workers, PROMPTS, PARAMS, tmp_path / "s.jsonl")
 
 
 def test_verifiers_travel(tmp_path):
@@ -181,9 +181,9 @@ def test_interrupted(tmp_path):
 
     with RayWorkers(partial(StandIn, pause=0.005), workers=2) as workers:
         with pytest.raises(KeyboardInterrupt):
-            draw(workers, PROMPTS, PARAMS, path, on_sample=interrupt)
+            sample_to_file(workers, PROMPTS, PARAMS, path, on_sample=interrupt)
         assert len(list(read_samples(path))) == 20
     with RayWorkers(StandIn, workers=2) as workers:
-        assert draw(workers, PROMPTS, PARAMS, path, resume=True).drawn == 220
-    draw(StandIn(), PROMPTS, PARAMS, tmp_path / "one.jsonl")
+        assert sample_to_file(workers, PROMPTS, PARAMS, path, resume=True).drawn == 220
+    sample_to_file(StandIn(), PROMPTS, PARAMS, tmp_path / "one.jsonl")
     assert _sorted(path) == _sorted(tmp_path / "one.jsonl")

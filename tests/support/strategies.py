@@ -46,12 +46,13 @@ def pass_laws(draw, falling=None):
     )
 
 
-any_laws = st.one_of(chinchilla_laws, loss_laws, pass_laws())
-
-
 def overtrained(laws):
     """Laws with a term of overtraining."""
     return st.builds(lambda law, f, delta: replace(law, F=f, delta=delta), laws, powers(-4, 0), st.floats(0.1, 1.2))
+
+
+plain_laws = st.one_of(chinchilla_laws, loss_laws, pass_laws())
+any_laws = st.one_of(plain_laws, overtrained(plain_laws))
 
 
 @st.composite
@@ -64,7 +65,7 @@ def workloads(draw, attention=True):
         queries=draw(powers(0, 6)),
         prompt_tokens=draw(st.one_of(st.just(0.0), powers(1, 3))),
         answer_tokens=draw(powers(0, 3)),
-        prompt_per_sample=draw(st.booleans()),
+        prompt=draw(st.sampled_from(["recomputed", "cached", "shared"])),
         attention=t2.Attention(draw(st.floats(32, 256)), draw(powers(2, 4))) if with_attention else None,
     )
 

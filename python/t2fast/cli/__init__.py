@@ -6,28 +6,96 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from t2fast.errors import T2Error
 from t2fast.text import printable
 
-__all__ = ["app", "main"]
+__all__ = ["build", "main"]
 
 #: The verbs, in the order of the help page; each module offers ``register(app)``.
-_VERBS = ("plan", "fit", "sample", "score", "passk", "compare", "grid", "frontier", "presets", "lab")
+VERBS = (
+    "plan",
+    "fit",
+    "regret",
+    "sample",
+    "score",
+    "passk",
+    "cost",
+    "compare",
+    "grid",
+    "frontier",
+    "choose",
+    "presets",
+    "lab",
+)
 
 #: Exit code after Ctrl-C, as shells have it.
 _INTERRUPTED = 130
 
-app = typer.Typer(
-    name="t2fast",
-    help="Choose model size, training tokens and samples per question together (Train-to-Test scaling laws).",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for _verb in _VERBS:
-    importlib.import_module(f"t2fast.cli.{_verb}").register(app)
+
+class _Command(TyperCommand):
+    """A command whose help shows flags without a type: there is nothing to write after them."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _plain(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The same for commands of commands."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _plain(super().get_params(ctx))
+
+
+def _plain(params: Any) -> Any:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import t2fast
+
+        sys.stdout.write(f"t2fast {t2fast.__version__}\n")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works after any command, too.")
+    ] = False,
+) -> None:
+    """Choose model size, training tokens and samples per problem together (Train-to-Test scaling laws)."""
+
+
+def build(verbs: Sequence[str] = VERBS) -> typer.Typer:
+    """The command line with some of its verbs; only their modules are imported."""
+    app = typer.Typer(
+        name="t2fast",
+        cls=_Group,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for verb in verbs:
+        importlib.import_module(f"t2fast.cli.{verb}").register(app)
+    for one in [app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]:
+        for command in one.registered_commands:
+            command.cls = _Command
+    for group in app.registered_groups:
+        group.cls = _Group
+    return app
 
 
 def main() -> None:
@@ -40,6 +108,8 @@ def main() -> None:
             # A name that the terminal's encoding lacks is no reason to lose a result.
             stream.reconfigure(errors="backslashreplace")
     try:
+        # Most of the time to start is spent on importing verbs.
+        app = build([arguments[0]] if arguments[0] in VERBS else VERBS)
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
     except (T2Error, typer.TyperException) as error:

@@ -11,6 +11,7 @@ import typer
 from t2fast import fitting
 from t2fast.cli.options import progress_bar
 from t2fast.cli.tables import ByGroup, Columns, Units, Where, read
+from t2fast.errors import T2Error
 from t2fast.laws import load_law
 
 __all__ = ["register"]
@@ -23,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def _fit(
     table: Annotated[Path, typer.Argument(help="A .csv, .tsv, .parquet, .jsonl or .ndjson table of checkpoints.")],
-    law: Annotated[str, typer.Option(help="chinchilla, t2-loss or t2-pass.")] = "chinchilla",
+    law: Annotated[
+        str, typer.Option(help="chinchilla, t2-loss, t2-pass, or average: the mean of several laws of pass@k.")
+    ] = "chinchilla",
     out: Annotated[Path | None, typer.Option(help="Write the law to this JSON file, for t2fast plan --law.")] = None,
     where: Where = None,
     column: Columns = None,
@@ -34,6 +37,7 @@ def _fit(
     tie_exponents: Annotated[bool, typer.Option("--tie-exponents", help="alpha = beta (chinchilla).")] = False,
     fixed_e: Annotated[float | None, typer.Option("--E", help="Fix E instead of fitting it.")] = None,
     loss_law: Annotated[str | None, typer.Option(help="Law of the loss, for t2-pass on counts.")] = None,
+    overtraining: Annotated[bool, typer.Option("--overtraining", help="Add the term F (D/N)^delta.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates; 0 for none. Ctrl-C keeps what is done.")] = 0,
     by: Annotated[list[str] | None, typer.Option(help="What to resample: checkpoint, group, problem.")] = None,
     seed: Annotated[int, typer.Option(help="Key of the random numbers.")] = 0,
@@ -49,12 +53,33 @@ def _fit(
 ) -> None:
     """Fit a scaling law to checkpoints and say how far to trust it."""
     data = read(table, column, unit, group, where)
-    given: dict[str, Any] = {
+    given: dict[str, Any]
+    if law == "average":
+        given = {
+            "--objective": objective, "--delta": delta, "--tie-exponents": tie_exponents or None, "--E": fixed_e,
+            "--loss-law": loss_law, "--overtraining": overtraining or None, "--by": by, "--backtest": backtest,
+            "--plot": plot,
+        }  # fmt: skip
+        for flag, value in given.items():
+            if value is not None:
+                raise T2Error(f"{flag}: does not go with --law average, whose forms and draws are fixed (docs/fit.md)")
+        with progress_bar("resampling runs") as progress:
+            mean = fitting.average_table(
+                data, n_resamples=bootstrap, seed=seed, threads=threads, name=name, params_counted=params_counted,
+                progress=progress,
+            )  # fmt: skip
+        if out is not None:
+            mean.law.save(out)
+        written = f"\n\nlaw written to {out}" if out is not None else ""
+        typer.echo(json.dumps({"fit": mean.to_dict()}, indent=2) if as_json else mean.summary() + written)
+        return
+    given = {
         "objective": objective,
         "delta": delta,
         "tie_exponents": tie_exponents or None,
         "E": fixed_e,
         "loss_law": None if loss_law is None else load_law(loss_law),
+        "overtraining": overtraining or None,
         "threads": threads,
     }
     options = {key: value for key, value in given.items() if value is not None}

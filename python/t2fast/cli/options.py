@@ -6,6 +6,7 @@ import csv
 import functools
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,11 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from t2fast.costs import Attention, Budget, Workload
+from t2fast.errors import T2Error
 from t2fast.files import replacing
 from t2fast.quantity import parse_quantity
 from t2fast.results import Progress
@@ -71,6 +70,10 @@ def shared(**parts: Callable[..., object]) -> Callable[[Callable[..., T]], Calla
     return decorate
 
 
+#: Fields that are names, not numbers.
+_WORDS = {item.name for of in (Workload, Budget) for item in fields(of) if item.metadata.get("word")}
+
+
 def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Parameter]:
     """The command line's options for some fields of a dataclass, with the words that the fields carry."""
     options = {}
@@ -83,6 +86,9 @@ def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Para
         if isinstance(item.default, bool):
             kind, default = bool, item.default
             option = typer.Option(flag, help=text, rich_help_panel=panel)
+        elif item.name in _WORDS:
+            kind, default = str | None, item.default
+            option = typer.Option(flag, help=text, rich_help_panel=panel, metavar="NAME")
         else:
             kind, default = str | None, None if item.default is None else f"{item.default:g}"
             option = typer.Option(flag, help=text, rich_help_panel=panel, metavar="NUMBER")
@@ -95,7 +101,7 @@ def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Para
 def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as numbers."""
     read = {
-        name: number("--" + name.replace("_", "-"), value) if isinstance(value, str) else value
+        name: number("--" + name.replace("_", "-"), value) if isinstance(value, str) and name not in _WORDS else value
         for name, value in given.items()
     }
     return {name: value for name, value in read.items() if value is not None}
@@ -150,8 +156,45 @@ budget = _maker(_flags(Budget, _BUDGET_PANEL, _FLOPS) | _LIMIT_FLAGS | _USE_FLAG
 
 def show(result: Any, as_json: bool) -> None:
     """Print a result to stdout."""
-    text = json.dumps(result.to_dict(), indent=2) if as_json else result.summary()
+    write(json.dumps(result.to_dict(), indent=2) if as_json else result.summary())
+
+
+def write(text: str) -> None:
+    """Print text to stdout."""
     sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
+
+
+def as_flags(text: str) -> str:
+    """Write what a message says of arguments as the command line has them: ``missing='drop'`` as ``--missing drop``."""
+    text = text.replace("malformed='skip'", "--skip-malformed")
+    text = re.sub(r"columns=\{'(\w+)': '?([^'}]+)'?(?:, '(\w+)': [^}]+)?\}", _column_flags, text)
+    text = re.sub(r"\b(missing|scope|metric|filter|model|extrapolate_with)='([\w-]+)'", _one_flag, text)
+    text = re.sub(r"\b(metric|filter|threshold|model)=(?=\w)", r"--\1 ", text)
+    return re.sub(
+        r"\b(metric|filter|threshold|model)=(?!\S)|\b(metric|filter|threshold|model)=(?=[,;])", _bare_flag, text
+    )
+
+
+def _column_flags(found: re.Match[str]) -> str:
+    more = f" --column {found[3]}=..." if found[3] else ""
+    return f"--column {found[1]}={found[2]}{more}"
+
+
+def _bare_flag(found: re.Match[str]) -> str:
+    return f"--{found[1] or found[2]}"
+
+
+def _one_flag(found: re.Match[str]) -> str:
+    return f"--{found[1].removesuffix('_with')} {found[2]}"
+
+
+@contextmanager
+def flags() -> Iterator[None]:
+    """Messages of errors name options as the command line has them."""
+    try:
+        yield
+    except T2Error as error:
+        raise type(error)(as_flags(str(error))) from None
 
 
 def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -168,6 +211,11 @@ def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, gone when the work is done and silent when stderr is no terminal."""
+    # Rich takes a tenth of a second to import: only for those who wait.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

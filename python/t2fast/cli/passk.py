@@ -11,6 +11,8 @@ import typer
 from t2fast import passk as verb
 from t2fast.cli import options as o
 from t2fast.data import read_counts
+from t2fast.errors import T2Error
+from t2fast.files import check_output
 
 _READING = "Reading"
 
@@ -45,7 +47,12 @@ def _option(flag: str, text: str, **more: Any) -> Any:
 
 
 def passk(
-    files: Annotated[list[Path], typer.Argument(help="Logs or tables; recognised by content.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Logs, tables or folders of them, - for a pipe; recognised by content.", show_default=False
+        ),
+    ],
     k: Annotated[
         list[str] | None,
         typer.Option("-k", help="Values of k: 1,10,1k or a range 1:1k:7; 1,10,100... by default.", metavar="K"),
@@ -69,9 +76,24 @@ def passk(
     missing: Annotated[Missing, _option("--missing", "What a trial without a verdict is.")] = Missing.error,
     skip_malformed: Annotated[bool, _option("--skip-malformed", "Leave malformed lines out and count them.")] = False,
     threshold: Annotated[float | None, _option("--threshold", "Least score that counts as correct.")] = None,
-    metric: Annotated[str | None, _option("--metric", "Metric or scorer to take.")] = None,
+    metric: Annotated[str | None, _option("--metric", "Metric, scorer or column of verdicts to take.")] = None,
+    column: Annotated[
+        list[str] | None,
+        _option(
+            "--column",
+            "What a column is: problem=NAME, verdict, n, c, trial ...; may be repeated.",
+            metavar="ROLE=NAME",
+        ),
+    ] = None,
+    n_params: Annotated[
+        str | None, _option("--n-params", "Parameters of the model, for t2fast fit.", metavar="N")
+    ] = None,
+    n_tokens: Annotated[str | None, _option("--n-tokens", "Its training tokens, for t2fast fit.", metavar="D")] = None,
     log_filter: Annotated[str | None, _option("--filter", "Filter of lm-evaluation-harness to take.")] = None,
     as_json: o.AsJson = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown instead of a table.", rich_help_panel="Output")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Also write the counts to this CSV file, for t2fast fit.", rich_help_panel="Output"),
@@ -87,34 +109,51 @@ def passk(
     Beyond the samples drawn pass@k is undefined; --extrapolate auto predicts
     it with the method that predicts these counts best.
     """
-    counts = read_counts(
-        files,
-        model=model,
-        benchmark=benchmark,
-        missing=missing.value,
-        malformed="skip" if skip_malformed else "error",
-        threshold=threshold,
-        metric=metric,
-        filter=log_filter,
-    )
-    with o.progress_bar("Resampling") as progress:
-        result = verb.report(
-            counts,
-            ",".join(k) if k else None,
-            confidence_level=confidence_level,
-            scope=scope.value,
-            method="bootstrap" if bootstrap else "analytic",
-            extrapolate_with=None if extrapolate is None else extrapolate.value,
-            batch=batch,
-            seed=seed,
-            threads=threads,
-            progress=progress,
+    for flag, path in (("--out", out), ("--plot", plot)):
+        if path is not None:
+            check_output(path, flag)
+    with o.flags():
+        counts = read_counts(
+            files,
+            model=model,
+            benchmark=benchmark,
+            missing=missing.value,
+            malformed="skip" if skip_malformed else "error",
+            threshold=threshold,
+            metric=metric,
+            filter=log_filter,
+            columns=dict(_pair(one) for one in column or ()),
+            n_params=o.number("--n-params", n_params),
+            n_tokens=o.number("--n-tokens", n_tokens),
         )
-    o.show(result, as_json)
+        with o.progress_bar("Resampling") as progress:
+            result = verb.report(
+                counts,
+                ",".join(k) if k else None,
+                confidence_level=confidence_level,
+                scope=scope.value,
+                method="bootstrap" if bootstrap else "analytic",
+                extrapolate_with=None if extrapolate is None else extrapolate.value,
+                batch=batch,
+                seed=seed,
+                threads=threads,
+                progress=progress,
+            )
+    if as_json:
+        o.show(result, as_json)
+    else:
+        o.write(o.as_flags(result.markdown() if markdown else result.summary()))
     if out is not None:
         counts.write_csv(out)
     if plot is not None:
         result.plot(plot)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    role, equals, name = text.partition("=")
+    if not equals:
+        raise T2Error(f"--column {text!r}: write ROLE=NAME, for example problem=task")
+    return role.strip(), name
 
 
 def register(app: typer.Typer) -> None:

@@ -24,9 +24,10 @@ def score(
     device: of.Device = None,
     kv_memory: of.KvMemory = None,
     trust_remote_code: of.RemoteCode = False,
+    trust: of.Trust = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Score the reference answer of every prompt: its negative log likelihood.
+    """Score the reference answer of every prompt: its negative log-likelihood.
 
     A prompt is computed once for all of its choices. Tables of several
     checkpoints, joined, are what t2fast fit reads:
@@ -36,10 +37,10 @@ def score(
     asked = sampling.read_prompts(prompts)
     sampler = of.load(
         model, dtype=dtype, device=device, kv_memory=of.whole("--kv-memory", kv_memory),
-        trust_remote_code=trust_remote_code,
+        trust_remote_code=trust_remote_code, trust=trust,
     )  # fmt: skip
     with o.progress_bar("Scoring") as progress:
-        scores = sampling.write_scores(
+        scores = sampling.score_to_file(
             sampler,
             asked,
             out,

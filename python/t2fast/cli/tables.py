@@ -26,7 +26,12 @@ def read(table: Path, column: list[str] | None, unit: list[str] | None, group: s
         columns["group"] = group
     units = {role: parse_quantity(factor, f"--unit {role}") for role, factor in _pairs(unit, "--unit").items()}
     data = read_table(table, columns, units)
-    return data if where is None else data.select(evaluate(where, data, "--where"))
+    if where is None:
+        return data
+    chosen = evaluate(where, data, "--where")
+    if not chosen.any():
+        raise T2Error(f"--where = {where!r}: no row of {len(data)} satisfies it")
+    return data.select(chosen)
 
 
 def _pairs(items: list[str] | None, option: str) -> dict[str, str]:

@@ -24,15 +24,24 @@ from itertools import product
 from typing import Any
 
 from t2fast import _core
+from t2fast.arguments import choice, items, shown
 from t2fast.errors import T2Error
 from t2fast.quantity import refuse_non_numbers
 
-__all__ = ["Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+__all__ = ["PROMPTS", "Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+
+#: How the samples of a problem can treat its prompt.
+PROMPTS = ("recomputed", "cached", "shared")
 
 
 def _knob(text: str, default: Any = None) -> Any:
     """A number that a user may set, with the words by which the command line offers it."""
     return field(default=default, metadata={"help": text})
+
+
+def _word(text: str, default: Any = None) -> Any:
+    """The same for a name."""
+    return field(default=default, metadata={"help": text, "word": True})
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,10 @@ class Workload:
         Tokens of each problem's prompt, T_in.
     answer_tokens
         Tokens of each sampled answer, T_out.
-    prompt_per_sample
-        Process the prompt for every sample, instead of once for all k.
+    prompt
+        How the prompt of a problem is treated: ``"recomputed"`` for each sample; ``"cached"``, processed once and read
+        by each sample; ``"shared"``, processed once and read once for all k. Operations are the same in the last two,
+        seconds and bytes are not.
     attention
         Count attention too.
     """
@@ -72,8 +83,11 @@ class Workload:
     queries: float = _knob("Problems over the model's life.", 1.0)
     prompt_tokens: float = _knob("Tokens of each prompt.", 0.0)
     answer_tokens: float = _knob("Tokens of each sampled answer.", 1.0)
-    prompt_per_sample: bool = _knob("Process the prompt for every sample, not once.", False)
+    prompt: str = _word("How samples treat their prompt: recomputed, cached, or shared (read once for all).", "shared")
     attention: Attention | None = None
+
+    def __post_init__(self) -> None:
+        choice("prompt", self.prompt, PROMPTS)
 
 
 @dataclass(frozen=True)
@@ -121,13 +135,20 @@ class Budget:
         try:
             return _core.Budget(self)
         except TypeError as error:
-            numbers = asdict(self)
-            numbers |= numbers.pop("workload") or {}
+            numbers = {item.name: getattr(self, item.name) for item in fields(self)}
+            workload = numbers.pop("workload")
+            if not isinstance(workload, Workload):
+                raise T2Error(f"workload = {shown(workload)}: must be a t2fast.Workload") from None
+            numbers |= {item.name: getattr(workload, item.name) for item in fields(workload)}
             attention = numbers.pop("attention", None)
+            numbers.pop("prompt", None)
+            if not isinstance(attention, Attention | None):
+                raise T2Error(f"attention = {shown(attention)}: must be a t2fast.Attention, or None") from None
             refuse_non_numbers(**numbers)
-            for name, value in (attention or {}).items():
+            for item in fields(attention) if attention else ():
                 # Unlike limits, these cannot be left open.
-                refuse_non_numbers(**{name: "None" if value is None else value})
+                value = getattr(attention, item.name)
+                refuse_non_numbers(**{item.name: "None" if value is None else value})
             raise T2Error(f"budget: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,7 +174,8 @@ class Budget:
         for name in values:
             if name not in self.__dataclass_fields__:
                 raise T2Error(f"{name}: a budget has no such number; it has {', '.join(self.__dataclass_fields__)}")
-        points: list[dict[str, Any]] = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+        axes = [items(name, value, "numbers") for name, value in values.items()]
+        points: list[dict[str, Any]] = [dict(zip(values, point, strict=True)) for point in product(*axes)]
         return [replace(self, **point) for point in points]
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,8 +186,27 @@ class Budget:
         return data
 
 
+def as_budget(budget: object) -> Budget:
+    """The budget itself, or an error that says what was given instead.
+
+    Raises
+    ------
+    T2Error
+        For anything but a :class:`Budget`.
+    """
+    if not isinstance(budget, Budget):
+        raise T2Error(f"budget = {shown(budget)}: must be a t2fast.Budget, for example t2.Budget(train_flops=1e22)")
+    return budget
+
+
 def train_flops(n_params: float, n_tokens: float, workload: Workload | None = None) -> float:
-    """FLOP of training N parameters on D tokens: ``6 N D``, plus attention if the workload counts it."""
+    """FLOP of training N parameters on D tokens: ``6 N D``, plus attention if the workload counts it.
+
+    Examples
+    --------
+    >>> f"{train_flops(70e9, 1.4e12):.3g}"
+    '5.88e+23'
+    """
     return Budget(workload=workload or Workload())._handle.train_flops(n_params, n_tokens)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from t2fast.data.counts import Counts
 from t2fast.data.expressions import evaluate
-from t2fast.data.logs import read_counts
+from t2fast.data.reading import read_counts
 from t2fast.data.tables import Table, read_table
 
 __all__ = ["Counts", "Table", "evaluate", "read_counts", "read_table"]

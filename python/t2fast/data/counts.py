@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from t2fast import arguments
-from t2fast.errors import DataError, T2Error
+from t2fast.errors import T2Error
+from t2fast.files import replacing
 from t2fast.results import Result
 from t2fast.text import columns, warning_lines
 
@@ -171,24 +172,18 @@ class Counts(Result):
 
         Raises
         ------
-        DataError
+        T2Error
             When the file cannot be written.
 
         Examples
         --------
         >>> Counts.of(10, [0, 3], model="m").write_csv("counts.csv")
         """
-        path = Path(path)
-        beside = path.with_name(path.name + ".part")
-        try:
-            with beside.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                table = self._columns()
-                writer.writerow(table)
-                writer.writerows(zip(*table.values(), strict=True))
-            beside.replace(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+        with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            table = self._columns()
+            writer.writerow(table)
+            writer.writerows(zip(*table.values(), strict=True))
 
     def _columns(self) -> dict[str, Sequence[Any]]:
         table: dict[str, Sequence[Any]] = {

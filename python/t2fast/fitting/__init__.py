@@ -5,27 +5,37 @@ robust standard errors (from the curvature), as profile intervals, and as a boot
 problems. :func:`backtest` fits on part of a table and reports the error on the rest.
 """
 
+from t2fast.fitting.average import FORMS, AverageFit, fit_average
 from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
 from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
+from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
 from t2fast.fitting.result import FitResult
-from t2fast.fitting.table import fit_table
+from t2fast.fitting.table import average_table, fit_table
 from t2fast.fitting.targets import isoflop_weights, neg_log_pass_at_k
 
 __all__ = [
+    "FORMS",
     "OBJECTIVES",
+    "AverageFit",
     "Bootstrap",
+    "DecisionBacktest",
     "FitResult",
     "HeldOutRows",
     "LawBacktest",
     "Observed",
+    "Protocol",
+    "RuleRegret",
+    "average_table",
     "backtest",
+    "fit_average",
     "fit_chinchilla",
     "fit_t2_loss",
     "fit_t2_pass",
     "fit_table",
     "isoflop_weights",
     "neg_log_pass_at_k",
+    "regret",
 ]

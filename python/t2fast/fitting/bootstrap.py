@@ -40,6 +40,8 @@ class Bootstrap(Result):
         What was drawn, and the key of the random numbers.
     interrupted
         True when Ctrl-C ended it early.
+    scatter
+        How the checkpoints scatter about the law, in log-odds or logarithms.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class Bootstrap(Result):
     by: tuple[str, ...]
     seed: int
     interrupted: bool = False
+    scatter: tuple[float, ...] = field(default=(), repr=False)
 
     figure: ClassVar[str] = "fitting:plot_bootstrap"
 
@@ -67,7 +70,8 @@ class Bootstrap(Result):
         if not isinstance(other, Bootstrap):
             return NotImplemented
         mine, theirs = (
-            (one.point, one.names, one.estimates, one.by, one.seed, one.interrupted) for one in (self, other)
+            (one.point, one.names, one.estimates, one.by, one.seed, one.interrupted, one.scatter)
+            for one in (self, other)
         )
         return (
             mine == theirs
@@ -132,6 +136,7 @@ class Bootstrap(Result):
             "level": confidence_level,
             "intervals": intervals,
             "draws": draws,
+            "scatter": self.scatter,
         }
         return replace(self.point, uncertainty=uncertainty)
 

@@ -76,7 +76,7 @@ def diagnose(refit: Refit, observed: Observed, said: Labelled) -> FitResult:
         title=said.title,
         source=f"fitted by t2fast: {said.method}",
         params_counted=said.params_counted,
-        data_range=DataRange(*ends),
+        data_range=DataRange(ends[0], ends[1], ends[2], _overtraining(observed)),
         uncertainty={"method": "robust sandwich, clustered", "standard_errors": errors} if errors else {},
         warnings=warnings,
     )
@@ -103,6 +103,12 @@ def diagnose(refit: Refit, observed: Observed, said: Labelled) -> FitResult:
         observed=observed,
         refit=refit,
     )
+
+
+def _overtraining(observed: Observed) -> tuple[float, float]:
+    """The least and the most tokens per parameter."""
+    ratio = observed.n_tokens / observed.n_params
+    return float(ratio.min()), float(ratio.max())
 
 
 def _curvature(refit: Refit, names: list[str]) -> tuple[dict[str, float], dict[str, float], float | None]:

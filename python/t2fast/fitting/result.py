@@ -15,6 +15,7 @@ from t2fast.errors import T2Error
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.refit import Observed, Refit
 from t2fast.fitting.rows import FloatArray
+from t2fast.fitting.scatter import scatter
 from t2fast.laws import DataRange, Law
 from t2fast.quantity import format_quantity
 from t2fast.results import Progress, Report, Result
@@ -161,6 +162,7 @@ class FitResult(Result):
             by=names,
             seed=key,
             interrupted=interrupted,
+            scatter=scatter(self.law, self.observed, len(self.refit.core.names())),
         )
 
     def law_with_draws(self) -> Law:

@@ -11,13 +11,14 @@ import numpy as np
 from t2fast.arguments import choice
 from t2fast.data import Table, read_table
 from t2fast.errors import DataError
+from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.diagnose import LAWS
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.rows import FloatArray
 from t2fast.fitting.targets import neg_log_pass_at_k
 
-__all__ = ["POWERS", "fit_table", "one_benchmark"]
+__all__ = ["POWERS", "average_table", "fit_table", "one_benchmark"]
 
 #: Values of k at which probabilities are tabulated for Approach 1.
 POWERS = 2.0 ** np.arange(0, 14)
@@ -63,6 +64,49 @@ def fit_table(
     if "group" in table:
         options.setdefault("group", table["group"])
     fit = {"chinchilla": _chinchilla, "t2-loss": _t2_loss, "t2-pass": _t2_pass}[law](table, options)
+    if not table.warnings:
+        return fit
+    warnings = (*table.warnings, *fit.warnings)
+    return replace(fit, warnings=warnings, law=replace(fit.law, warnings=warnings))
+
+
+def average_table(
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    units: Mapping[str, float] | None = None,
+    **options: Any,
+) -> AverageFit:
+    """Fit the mean of several forms to a table of counts.
+
+    Parameters
+    ----------
+    source, columns, units
+        As in :func:`t2fast.data.read_table`: a row per checkpoint and problem, with samples and successes.
+    options
+        Passed on to :func:`fit_average`.
+
+    Raises
+    ------
+    DataError
+        When the table lacks counts by problem, or holds several benchmarks.
+    T2Error
+        As :func:`fit_average`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from t2fast import datasets, fitting
+    >>> fit = fitting.average_table(datasets.load_lab().counts, n_resamples=0)
+    >>> fit.n_checkpoints, fit.errors["average"] < 0.1
+    (42, True)
+    """
+    table = read_table(source, columns, units)
+    one_benchmark(table)
+    if "group" in table:
+        options.setdefault("group", table["group"])
+    counts: dict[str, Any] = {role: table.number(role) for role in ("n_samples", "n_correct")}
+    fit = fit_average(table.number("n_params"), table.number("n_tokens"), **counts, problem=table["problem"], **options)
     if not table.warnings:
         return fit
     warnings = (*table.warnings, *fit.warnings)

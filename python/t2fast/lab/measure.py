@@ -7,8 +7,7 @@ from pathlib import Path
 
 from t2fast.data import read_counts
 from t2fast.lab.tasks import END
-from t2fast.sampling import Sampler, SamplingParams, draw, read_prompts
-from t2fast.sampling.score import score
+from t2fast.sampling import Sampler, SamplingParams, read_prompts, sample_to_file
 
 __all__ = ["measure"]
 
@@ -41,10 +40,10 @@ def measure(
     sampler = Sampler.from_pretrained(place / "model", device=device, max_batch=_TOGETHER[device.partition(":")[0]])
     # A sample is right when it ends where the answer does.
     complete = [replace(prompt, answer=f" {prompt.answer} {END}") for prompt in prompts]
-    nll = {one.prompt_id: one.nll for one in score(sampler, complete)}
+    nll = {one.prompt_id: one.nll for one in sampler.score(complete)}
     longest = max(len((prompt.answer or "").split()) for prompt in prompts) + 1
     out = place / "samples.jsonl"
-    draw(
+    sample_to_file(
         sampler, prompts, SamplingParams(k=n_samples, max_new_tokens=longest), out, seed=seed, verifier="exact",
         resume=True, name=place.name,
     )  # fmt: skip

@@ -152,45 +152,44 @@ class ItemResponseLaw(AbilityLaw):
 class BetaAbilityLaw(AbilityLaw):
     """pass@k through Beta-distributed success as in :class:`T2PassLaw`, with ``-h`` in place of the loss.
 
-    Mean ``theta2 sigmoid(h)``, concentration ``exp(theta3 - theta4 h)``.
+    Mean ``sigmoid(h)``, concentration ``exp(c0 - c1 h)``.
 
     Parameters
     ----------
     ability, center
         As in :class:`AbilityLaw`.
-    theta
-        theta2 in (0, 1], theta3 and theta4.
+    concentration
+        c0 and c1.
 
     Examples
     --------
     >>> from t2fast.laws import BetaAbilityLaw
-    >>> law = BetaAbilityLaw((0.0, 0.5, 0.4, 0.0, 0.0, -0.1), (1e9, 1e11), (1.0, 0.5, 0.2))
+    >>> law = BetaAbilityLaw((0.0, 0.5, 0.4, 0.0, 0.0, -0.1), (1e9, 1e11), (0.5, 0.2))
     >>> round(law.value(1e9, 1e11, 1), 3), round(law.value(1e9, 1e11, 10), 3)
     (0.5, 0.888)
     """
 
-    theta: tuple[float, float, float]
+    concentration: tuple[float, float]
 
     kind: ClassVar[str] = "beta-ability"
-    own_keys: ClassVar[tuple[str, ...]] = ("ability", "center", "theta")
+    own_keys: ClassVar[tuple[str, ...]] = ("ability", "center", "concentration")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "theta", tuple(float(value) for value in self.theta))
-        if len(self.theta) != 3:
-            raise LawError(f"theta has {len(self.theta)} numbers: must be theta2, theta3 and theta4")
-        _ = self._by_loss  # checks them
+        object.__setattr__(self, "concentration", tuple(float(value) for value in self.concentration))
+        if len(self.concentration) != 2 or not np.isfinite(self.concentration).all():
+            raise LawError(f"concentration = {self.concentration}: must be two finite numbers")
 
     @cached_property
     def _by_loss(self) -> _core.Law:
         """The core's law of a loss that is ``1 / N``: it holds the one formula of mean and concentration."""
-        theta2, theta3, theta4 = self.theta
+        c0, c1 = self.concentration
         # The loss must be positive: 2 _MOST is added to -h, and taken away in theta0 and theta3.
         return _core.Law(
             "t2-pass",
             {
                 "E": 0.0, "A": 1.0, "B": 1e-300, "alpha": 1.0, "beta": 1.0, "theta0": 2 * _MOST, "theta1": 1.0,
-                "theta2": theta2, "theta3": theta3 - 2 * _MOST * theta4, "theta4": theta4,
+                "theta2": 1.0, "theta3": c0 - 2 * _MOST * c1, "theta4": c1,
             },
         )  # fmt: skip
 
@@ -205,16 +204,16 @@ class BetaAbilityLaw(AbilityLaw):
         return {
             "ability": numbers(data, "ability", origin, TERMS),
             "center": numbers(data, "center", origin, 2),
-            "theta": numbers(data, "theta", origin, 3),
+            "concentration": numbers(data, "concentration", origin, 2),
         }
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The coefficients of the ability and the thetas by name."""
-        return super().coefficients | dict(zip(("theta2", "theta3", "theta4"), self.theta, strict=True))
+        """The coefficients of the ability and of the concentration by name."""
+        return super().coefficients | {f"concentration{i}": value for i, value in enumerate(self.concentration)}
 
     def with_coefficients(self, values: Mapping[str, float]) -> BetaAbilityLaw:
         """The law with other coefficients."""
         found = [values.get(name, old) for name, old in self.coefficients.items()]
-        first, second, third = found[TERMS:]
-        return replace(self, ability=tuple(found[:TERMS]), theta=(first, second, third), uncertainty={})
+        first, second = found[TERMS:]
+        return replace(self, ability=tuple(found[:TERMS]), concentration=(first, second), uncertainty={})

@@ -78,6 +78,15 @@ class LawAverage(Law):
         """Refused: the draws are those of the laws; use :meth:`resampled`."""
         raise LawError("a LawAverage carries its draws in its laws: use resampled()")
 
+    @property
+    def has_draws(self) -> bool:
+        """Whether all of the laws carry draws."""
+        return all(law.has_draws for law in self.laws)
+
+    def with_fewer_draws(self, most: int) -> Law:
+        """The average of the laws with their first draws only."""
+        return replace(self, laws=tuple(law.with_fewer_draws(most) for law in self.laws))
+
     def resampled(self) -> Iterator[Law]:
         """The averages of the laws' draws: the i-th of each belong to one resampled table.
 

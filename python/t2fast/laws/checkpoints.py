@@ -46,13 +46,17 @@ class Checkpoints:
     def __len__(self) -> int:
         return len(self.n_params)
 
+    def most_samples(self, place: int) -> float:
+        """The largest k at which a checkpoint was measured."""
+        return max((k for k, rate in zip(self.k, self.observed[place], strict=True) if rate is not None), default=0.0)
+
     def at(self, place: int, k: float) -> Observation | None:
         """What was measured at a checkpoint, between two k linear in ln k; ``None`` beyond the samples drawn."""
         known = [i for i, rate in enumerate(self.observed[place]) if rate is not None]
         if not known or not self.k[known[0]] <= k <= self.k[known[-1]]:
             return None
         ks = np.log([self.k[i] for i in known])
-        rows = (self.observed[place], self.low[place], self.high[place])
+        rows: Any = (self.observed[place], self.low[place], self.high[place])
         return Observation(*(float(np.interp(np.log(k), ks, [row[i] for i in known])) for row in rows))
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,8 +84,8 @@ class Checkpoints:
             wanted = {"n_params": shape[:1], "n_tokens": shape[:1], "k": shape[1:]}.get(name, shape)
             if column.shape != wanted:
                 raise LawError(f"{origin}: checkpoints.{name}: has shape {column.shape}, not {wanted}")
-        flat = {name: tuple(columns[name].tolist()) for name in ("n_params", "n_tokens", "k")}
-        table = {
+        flat: dict[str, Any] = {name: tuple(columns[name].tolist()) for name in ("n_params", "n_tokens", "k")}
+        table: dict[str, Any] = {
             name: tuple(tuple(None if math.isnan(rate) else rate for rate in row) for row in columns[name].tolist())
             for name in ("observed", "low", "high")
         }

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
+from t2fast.arguments import numbers
 from t2fast.errors import LawError, T2Error
 from t2fast.files import write_text
 from t2fast.laws.checkpoints import Checkpoints
@@ -123,12 +124,7 @@ class Law:
             Unless N and D are positive, k is at least 1, and all are finite.
         """
         given = {"n_params": n_params, "n_tokens": n_tokens, "k": k}
-        arrays = []
-        for name, argument in given.items():
-            try:
-                arrays.append(np.asarray(argument, dtype=np.float64))
-            except (TypeError, ValueError):
-                raise T2Error(f"{name} = {argument!r}: must be a number or an array of numbers") from None
+        arrays = [numbers(name, argument) for name, argument in given.items()]
         try:
             n, d, samples = np.broadcast_arrays(*arrays)
         except ValueError:
@@ -192,6 +188,22 @@ class Law:
         for row in self.drawn():
             with contextlib.suppress(T2Error):
                 yield self.with_coefficients(row)
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether the law carries the draws of a bootstrap, so that its predictions have intervals."""
+        return "draws" in self.uncertainty
+
+    def with_fewer_draws(self, most: int) -> Law:
+        """The law with its first draws only, for work where a few are enough."""
+        draws = {name: column[:most] for name, column in self.uncertainty.get("draws", {}).items()}
+        return replace(self, uncertainty={**self.uncertainty, "draws": draws})
+
+    def value_repeated(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
+    ) -> float | NDArray[np.float64]:
+        """As :meth:`value`, where only ``unique_tokens`` tokens differ and the others repeat them."""
+        return self.value(n_params, effective_tokens(np.asarray(n_tokens, dtype=np.float64), unique_tokens), k)
 
     @cached_property
     def _resampled(self) -> list[Any]:

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
+from t2fast.arguments import number
 from t2fast.errors import LawError, T2Error
 from t2fast.laws.files import coefficients
 from t2fast.laws.law import R_STAR_TOKENS, Law
@@ -99,6 +100,15 @@ class PowerLaw(Law):
     def _values(self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._handle.values(n, d, k)
 
+    def value_repeated(
+        self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
+    ) -> float | NDArray[np.float64]:
+        """As :meth:`value`, where only ``unique_tokens`` tokens differ and the others repeat them."""
+        given = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
+        n, d, samples = (np.ascontiguousarray(x).reshape(-1) for x in given)
+        values = _core.predict([self._handle], n, d, samples, unique_tokens).reshape(given[0].shape)
+        return values if values.ndim else float(values)
+
     @cached_property
     def _resampled(self) -> list[Any]:
         return [law._handle for law in self.resampled()]
@@ -120,7 +130,8 @@ class PowerLaw(Law):
         T2Error
             As :meth:`value`.
         """
-        return Gradient(*self._handle.gradient(n_params, n_tokens, k))
+        at = {"n_params": n_params, "n_tokens": n_tokens, "k": k}
+        return Gradient(*self._handle.gradient(*(number(name, value) for name, value in at.items())))
 
     def loss(self, n_params: float, n_tokens: float, unique_tokens: float | None = None) -> float:
         """The Chinchilla loss inside the law, repeated tokens discounted when ``unique_tokens`` are given.

@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2fast import _core
-from t2fast.arguments import number, shown
+from t2fast.arguments import items, number, shown
 from t2fast.costs import Budget, Workload
 from t2fast.errors import T2Error
 from t2fast.laws import Fitted, Law, as_law
-from t2fast.planning.design import Design, Point, cautions, from_core
-from t2fast.planning.words import cells, law_name, result_name
+from t2fast.planning.design import Design, Interval, Point, cautions
+from t2fast.planning.evidence import ceiling_warning, intervals
+from t2fast.planning.lattice import designs_at
+from t2fast.planning.words import cells, interval_words, law_name, result_name
 from t2fast.quantity import format_flops, format_quantity
 from t2fast.results import Result
 from t2fast.text import columns, warning_lines
@@ -62,24 +63,36 @@ class DesignComparison(Result):
     break_even: tuple[BreakEven, ...]
 
     @cached_property
+    def intervals(self) -> tuple[Interval | None, ...]:
+        """The 90% predictive interval of each design's result; ``None`` for each by a law without draws."""
+        return tuple(intervals(self.law, Budget(workload=self.workload), self.designs))
+
+    @cached_property
+    def ceilings(self) -> tuple[str, ...]:
+        """What the law cannot say at the k of these designs, however large the model."""
+        found = (ceiling_warning(self.law, k) for k in sorted({design.k for design in self.designs}))
+        return tuple(line for line in found if line is not None)
+
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """How far each design extrapolates, and the law's own warnings."""
+        """What the law cannot say first, then how far each design extrapolates, and the law's own warnings."""
         lines = []
         if self.law.data_range is None:
             lines = cautions(self.law, self.designs[0])
         else:
             for place, design in enumerate(self.designs, 1):
                 lines += cautions(self.law, design, f"design {place}")
-        return (*lines, *self.law.warnings)
+        return (*self.ceilings, *lines, *self.law.warnings)
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON data."""
         rows = []
-        for design, even in zip(self.designs, self.break_even, strict=True):
+        for design, ends, even in zip(self.designs, self.intervals, self.break_even, strict=True):
             beyond = design.extrapolation(self.law)
             rows.append(
                 design.to_dict()
                 | {
+                    "interval": None if ends is None else list(ends),
                     "break_even": asdict(even),
                     "extrapolation": None if beyond is None else asdict(beyond),
                 }
@@ -93,13 +106,21 @@ class DesignComparison(Result):
 
     def summary(self) -> str:
         """The designs as a table within 80 columns."""
-        rows = [["", "N", "D", "k", "D/N", result_name(self.law), "train", "inference", "break-even"]]
-        for place, (design, even) in enumerate(zip(self.designs, self.break_even, strict=True), 1):
+        known = any(ends is not None for ends in self.intervals)
+        head = ["", "N", "D", "k", "D/N", result_name(self.law), *(["90% interval"] if known else [])]
+        rows = [[*head, "train", "infer", "break-even"]]
+        for place, (design, ends, even) in enumerate(
+            zip(self.designs, self.intervals, self.break_even, strict=True), 1
+        ):
             costs = (format_flops(design.train_flops), format_flops(design.inference_flops))
-            rows.append([str(place), *cells(design), *costs, "-" if place == 1 else str(even)])
-        lines = [f"Law {law_name(self.law)}; costs in FLOP", "", *columns(rows, left=(8,)), ""]
+            interval = [interval_words(ends)] if known else []
+            rows.append([str(place), *cells(design), *interval, *costs, "-" if place == 1 else str(even)])
+        lines = [f"Law {law_name(self.law)}; costs in FLOP", ""]
+        if self.ceilings:
+            lines += [*warning_lines(self.ceilings), ""]
+        lines += [*columns(rows, left=(len(rows[0]) - 1,)), ""]
         lines += ["break-even: queries from (or below) which a design costs less in total than 1", ""]
-        return "\n".join([*lines, *warning_lines(self.warnings)]).rstrip()
+        return "\n".join([*lines, *warning_lines(self.warnings[len(self.ceilings) :])]).rstrip()
 
     def headline(self) -> str:
         """How many designs, and by which law."""
@@ -141,12 +162,12 @@ def compare(
     ['equal', 'below 3B']
     """
     law = as_law(law)
-    if isinstance(designs, str) or not len(designs):
+    designs = items("designs", designs, "(n_params, n_tokens, k)")
+    if not designs:
         raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
     workload = workload or Workload()
-    handle = Budget(workload=workload)._handle
     points = [_point(design, place) for place, design in enumerate(designs, 1)]
-    found = tuple(from_core(law, _core.evaluate(law._handle, handle, *point)) for point in points)
+    found = tuple(designs_at(law, Budget(workload=workload), points))
     even = tuple(_break_even(design, found[0], workload.queries) for design in found)
     return DesignComparison(law, workload, found, even)
 

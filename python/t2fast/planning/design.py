@@ -64,7 +64,8 @@ class Design(Result):
     pass_at_k
         Predicted pass@k in [0, 1]; ``None`` for a law of losses.
     loss
-        For a law of losses its prediction; for a pass law the Chinchilla loss inside it (repeated tokens discounted).
+        For a law of losses its prediction; for a pass law the Chinchilla loss inside it (repeated tokens discounted),
+        or ``None`` for a law that has none.
     train_flops, inference_flops
         Cost of training, and of inference over the workload, FLOP.
     """
@@ -73,7 +74,7 @@ class Design(Result):
     n_tokens: float
     k: float
     pass_at_k: float | None
-    loss: float
+    loss: float | None
     train_flops: float
     inference_flops: float
 
@@ -104,9 +105,7 @@ class Design(Result):
         """The design as JSON data, D / N included and an absent pass@k left out."""
         data = asdict(self) | {"tokens_per_param": self.tokens_per_param}
         data["k"] = int(self.k) if float(self.k).is_integer() else self.k
-        if self.pass_at_k is None:
-            del data["pass_at_k"]
-        return data
+        return {name: value for name, value in data.items() if value is not None}
 
     def summary(self) -> str:
         """N, D, k, prediction and D / N on one line."""
@@ -138,7 +137,9 @@ def from_core(law: Law, found: _core.Design) -> Design:
 
 def value_of(design: Design) -> float:
     """What the law predicts for a design: its pass@k, or its loss for a law of losses."""
-    return design.loss if design.pass_at_k is None else design.pass_at_k
+    value = design.loss if design.pass_at_k is None else design.pass_at_k
+    assert value is not None, "a design has a pass@k or a loss"
+    return value
 
 
 def cautions(law: Law, design: Design, what: str = "the recommendation") -> list[str]:

@@ -15,14 +15,24 @@ from numpy.typing import ArrayLike, NDArray
 from t2fast import _core
 from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
-from t2fast.costs import Budget
-from t2fast.laws import Fitted, Law, as_law
-from t2fast.planning.design import Design, cautions, from_core
-from t2fast.planning.words import describe, table
+from t2fast.costs import Budget, as_budget
+from t2fast.errors import T2Error
+from t2fast.laws import Fitted, Law, PowerLaw, as_law
+from t2fast.planning.design import Design, Interval, Point, cautions, from_core
+from t2fast.planning.evidence import intervals
+from t2fast.planning.lattice import designs_at, values
+from t2fast.planning.surroundings import STAND_IN
+from t2fast.planning.words import describe, interval_words, table
 from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
 
 __all__ = ["Grid", "Plane", "grid_search", "reporter"]
+
+#: Pairs of N and D that a search in memory takes at most.
+_MOST_PAIRS = 4_000_000
+
+
+_Floats = NDArray[np.float64]
 
 
 class Plane(NamedTuple):
@@ -66,6 +76,11 @@ class Grid(Result):
         """The best feasible design."""
         return self.top[0]
 
+    @cached_property
+    def interval(self) -> Interval | None:
+        """The 90% predictive interval of the best design's result; ``None`` for a law without draws."""
+        return intervals(self.law, self.budget, self.top[:1])[0]
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """How far the best design extrapolates, whether it lies on the grid's edge, and the law's own warnings."""
@@ -83,6 +98,7 @@ class Grid(Result):
             "budget": self.budget.to_dict(),
             "points": len(self.n_params) * len(self.n_tokens) * len(self.k),
             "best": self.best.to_dict(),
+            "interval": None if self.interval is None else list(self.interval),
             "top": [design.to_dict() for design in self.top],
             "index": self.index.tolist(),
             "warnings": list(self.warnings),
@@ -98,6 +114,8 @@ class Grid(Result):
             "",
             *table(rows, self.law),
         ]
+        if self.interval is not None:
+            lines += ["", f"90% predictive interval of the best: {interval_words(self.interval)}"]
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
     def headline(self) -> str:
@@ -111,6 +129,8 @@ class Grid(Result):
     @cached_property
     def plane(self) -> Plane:
         """The law at the best affordable k of the grid for each N and D, and that k."""
+        if not isinstance(self.law, PowerLaw):
+            return _plane(self.law, self.budget, self.n_params, self.n_tokens, self.k)
         found = _core.plane(self.law._handle, self.budget._handle, self.n_params, self.n_tokens, self.k)
         shape = (len(self.n_params), len(self.n_tokens))
         return Plane(found.values.reshape(shape), found.k.reshape(shape))
@@ -159,23 +179,28 @@ def grid_search(
     >>> print(found.best)
     N 70M, D 200B, k 800: pass@k 0.442, 2.86k tokens/param
     """
-    law = as_law(law)
+    law, budget = as_law(law), as_budget(budget)
     top, threads = whole("top", top, least=1, most=sys.maxsize), checked_threads(threads)
     ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
     ks = numbers("k", k, ndim=1)
     sizes = len(ns)
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
+    if not isinstance(law, PowerLaw):
+        looked = _look_at_all(law, budget, ns, ds, ks, top, surface)
+        if progress is not None:
+            progress(Progress(total, total, "sizes"))
+        return looked
     found = _core.grid_search(law._handle, budget._handle, ns, ds, ks, top, threads, report)
-    values = None
+    cube = None
     if surface:
-        values = np.empty((len(ns), len(ds), len(ks)))
+        cube = np.empty((len(ns), len(ds), len(ks)))
         report = reporter(progress, total, "sizes", before=sizes)
-        _core.surface(law._handle, ns, ds, ks, values, budget.unique_tokens, threads, report)
+        _core.surface(law._handle, ns, ds, ks, cube, budget.unique_tokens, threads, report)
     if progress is not None:
         progress(Progress(total, total, "sizes"))
     places = np.array([place.index for place in found], dtype=np.intp)
-    return Grid(law, budget, ns, ds, ks, tuple(from_core(law, place.design) for place in found), places, values)
+    return Grid(law, budget, ns, ds, ks, tuple(from_core(law, place.design) for place in found), places, cube)
 
 
 def reporter(progress: Report | None, total: int, unit: str, before: int = 0) -> Callable[[int], object] | None:
@@ -183,3 +208,37 @@ def reporter(progress: Report | None, total: int, unit: str, before: int = 0) ->
     if progress is None:
         return None
     return lambda done: progress(Progress(before + done, total, unit))
+
+
+def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> Plane:
+    """The plane of a law that the core does not know; which k is affordable depends on no law, and more never hurt."""
+    if len(ns) * len(ds) > _MOST_PAIRS:
+        raise T2Error(
+            f"{len(ns)} x {len(ds)} pairs of N and D: at most {_MOST_PAIRS} for a law of kind {law.kind!r}, which is "
+            "searched in memory; take fewer, or a law of powers such as pythia-gsm8k"
+        )
+    chosen = _core.plane(STAND_IN._handle, budget._handle, ns, ds, ks).k
+    n, d = (axis.ravel() for axis in np.meshgrid(ns, ds, indexing="ij"))
+    kept, found = ~np.isnan(chosen), np.full(len(n), np.nan)
+    if kept.any():
+        found[kept] = values(law, budget, n[kept], d[kept], chosen[kept])
+    shape = (len(ns), len(ds))
+    return Plane(found.reshape(shape), chosen.reshape(shape))
+
+
+def _look_at_all(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats, top: int, surface: bool) -> Grid:
+    """The search for a law that the core does not know: the best affordable k at each N and D, one design for each."""
+    plane = _plane(law, budget, ns, ds, ks)
+    worth = np.where(np.isnan(plane.values), -np.inf, plane.values if law.predicts_pass else -plane.values).ravel()
+    order = [place for place in np.argsort(-worth, kind="stable")[:top].tolist() if worth[place] > -np.inf]
+    if not order:
+        # Fails in the core's words.
+        _core.grid_search(STAND_IN._handle, budget._handle, ns, ds, ks, 1)
+    places = [(*divmod(place, len(ds)), int(np.searchsorted(ks, plane.k.flat[place]))) for place in order]
+    points = [Point(float(ns[i]), float(ds[j]), float(ks[at])) for i, j, at in places]
+    cube = None
+    if surface:
+        n, d, k = (axis.ravel() for axis in np.meshgrid(ns, ds, ks, indexing="ij"))
+        cube = values(law, budget, n, d, k).reshape(len(ns), len(ds), len(ks))
+    found = tuple(designs_at(law, budget, points))
+    return Grid(law, budget, ns, ds, ks, found, np.array(places, dtype=np.intp), cube)

@@ -1,8 +1,9 @@
-"""The best design for a law and a budget, exactly, and the cheapest budget that reaches a target."""
+"""Which N, D and k? A design with support, what stands behind it, and the optimum that no data limit."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,21 +12,37 @@ from numpy.typing import ArrayLike
 
 from t2fast import _core
 from t2fast.arguments import number, numbers
-from t2fast.costs import Budget
-from t2fast.laws import Fitted, Law, as_law
-from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core
+from t2fast.costs import Budget, as_budget
+from t2fast.errors import InfeasibleError, T2Error
+from t2fast.laws import DataRange, Fitted, Law, PowerLaw, as_law
+from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core, value_of
+from t2fast.planning.evidence import Neighbour, ceiling_warning, intervals, lower_end, nearest, repeats
+from t2fast.planning.lattice import Region, best, designs_at, least_training, region_of, values
+from t2fast.planning.surroundings import Surroundings, best_at_sizes, refuse_impossible, surroundings
 from t2fast.planning.uncertain import PlanUncertainty, resample
-from t2fast.planning.words import describe, table
+from t2fast.planning.words import beside, describe, neighbours, table
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 from t2fast.text import warning_lines
 
-__all__ = ["Plan", "cheapest", "from_outcome", "plan"]
+__all__ = ["Plan", "cheapest", "plan", "planned"]
+
+#: More than any training run may cost, FLOP.
+MOST_FLOPS = 1e40
+
+#: What tables call the designs of a plan.
+_SHOWN = {
+    "recommended": "recommended",
+    "cheapest_within_1pct": "cheapest within 1%",
+    "inside_data": "inside data",
+    "chinchilla": "Chinchilla",
+    "unlimited": "unlimited optimum",
+}
 
 
 @dataclass(frozen=True, repr=False)
 class Plan(Result):
-    """The best design for a law and a budget, and what is needed to judge it.
+    """A design for a law and a budget, and what is needed to judge it.
 
     The fields of the recommended design (:attr:`design`) can be read off the plan itself: ``plan.n_params``.
 
@@ -34,39 +51,61 @@ class Plan(Result):
     law, budget
         What was asked.
     design
-        The best design with a whole number of samples.
-    continuous
-        The best design with a real k, exact to 1e-9 in the objective.
-    inside_data
-        The best design within the range of the data behind the law; ``None`` when the budget admits none or the law
-        does not know its data.
+        The recommended design. For a law of success rates, of all designs within the range of its data the one whose
+        predictive interval has the best lower end (without draws, the best prediction). For a law of losses, or where
+        the law does not know its data or the budget affords nothing within them, the unlimited optimum.
+    intervals
+        The 90% predictive interval of each of :attr:`designs`, by name; ``None`` for each by a law without draws.
+    nearest
+        The measured checkpoints nearest to it, and what the law says of them.
+    cheapest_within_1pct
+        The design with the least training cost that keeps 99% of the recommended design's pass@k, within the data;
+        ``None`` for a law of losses or without data.
     chinchilla
-        The Chinchilla-style design at the same budgets: N and D for the least loss, k chosen last from what
-        remains; ``None`` when the budget admits none.
+        The Chinchilla-style design at the same budgets: N and D for the least loss (of a law without one: 20 tokens per
+        parameter), k chosen last from what remains; ``None`` when the budget admits none.
+    unlimited
+        The law's own optimum with a whole number of samples, wherever it lies.
+    continuous
+        The same with a real k, exact to 1e-9 in the objective.
+    inside_data
+        The best prediction within the range of the data behind the law; ``None`` when the budget admits none or the law
+        does not know its data.
     flat_n_params
-        The interval of N within 1% of the best result, D and k chosen best for each N.
+        The interval of N within 1% of the unlimited optimum, D and k chosen best for each N; ``None`` for laws that the
+        core does not know.
     gain_train, gain_inference, gain_total
-        How much the result improves with 1% more of each budget; ``None`` for budgets not given.
+        How much the unlimited optimum improves with 1% more of each budget; ``None`` for budgets not given, and for
+        laws that the core does not know.
     success, message
         Whether every search converged, and in words.
     n_evaluations
-        Points at which the law was evaluated.
+        Points at which the law was evaluated for the unlimited optimum.
     """
 
     law: Law
     budget: Budget
     design: Design
+    intervals: Mapping[str, Interval | None]
+    nearest: tuple[Neighbour, ...]
+    cheapest_within_1pct: Design | None
+    chinchilla: Design | None
+    unlimited: Design
     continuous: Design
     inside_data: Design | None
-    chinchilla: Design | None
-    flat_n_params: Interval
+    flat_n_params: Interval | None
     gain_train: float | None
     gain_inference: float | None
     gain_total: float | None
     success: bool
-    n_evaluations: int
+    n_evaluations: int = field(compare=False)
 
     figure: ClassVar[str | None] = "planning:plan"
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 90% predictive interval of the recommended design's result; ``None`` for a law without draws."""
+        return self.intervals["recommended"]
 
     @property
     def n_params(self) -> float:
@@ -80,7 +119,7 @@ class Plan(Result):
 
     @property
     def k(self) -> int:
-        """Samples per question of the recommended design."""
+        """Samples per problem of the recommended design."""
         return int(self.design.k)
 
     @property
@@ -89,8 +128,8 @@ class Plan(Result):
         return self.design.pass_at_k
 
     @property
-    def loss(self) -> float:
-        """Loss of the recommended design."""
+    def loss(self) -> float | None:
+        """Loss of the recommended design; ``None`` for a law without one."""
         return self.design.loss
 
     @property
@@ -113,103 +152,146 @@ class Plan(Result):
         """How far the recommended design lies outside the data behind the law."""
         return self.design.extrapolation(self.law)
 
-    @cached_property
-    def uncertainty(self) -> PlanUncertainty | None:
-        """What the resampled laws say; ``None`` when the law carries no draws. Found on first use."""
-        if "draws" not in self.law.uncertainty:
-            return None
-        return resample(self.law, self.budget, self.design, self.chinchilla)
+    @property
+    def epochs(self) -> float | None:
+        """How many times the recommended design trains on the unique tokens, where more than once."""
+        return repeats(self.budget, self.design)
 
     @property
     def message(self) -> str:
         """Whether the searches converged, in words."""
-        if self.success:
-            return "converged"
-        return "a search did not converge: check the plan with grid_search"
+        return "converged" if self.success else "a search did not converge: check the plan with grid_search"
+
+    @cached_property
+    def uncertainty(self) -> PlanUncertainty | None:
+        """What resampled laws say of the unlimited optimum; ``None`` for a law without draws. Found on first use."""
+        if not (self.law.has_draws and isinstance(self.law, PowerLaw)):
+            return None
+        return resample(self.law, self.budget, self.unlimited, self.chinchilla)
+
+    @cached_property
+    def designs(self) -> dict[str, Design]:
+        """The designs of the plan by name, without those that do not exist or repeat the recommended one."""
+        named = {
+            "recommended": self.design,
+            "cheapest_within_1pct": self.cheapest_within_1pct,
+            "inside_data": None if self.law.predicts_pass else self.inside_data,
+            "chinchilla": self.chinchilla,
+            "unlimited": self.unlimited,
+        }
+        first = (self.design, "recommended")
+        return {
+            name: one for name, one in named.items() if one is not None and ((one, name) == first or one != self.design)
+        }
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before acting on the plan: extrapolation first, then what the law's source warns of."""
-        lines = cautions(self.law, self.design)
-        if self.chinchilla is not None and self.law.data_range is not None:
-            lines += cautions(self.law, self.chinchilla, "the Chinchilla-style design")
+        """What to know before acting on the plan: what the law cannot say first, then how far it extrapolates."""
+        low = ceiling_warning(self.law, self.design.k)
+        lines = [low] if low else []
+        lines += cautions(self.law, self.design)
+        if self.law.data_range is not None:
+            if self.chinchilla is not None:
+                lines += cautions(self.law, self.chinchilla, "the Chinchilla-style design")
+            if self.unlimited != self.design:
+                lines += cautions(self.law, self.unlimited, "the unlimited optimum")
+        for name, design in self.designs.items():
+            times = repeats(self.budget, design)
+            if times is not None:
+                unique = format_quantity(self.budget.unique_tokens or 0)
+                lines.append(f"{_SHOWN[name]} trains {times:.3g} epochs on {unique} unique tokens")
         if not self.success:
             lines.append(self.message)
         return (*lines, *self.law.warnings)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON data: the recommended design's fields on top, everything else by name."""
+        return self.brief() | {"uncertainty": None if self.uncertainty is None else self.uncertainty.to_dict()}
+
+    def brief(self) -> dict[str, Any]:
+        """As :meth:`to_dict`, without planning with every resampled law."""
 
         def part(design: Design | None) -> dict[str, Any] | None:
             if design is None:
                 return None
-            beyond = design.extrapolation(self.law)
-            return design.to_dict() | {"extrapolation": None if beyond is None else asdict(beyond)}
+            beyond, times = design.extrapolation(self.law), repeats(self.budget, design)
+            data = design.to_dict() | {"extrapolation": None if beyond is None else asdict(beyond)}
+            return data if times is None else data | {"epochs": times}
 
         return {
             "law": self.law.name or self.law.to_dict(),
             "budget": self.budget.to_dict(),
             **(part(self.design) or {}),
+            "interval": None if self.interval is None else list(self.interval),
+            "nearest": [one.to_dict() for one in self.nearest],
+            "cheapest_within_1pct": part(self.cheapest_within_1pct),
+            "chinchilla": part(self.chinchilla),
+            "unlimited": part(self.unlimited),
             "continuous": part(self.continuous),
             "inside_data": part(self.inside_data),
-            "chinchilla": part(self.chinchilla),
-            "flat_n_params": list(self.flat_n_params),
+            "flat_n_params": None if self.flat_n_params is None else list(self.flat_n_params),
             "gain_train": self.gain_train,
             "gain_inference": self.gain_inference,
             "gain_total": self.gain_total,
             "success": self.success,
             "message": self.message,
             "n_evaluations": self.n_evaluations,
-            "uncertainty": None if self.uncertainty is None else self.uncertainty.to_dict(),
             "warnings": list(self.warnings),
         }
 
     def summary(self) -> str:
-        """A table of the designs and what surrounds them, within 80 columns."""
-        designs = {"recommended": self.design, "inside data": self.inside_data, "Chinchilla": self.chinchilla}
-        lines = [
-            describe(self.law, self.budget),
-            "",
-            *table({k: v for k, v in designs.items() if v}, self.law),
-            "",
-        ]
-        low, high = (format_quantity(end) for end in self.flat_n_params)
-        lines.append(f"Flat optimum: N from {low} to {high} stays within 1% of the best.")
-        gains = {"training": self.gain_train, "inference": self.gain_inference, "total": self.gain_total}
-        said = [f"{gain:.2g} ({name})" for name, gain in gains.items() if gain is not None]
-        if said:
-            lines.append(f"1% more budget improves the result by {', '.join(said)}.")
-        if self.uncertainty is not None:
-            lines += ["", *self.uncertainty.lines()]
-        return "\n".join([*lines, *warning_lines(self.warnings)])
+        """The recommended design, what was measured near it, and its rivals, within 80 columns."""
+        rows = {_SHOWN[name]: one for name, one in self.designs.items()}
+        ends = {_SHOWN[name]: one for name, one in self.intervals.items()}
+        first = ceiling_warning(self.law, self.design.k)
+        lines = [describe(self.law, self.budget), "", *([*warning_lines([first]), ""] if first else [])]
+        lines += [*table(rows, self.law, ends), ""]
+        if self.nearest:
+            lines += ["Measured nearby:", *neighbours(self.nearest), ""]
+        lines += beside(self.unlimited != self.design, self.flat_n_params, self.gains)
+        return "\n".join([*lines, *warning_lines(self.warnings[1:] if first else self.warnings)]).rstrip()
+
+    @property
+    def gains(self) -> dict[str, float]:
+        """How much the unlimited optimum improves with 1% more of each budget given."""
+        named = {"training": self.gain_train, "inference": self.gain_inference, "total": self.gain_total}
+        return {name: gain for name, gain in named.items() if gain is not None}
 
     def headline(self) -> str:
         """The recommended design."""
         return self.design.summary()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The recommended design, the best inside the data and the Chinchilla-style one, a row each."""
-        designs = {"recommended": self.design, "inside_data": self.inside_data, "chinchilla": self.chinchilla}
-        return [{"design": name} | one.to_dict() for name, one in designs.items() if one is not None]
+        """The recommended design and its rivals, a row each."""
+        return [{"design": name} | one.to_dict() for name, one in self.designs.items()]
 
     def curve(self, n_params: ArrayLike) -> tuple[Design, ...]:
-        """The best design at each of the given sizes, D and k (real) chosen best; sizes without one are left out."""
-        found = _core.curve(self.law._handle, self.budget._handle, numbers("n_params", n_params, ndim=1))
-        return tuple(from_core(self.law, one) for one in found if one is not None)
+        """The best design at each of the given sizes, D and k chosen best; sizes without one are left out.
+
+        k is real, or whole for laws that the core does not know.
+        """
+        sizes = numbers("n_params", n_params, ndim=1)
+        if isinstance(self.law, PowerLaw):
+            found = _core.curve(self.law._handle, self.budget._handle, sizes)
+            return tuple(from_core(self.law, one) for one in found if one is not None)
+        return tuple(best_at_sizes(self.law, self.budget, sizes.tolist()))
 
 
 def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
     """Find the best N, D and k for a law and a budget.
 
-    The objective is the law's own: most pass@k, or least loss. The continuous optimum is exact to 1e-9 in the
-    objective (for loss laws the problem is convex in ln N, ln D and ln k; a pass law is searched over the whole range
-    first); then the better whole k next to it is taken, N and D chosen anew.
+    For a law of success rates the recommended design has support: it lies within the range of the data behind the law,
+    and of all such designs its predictive interval has the best lower end. Beside it stand the measured checkpoints
+    nearest to it, the cheapest design that keeps 99% of its result, the Chinchilla-style design, and the law's
+    unlimited optimum. That is exact to 1e-9 in the law's own objective, most pass@k or least loss (for loss laws the
+    problem is convex in ln N, ln D and ln k; a pass law is searched over the whole range first); then the better whole
+    k next to it is taken, N and D chosen anew.
 
     Parameters
     ----------
     law
         A law, a preset's name, the path of a law file, or a fit or its bootstrap (:mod:`t2fast.fitting`). A law that
-        carries the draws of a bootstrap gives its plan an ``uncertainty``.
+        carries the draws of a bootstrap gives intervals.
     budget
         What may be spent. N, D and k must each be limited by something.
 
@@ -222,38 +304,61 @@ def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
 
     Examples
     --------
-    >>> found = plan("pythia-gsm8k", Budget(train_flops=1e20, inference_flops=1.4e11))
+    >>> found = plan("hoffmann", Budget(train_flops=1e21))
     >>> print(found.design)
-    N 80.3M, D 208B, k 872: pass@k 0.479, 2.59k tokens/param
+    N 2.22B, D 75.2B, k 1: loss 2.295, 33.9 tokens/param
     """
-    law = as_law(law)
-    return from_outcome(law, budget, _core.plan_budget(law._handle, budget._handle, law.data_range))
+    law, budget = as_law(law), as_budget(budget)
+    return planned(law, budget, surroundings(law, budget))
 
 
-def from_outcome(law: Law, budget: Budget, outcome: _core.Plan) -> Plan:
-    """A plan from what the core returns."""
-    inside, chinchilla = outcome.inside_data, outcome.chinchilla
-    return Plan(
+def planned(law: Law, budget: Budget, around: Surroundings, design: Design | None = None) -> Plan:
+    """A plan from a law's optima; the recommended design is chosen here unless given."""
+    if design is None:
+        design = _supported(law, budget, around)
+    frugal = None
+    if law.predicts_pass and law.data_range is not None and around.inside_data is not None:
+        point = least_training(law, budget, region_of(law.data_range), 0.99 * value_of(design))
+        frugal = None if point is None else designs_at(law, budget, [point])[0]
+    found = Plan(
         law,
         budget,
-        design=from_core(law, outcome.best),
-        continuous=from_core(law, outcome.continuous),
-        inside_data=None if inside is None else from_core(law, inside),
-        chinchilla=None if chinchilla is None else from_core(law, chinchilla),
-        flat_n_params=Interval(*outcome.flat_n_params),
-        gain_train=outcome.gain_train,
-        gain_inference=outcome.gain_inference,
-        gain_total=outcome.gain_total,
-        success=outcome.converged,
-        n_evaluations=outcome.evaluations,
+        design=design,
+        intervals={},
+        nearest=nearest(law, design),
+        cheapest_within_1pct=frugal,
+        chinchilla=around.chinchilla,
+        unlimited=around.unlimited,
+        continuous=around.continuous,
+        inside_data=around.inside_data,
+        flat_n_params=around.flat_n_params,
+        gain_train=around.gain_train,
+        gain_inference=around.gain_inference,
+        gain_total=around.gain_total,
+        success=around.success,
+        n_evaluations=around.n_evaluations,
     )
+    ends = intervals(law, budget, list(found.designs.values()))
+    return replace(found, intervals=dict(zip(found.designs, ends, strict=True)))
+
+
+def _supported(law: Law, budget: Budget, around: Surroundings) -> Design:
+    """The design within the data whose predictive interval has the best lower end."""
+    # Losses extrapolate along compute-optimal lines over orders of magnitude; success rates do not.
+    if not law.predicts_pass or law.data_range is None or around.inside_data is None:
+        return around.unlimited
+    if not law.has_draws:
+        return around.inside_data
+    score = lower_end(law, budget)
+    point = best(budget, region_of(law.data_range), score)
+    return around.inside_data if point is None else designs_at(law, budget, [point])[0]
 
 
 def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> Plan:
     """Find the cheapest design that reaches a target.
 
     With ``inference_flops`` in the budget, the least training cost beside it; without, the least total cost over the
-    workload.
+    workload. The design lies within the data behind the law where one there reaches the target.
 
     Parameters
     ----------
@@ -276,12 +381,62 @@ def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> P
 
     Examples
     --------
-    >>> found = cheapest("pythia-gsm8k", Budget(inference_flops=1.4e11), target=0.4)
-    >>> f"{found.budget.train_flops:.3g}"
-    '1.26e+19'
+    >>> found = cheapest("pythia-gsm8k", Budget(inference_flops=1.4e11), target=0.3)
+    >>> found.pass_at_k >= 0.3
+    True
     """
-    law = as_law(law)
-    flops = _core.cheapest(law._handle, budget._handle, number("target", target))
+    law, budget, target = as_law(law), as_budget(budget), number("target", target)
+    if not isinstance(law, PowerLaw):
+        return _cheapest_measured(law, budget, target)
     wanted = "total_flops" if budget.inference_flops is None else "train_flops"
-    within = {wanted: flops}
-    return plan(law, replace(budget, **within))  # type: ignore[arg-type]
+
+    def at(limits: Budget) -> Budget:
+        found: dict[str, Any] = {wanted: _core.cheapest(law._handle, limits._handle, target)}
+        return replace(budget, **found)
+
+    sign = 1.0 if law.predicts_pass else -1.0
+    if law.data_range is not None:
+        try:
+            within = at(_within(budget, law.data_range))
+        except InfeasibleError:
+            within = None
+        if within is not None:
+            around = surroundings(law, within)
+            inside = around.inside_data
+            if inside is not None and sign * value_of(inside) >= sign * target:
+                return planned(law, within, around, inside)
+    found = at(budget)
+    around = surroundings(law, found)
+    return planned(law, found, around, around.unlimited)
+
+
+def _within(budget: Budget, data: DataRange) -> Budget:
+    """The budget with no more than the largest N, D and k of the data."""
+
+    def least(limit: float | None, end: float) -> float:
+        return end if limit is None else min(limit, end)
+
+    return replace(
+        budget,
+        max_params=least(budget.max_params, data.n_params[1]),
+        max_tokens=least(budget.max_tokens, data.n_tokens[1]),
+        max_k=least(budget.max_k, data.k[1]),
+    )
+
+
+def _cheapest_measured(law: Law, budget: Budget, target: float) -> Plan:
+    """The cheapest design of a law that the core does not know: within its data, beside a budget of inference."""
+    if law.data_range is None or budget.inference_flops is None or budget.train_flops or budget.total_flops:
+        raise T2Error(f"a target for a law of kind {law.kind!r} needs its data's range and inference_flops alone")
+    refuse_impossible(replace(budget, train_flops=MOST_FLOPS))
+    region: Region = region_of(law.data_range)
+    point = least_training(law, budget, region, target)
+    if point is None:
+        most = best(budget, region, lambda n, d, k: values(law, budget, n, d, k))
+        if most is None:
+            raise InfeasibleError("no design within the bounds of the budget and of the data; raise inference_flops")
+        ceiling = float(law.value(*most))
+        raise InfeasibleError(f"target = {target:g} is out of reach: the most within the data is {ceiling:.6g}")
+    design = designs_at(law, budget, [point])[0]
+    within = replace(budget, train_flops=design.train_flops)
+    return planned(law, within, surroundings(law, within), design)

@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2fast import _core
-from t2fast.arguments import numbers
+from t2fast.arguments import items, numbers
 from t2fast.arguments import threads as checked_threads
-from t2fast.costs import Budget
+from t2fast.costs import Budget, as_budget
 from t2fast.errors import InfeasibleError, T2Error
-from t2fast.laws import Fitted, Law, as_law
+from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, from_core, value_of
 from t2fast.planning.grid import reporter
-from t2fast.planning.optimum import Plan, from_outcome
-from t2fast.planning.words import beyond_words, cells, describe, law_name, result_name
+from t2fast.planning.optimum import Plan, plan, planned
+from t2fast.planning.surroundings import from_outcome
+from t2fast.planning.words import beyond_words, cells, describe, interval_words, law_name, result_name
 from t2fast.quantity import format_flops
 from t2fast.results import Progress, Report, Result
 from t2fast.text import columns, warning_lines
@@ -65,7 +66,7 @@ class Frontier(Result):
     def pareto(self) -> NDArray[np.bool_]:
         """For each plan, whether no other is as good in result, training and inference cost, and better in one."""
         values = np.array([value_of(one.design) for one in self.plans], dtype=np.float64)
-        return _core.pareto(self.law._handle, values, self.column("train_flops"), self.column("inference_flops"))
+        return _core.pareto(self.law.predicts_pass, values, self.column("train_flops"), self.column("inference_flops"))
 
     @cached_property
     def chinchilla(self) -> tuple[Design, ...]:
@@ -76,7 +77,9 @@ class Frontier(Result):
         best: dict[tuple[float | None, float | None], Design] = {}
         for one in self.plans:
             place, design = (one.budget.train_flops, one.budget.total_flops), one.chinchilla
-            if design is not None and (place not in best or design.loss < best[place].loss):
+            if design is None:
+                continue
+            if place not in best or (design.loss or 0.0) < (best[place].loss or 0.0):
                 best[place] = design
         return tuple(sorted(best.values(), key=lambda design: design.train_flops))
 
@@ -95,21 +98,24 @@ class Frontier(Result):
         """The sweep as JSON data."""
         return {
             "law": self.law.name or self.law.to_dict(),
-            "plans": [
-                one.to_dict() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)
-            ],
+            "plans": [one.brief() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)],
             "failures": [{"budget": budget.to_dict(), "message": message} for budget, message in self.failures],
             "warnings": list(self.warnings),
         }
 
     def summary(self) -> str:
         """The optima as a table within 80 columns, those on the Pareto front starred."""
-        rows = [["train", "inference", "N", "D", "k", "D/N", result_name(self.law), "", "beyond data"]]
+        known = any(one.interval is not None for one in self.plans)
+        head = ["train", "inference", "N", "D", "k", "D/N", result_name(self.law)]
+        rows = [[*head, *(["90% interval"] if known else []), "", *([] if known else ["beyond data"])]]
         for one, kept in zip(self.plans, self.pareto, strict=True):
             costs = (format_flops(one.train_flops), format_flops(one.inference_flops))
-            rows.append([*costs, *cells(one.design), "*" if kept else "", beyond_words(one.extrapolation)])
+            interval = [interval_words(one.interval)] if known else []
+            # Designs with an interval lie within the data.
+            beyond = [] if known else [beyond_words(one.extrapolation)]
+            rows.append([*costs, *cells(one.design), *interval, "*" if kept else "", *beyond])
         lines = [f"Law {law_name(self.law)}; costs in FLOP; * on the Pareto front", ""]
-        lines += columns(rows, left=(8,))
+        lines += columns(rows, left=() if known else (8,))
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
     def headline(self) -> str:
@@ -119,7 +125,10 @@ class Frontier(Result):
     def rows(self) -> list[dict[str, Any]]:
         """The recommended designs, a row each, and whether they are on the Pareto front."""
         return [
-            one.design.to_dict() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)
+            one.design.to_dict()
+            | ({} if one.interval is None else {"low": one.interval.low, "high": one.interval.high})
+            | {"pareto": bool(kept)}
+            for one, kept in zip(self.plans, self.pareto, strict=True)
         ]
 
 
@@ -153,22 +162,32 @@ def frontier(
     --------
     >>> sweep = Budget(inference_flops=1.4e11).sweep(train_flops=[1e19, 1e20])
     >>> frontier("pythia-gsm8k", sweep).column("k")
-    array([1351.,  872.])
+    array([484., 501.])
     """
-    budgets = list(budgets)
+    budgets = [as_budget(one) for one in items("budgets", budgets, "t2fast.Budget")]
     if not budgets:
         raise T2Error("budgets is empty: give at least one")
     law, threads = as_law(law), checked_threads(threads)
     report = reporter(progress, len(budgets), "budgets")
-    outcomes = _core.sweep(law._handle, [budget._handle for budget in budgets], law.data_range, threads, report)
+    plans: list[Plan] = []
+    failures: list[Failure] = []
+    if isinstance(law, PowerLaw):
+        outcomes = _core.sweep(law._handle, [budget._handle for budget in budgets], law.data_range, threads, report)
+        for budget, outcome in zip(budgets, outcomes, strict=True):
+            if isinstance(outcome, str):
+                failures.append(Failure(budget, outcome))
+            else:
+                plans.append(planned(law, budget, from_outcome(law, outcome)))
+    else:
+        for done, budget in enumerate(budgets):
+            try:
+                plans.append(plan(law, budget))
+            except InfeasibleError as error:
+                failures.append(Failure(budget, str(error)))
+            if report is not None:
+                report(done)
     if progress is not None:
         progress(Progress(len(budgets), len(budgets), "budgets"))
-    plans, failures = [], []
-    for budget, outcome in zip(budgets, outcomes, strict=True):
-        if isinstance(outcome, str):
-            failures.append(Failure(budget, outcome))
-        else:
-            plans.append(from_outcome(law, budget, outcome))
     return Frontier(law, tuple(plans), tuple(failures))
 
 
@@ -242,7 +261,7 @@ def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike)
     >>> curve.best.n_params
     1000000000.0
     """
-    law = as_law(law)
+    law, budget = as_law(law), as_budget(budget)
     found = _core.isoflop(law._handle, budget._handle, numbers("n_params", n_params, ndim=1))
     designs = tuple(from_core(law, one) for one in found if one is not None)
     if not designs:

@@ -28,7 +28,7 @@ class PlanUncertainty(Result):
     Attributes
     ----------
     recommended
-        The plan's own design, by the point estimate.
+        The plan's unlimited optimum, by the point estimate.
     best_on_average
         Of all the replicates' optima and the recommended design, the one with the best mean prediction over the laws.
     intervals

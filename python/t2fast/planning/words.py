@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from t2fast.costs import Budget
 from t2fast.laws import Law
-from t2fast.planning.design import Design, Extrapolation, value_of
+from t2fast.planning.design import Design, Extrapolation, Interval, value_of
+from t2fast.planning.evidence import Neighbour
 from t2fast.quantity import format_flops, format_quantity
 from t2fast.text import columns
 
-__all__ = ["beyond_words", "cells", "describe", "law_name", "result_name", "table"]
+__all__ = [
+    "beside", "beyond_words", "cells", "describe", "interval_words", "law_name", "neighbours", "result_name", "table",
+]  # fmt: skip
 
 
 def law_name(law: Law) -> str:
@@ -32,11 +37,51 @@ def result_name(law: Law) -> str:
     return "pass@k" if law.predicts_pass else "loss"
 
 
-def table(designs: dict[str, Design], law: Law) -> list[str]:
-    """Designs as aligned rows of text."""
-    rows = [["", "N", "D", "k", "D/N", result_name(law), "beyond data"]]
-    rows += [[label, *cells(design), beyond_words(design.extrapolation(law))] for label, design in designs.items()]
-    return columns(rows, left=(0, 6))
+def interval_words(ends: Interval | None) -> str:
+    """An interval in a cell of a table."""
+    return (
+        ""
+        if ends is None
+        else f"{ends.low:.2g} to {ends.high:.2g}"
+        if ends.high < 1
+        else f"{ends.low:.4g} to {ends.high:.4g}"
+    )
+
+
+def table(designs: Mapping[str, Design], law: Law, ends: Mapping[str, Interval | None] | None = None) -> list[str]:
+    """Designs as aligned rows of text; with a column of intervals where there are any."""
+    known = ends if ends and any(one is not None for one in ends.values()) else None
+    head = ["", "N", "D", "k", "D/N", result_name(law), *(["90% interval"] if known else []), "beyond data"]
+    rows = [head]
+    for label, design in designs.items():
+        interval = [interval_words(known.get(label))] if known else []
+        rows.append([label, *cells(design), *interval, beyond_words(design.extrapolation(law))])
+    return columns(rows, left=(0, len(head) - 1))
+
+
+def neighbours(found: Sequence[Neighbour]) -> list[str]:
+    """Measured checkpoints as aligned rows of text."""
+    rows = [["", "N", "D", "k", "D/N", "observed", "90% interval", "the law says"]]
+    for one in found:
+        sizes = (one.n_params, one.n_tokens, one.k, one.tokens_per_param)
+        ends = interval_words(Interval(one.low, one.high))
+        rows.append(
+            ["", *(format_quantity(size) for size in sizes), f"{one.observed:.3f}", ends, f"{one.predicted:.3f}"]
+        )
+    return columns(rows)
+
+
+def beside(unlimited: bool, flat: Interval | None, gains: Mapping[str, float]) -> list[str]:
+    """How flat the optimum is and what more budget would bring; of the unlimited optimum where that is another."""
+    what = "unlimited optimum" if unlimited else "optimum"
+    lines = []
+    if flat is not None:
+        low, high = (format_quantity(end) for end in flat)
+        lines.append(f"The {what} is flat: N from {low} to {high} stays within 1% of it.")
+    said = [f"{gain:.2g} ({name})" for name, gain in gains.items()]
+    if said:
+        lines.append(f"1% more budget improves it by {', '.join(said)}.")
+    return lines
 
 
 def cells(design: Design) -> list[str]:
@@ -54,6 +99,8 @@ def beyond_words(beyond: Extrapolation | None) -> str:
     """How far a design lies outside the data, in a cell of a table."""
     if beyond is None:
         return "unknown"
-    symbols = {"N": beyond.n_params, "D": beyond.n_tokens, "k": beyond.k, "D/N": beyond.tokens_per_param}
+    symbols = {"N": beyond.n_params, "D": beyond.n_tokens, "k": beyond.k}
+    if beyond.n_params == beyond.n_tokens == 1.0:
+        symbols["D/N"] = beyond.tokens_per_param
     said = [f"{name} x{format_quantity(ratio, 2)}" for name, ratio in symbols.items() if ratio != 1.0]
     return ", ".join(said) or "-"

@@ -12,11 +12,11 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from t2fast.fitting import Bootstrap, FitResult, LawBacktest, Observed
+from t2fast.fitting import Bootstrap, DecisionBacktest, FitResult, LawBacktest, Observed
 from t2fast.plots import canvas
 from t2fast.quantity import format_quantity
 
-__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit"]
+__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_regret"]
 
 P = ParamSpec("P")
 
@@ -163,4 +163,23 @@ def plot_backtest(backtest: LawBacktest, path: str | Path | None = None) -> Figu
         if held.quantity == "pass@k":
             below.set_yscale("symlog", linthresh=1)
     figure.suptitle(f"held out: {backtest.holdout}")
+    return canvas.save(figure, path)
+
+
+@_styled
+def plot_regret(found: DecisionBacktest, path: str | Path | None = None) -> Figure:
+    """What following each rule would have cost, with its interval over training budgets."""
+    most = max(len(protocol.rules) for protocol in found.protocols.values())
+    figure, axes = _figure(len(found.protocols), 0.9 + 0.22 * most)
+    for axis, protocol in zip(axes, found.protocols.values(), strict=True):
+        rows = protocol.rules[::-1]
+        at = np.arange(len(rows))
+        middle = np.array([row.regret for row in rows])
+        ends = np.abs(np.array([[row.low, row.high] for row in rows]).T - middle)
+        averages = [row.rule == "average" for row in rows]
+        axis.errorbar(middle, at, xerr=ends, fmt="none", ecolor=canvas.GREY, elinewidth=1)
+        axis.scatter(middle, at, s=16, c=[canvas.ORANGE if one else canvas.BLUE for one in averages], zorder=3)
+        axis.set_yticks(at, [row.rule for row in rows])
+        axis.axvline(0, color=canvas.GREY, lw=0.6)
+        axis.set(xlabel=f"regret in {found.quantity}", title=f"{protocol.name}, best {protocol.best:.3f}")
     return canvas.save(figure, path)

@@ -6,43 +6,57 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from t2fast.errors import MissingExtraError
-from t2fast.sampling.likelihoods import Scores, write_scores
-from t2fast.sampling.request import Prompt, Sample, SamplingParams, read_prompts
-from t2fast.sampling.run import Progress, Run, draw
-from t2fast.sampling.store import Store, StoreError, read_samples, write_parquet
+from t2fast.sampling.endpoint import Endpoint, EndpointError
+from t2fast.sampling.params import SamplingParams
+from t2fast.sampling.parquet import write_parquet
+from t2fast.sampling.prompts import Prompt, read_prompts
+from t2fast.sampling.sample_file import SampledFile, SamplingProgress, sample_to_file
+from t2fast.sampling.samples import Sample, read_samples
+from t2fast.sampling.score_file import ScoredFile, score_to_file
+from t2fast.sampling.store import Store, StoreError
 from t2fast.sampling.verify import Verdict, Verifier, judge, load_verifier
 from t2fast.sampling.workers import RayWorkers
 
 if TYPE_CHECKING:
-    from t2fast.sampling.engine import Sampler, Stats
-    from t2fast.sampling.score import Score
+    from t2fast.sampling.engine.call import Stats
+    from t2fast.sampling.engine.generate import GenerateSampler
+    from t2fast.sampling.engine.sampler import Sampler
+    from t2fast.sampling.engine.score import Score
 
 __all__ = [
-    "Progress",
+    "Endpoint",
+    "EndpointError",
+    "GenerateSampler",
     "Prompt",
     "RayWorkers",
-    "Run",
     "Sample",
+    "SampledFile",
     "Sampler",
     "SamplingParams",
+    "SamplingProgress",
     "Score",
-    "Scores",
+    "ScoredFile",
     "Stats",
     "Store",
     "StoreError",
     "Verdict",
     "Verifier",
-    "draw",
     "judge",
     "load_verifier",
     "read_prompts",
     "read_samples",
+    "sample_to_file",
+    "score_to_file",
     "write_parquet",
-    "write_scores",
 ]
 
 #: Names whose modules need torch: loaded on first use.
-_LAZY = {"Sampler": "engine", "Score": "score", "Stats": "engine"}
+_LAZY = {
+    "GenerateSampler": "engine.generate",
+    "Sampler": "engine.sampler",
+    "Score": "engine.score",
+    "Stats": "engine.call",
+}
 
 
 def __getattr__(name: str) -> Any:

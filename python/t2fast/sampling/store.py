@@ -12,26 +12,26 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from t2fast.errors import DataError, MissingExtraError, T2Error
-from t2fast.sampling.request import Sample
+from t2fast.errors import DataError, T2Error
+from t2fast.results import Progress, Report
+from t2fast.sampling.manifest import changes, manifest_path
+from t2fast.sampling.samples import Sample, is_accepted
 
 try:
     import fcntl
 except ImportError:  # no Unix: two writers are not kept apart there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Store", "StoreError", "changes", "manifest_path", "read_samples", "write_parquet"]
+__all__ = ["Store", "StoreError"]
 
-SCHEMA = "t2fast-samples/1"
-#: Parts of a manifest that may differ when a run goes on: they don't touch the samples.
-_FREE = ("prompts.file", "begun")
-#: Lines between two reports of progress, and rows of a Parquet group.
+#: Lines between two reports of progress.
 _MANY = 4096
 
 
@@ -39,34 +39,19 @@ class StoreError(T2Error):
     """Samples cannot be written; those written before are whole and safe."""
 
 
-def manifest_path(path: str | Path) -> Path:
-    """Give the place of a file's manifest: ``samples.jsonl.manifest.json``."""
-    return Path(f"{path}.manifest.json")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two manifests, one line each: ``params.temperature: 0.8 -> 1.0``."""
-    # Through JSON, so that a tuple equals the list that it became.
-    before, after = dict(_flat(json.loads(json.dumps(old)))), dict(_flat(json.loads(json.dumps(new))))
-    return [
-        f"{name}: {json.dumps(before.get(name))} -> {json.dumps(after.get(name))}"
-        for name in dict.fromkeys([*before, *after])
-        if name not in _FREE and before.get(name) != after.get(name)
-    ]
-
-
 class Store:
     """A file of samples that is being written; :meth:`open` makes it, and it is a context manager.
 
     What it remembers of a sample is one bit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "samples.jsonl")
+    >>> with Store.open(path, {"seed": 0}) as store:
+    ...     store.append(Sample("q1", 0, "42", (17, 3), "stop", 5))
+    ...     store.samples, store.stored("q1")
+    (1, frozenset({0}))
     """
 
     def __init__(self, path: Path, descriptor: int, manifest: Mapping[str, Any], sync_seconds: float) -> None:
@@ -91,22 +76,23 @@ class Store:
         *,
         resume: bool = False,
         sync_seconds: float = 5.0,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Report | None = None,
     ) -> Store:
         """Begin a file, or go on with one.
 
         Parameters
         ----------
         path
-            The file; its manifest goes beside it.
+            The file; its manifest goes beside it. ``-`` is standard output; that and other devices and pipes get no
+            manifest and cannot be continued.
         manifest
             Everything that the samples depend on, as JSON holds it.
         resume
-            Go on with the file if there is one.
+            Continue the file if there is one; ``params.k`` may be larger than it was.
         sync_seconds
             Seconds between two requests to the disk to have everything.
         progress
-            Called now and then with (bytes read, bytes in all) while a file is read that goes on.
+            Called now and then with the bytes read while a file that is continued is read.
 
         Raises
         ------
@@ -116,29 +102,39 @@ class Store:
         DataError
             When a line before the last is damaged.
         """
-        path = Path(path)
+        stdout, path = str(path) == "-", Path(path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            if stdout:
+                descriptor = os.dup(1)
+            else:
+                # A pipe or a device may be open for writing alone.
+                special = path.exists() and not path.is_file() and not path.is_dir()
+                flags = os.O_WRONLY if special else os.O_RDWR | os.O_CREAT | os.O_APPEND
+                descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:
             raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
         try:
-            if fcntl is not None:
+            regular = not stdout and stat.S_ISREG(os.fstat(descriptor).st_mode)
+            if not regular and resume:
+                raise StoreError(f"{path}: not a file, so it cannot be resumed (leave out --resume)")
+            if fcntl is not None and regular:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise StoreError(f"{path}: another process is writing to it") from None
             store = cls(path, descriptor, dict(manifest), sync_seconds)
-            store._begin(resume, progress)
+            if regular:
+                store._begin(resume, progress)
         except BaseException:
             os.close(descriptor)
             raise
         return store
 
-    def _begin(self, resume: bool, progress: Callable[[int, int], None] | None) -> None:
+    def _begin(self, resume: bool, progress: Report | None) -> None:
         size = os.fstat(self._descriptor).st_size
         place = manifest_path(self.path)
         if size and not resume:
-            raise StoreError(f"{self.path}: exists; go on with it (resume, --resume), or choose another file")
+            raise StoreError(f"{self.path}: exists already (--resume continues it; or use another --out)")
         if not size:
             # Nothing was drawn yet, whatever was planned.
             self._write_manifest(place)
@@ -146,16 +142,23 @@ class Store:
         try:
             old = json.loads(place.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise StoreError(f"{self.path}: has no manifest {place.name}: nobody knows how it was made") from None
+            raise StoreError(
+                f"{self.path}: cannot resume: its manifest {place.name} is missing, which says how it was made "
+                "(use another --out)"
+            ) from None
         except (OSError, ValueError) as error:
             raise StoreError(f"{place}: cannot be read: {error}") from None
         if differing := changes(old, self.manifest):
             raise StoreError(
-                f"{self.path}: was made in another way, so that it cannot go on: {'; '.join(differing)}. "
-                "Choose another file, or the settings of old"
+                f"{self.path}: cannot resume: {'; '.join(differing)} (use the old settings or another --out)"
             )
-        self.manifest = old
         self._scan(size, progress)
+        if self.manifest.get("params") == old.get("params"):
+            self.manifest = old
+        else:
+            # More samples of every prompt; whatever else is recorded stays as it was.
+            self.manifest = {**old, "params": self.manifest["params"]}
+            self._write_manifest(place)
 
     def _write_manifest(self, place: Path) -> None:
         new = place.with_name(place.name + ".new")
@@ -177,7 +180,7 @@ class Store:
             finally:
                 os.close(folder)
 
-    def _scan(self, size: int, progress: Callable[[int, int], None] | None) -> None:
+    def _scan(self, size: int, progress: Report | None) -> None:
         """Learn what is stored, and cut off a last line that a kill or a power failure tore."""
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -186,22 +189,26 @@ class Store:
                     break
                 try:
                     record = json.loads(line)
-                    name, sample = record["problem"], record["sample"]
-                    accepted = record.get("correct") is True or (record.get("score") or 0) >= 1 - 1e-6
+                    # "problem" is how earlier versions spelled it.
+                    name = record["problem_id"] if "problem_id" in record else record["problem"]
+                    sample = record["sample"]
+                    accepted = is_accepted(record.get("correct"), record.get("score"))
                     bit = 1 << sample
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    raise DataError(f"{self.path}:{number}: is no sample of t2fast; remove it to go on") from None
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    raise DataError(
+                        f"{self.path}:{number}: not a line that t2fast sample wrote; remove it to resume"
+                    ) from None
                 if self._stored.get(name, 0) & bit:
-                    raise DataError(f"{self.path}:{number}: repeats sample {sample} of {name!r}; remove it to go on")
+                    raise DataError(f"{self.path}:{number}: repeats sample {sample} of {name!r}; remove it to resume")
                 self._note(name, sample, accepted)
                 self._size += len(line)
                 if progress is not None and number % _MANY == 0:
-                    progress(self._size, size)
+                    progress(Progress(self._size, size, "bytes", "reading what is stored"))
         if self.torn:
             try:
                 os.ftruncate(self._descriptor, self._size)
             except OSError as error:
-                raise StoreError(f"{self.path}: its torn end cannot be cut off: {error.strerror}") from None
+                raise StoreError(f"{self.path}: the incomplete last line cannot be removed: {error.strerror}") from None
 
     def _note(self, name: str, sample: int, accepted: bool) -> None:
         self._stored[name] = self._stored.get(name, 0) | 1 << sample
@@ -214,12 +221,12 @@ class Store:
         return bool(self._stored.get(key[0], 0) >> key[1] & 1)
 
     def stored(self, prompt_id: str) -> frozenset[int]:
-        """Give the numbers of the samples of a prompt that are stored."""
+        """The numbers of the samples of a prompt that are stored."""
         bits = self._stored.get(prompt_id, 0)
         return frozenset(j for j in range(bits.bit_length()) if bits >> j & 1)
 
     def accepted(self, prompt_id: str) -> int | None:
-        """Give the number of the first stored sample of a prompt that the verifier accepted."""
+        """The number of the first stored sample of a prompt that the verifier accepted."""
         return self._accepted.get(prompt_id)
 
     def append(self, sample: Sample, **more: Any) -> None:
@@ -268,7 +275,7 @@ class Store:
         self._synced = time.monotonic()
 
     def _failed(self, error: OSError) -> StoreError:
-        room = "; make room and go on with --resume" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        room = "; make room, then --resume" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         return StoreError(f"{self.path}: {error.strerror}: {self.samples} samples are kept{room}")
 
     def close(self) -> None:
@@ -288,104 +295,3 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def read_samples(path: str | Path) -> Iterator[Sample]:
-    """Read the samples of a file one by one, in the order in which they were finished.
-
-    Raises
-    ------
-    DataError
-        When the file cannot be read or a line is no sample, named by its number.
-    """
-    for number, record in _records(Path(path)):
-        try:
-            yield Sample.from_dict(record)
-        except DataError as error:
-            raise DataError(f"{path}:{number}: {error}") from None
-
-
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    raise DataError(f"{path}:{number}: is not JSON; --resume mends the end of a broken run") from None
-                if not isinstance(record, dict):
-                    raise DataError(f"{path}:{number}: is no sample of t2fast")
-                yield number, record
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def write_parquet(samples: str | Path, out: str | Path) -> int:
-    """Copy a file of samples to Parquet, sorted by nothing, with the manifest in its metadata.
-
-    Columns that no sample has are left out. The copy appears whole or not at all.
-
-    Returns
-    -------
-    Rows written.
-
-    Raises
-    ------
-    DataError
-        When a line is no sample.
-    StoreError
-        When the copy cannot be written.
-    MissingExtraError
-        When pyarrow is not installed.
-    """
-    try:
-        import pyarrow as arrow  # type: ignore[import-untyped, unused-ignore]
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError("Parquet needs pyarrow: pip install 't2fast[data]'") from None
-    samples, out = Path(samples), Path(out)
-    kinds = {
-        "problem": arrow.string(),
-        "sample": arrow.int32(),
-        "correct": arrow.bool_(),
-        "score": arrow.float64(),
-        "verifier_error": arrow.string(),
-        "stop_on_success": arrow.bool_(),
-        "finish_reason": arrow.string(),
-        "tokens": arrow.int32(),
-        "prompt_tokens": arrow.int32(),
-        "text": arrow.string(),
-        "token_ids": arrow.list_(arrow.int32()),
-        "logprobs": arrow.list_(arrow.float64()),
-    }
-    present: set[str] = set()
-    for _, record in _records(samples):
-        present.update(name for name, value in record.items() if value is not None)
-    with contextlib.suppress(OSError):
-        described = manifest_path(samples).read_bytes()
-    schema = arrow.schema(
-        [(name, kind) for name, kind in kinds.items() if name in present],
-        metadata={"t2fast": described} if manifest_path(samples).exists() else None,
-    )
-    new = out.with_name(out.name + ".new")
-    rows = 0
-    try:
-        with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
-            batch: list[dict[str, Any]] = []
-            for _, record in _records(samples):
-                batch.append(record)
-                if len(batch) == _MANY:
-                    writer.write_table(arrow.Table.from_pylist(batch, schema))
-                    rows += len(batch)
-                    batch.clear()
-            if batch:
-                writer.write_table(arrow.Table.from_pylist(batch, schema))
-            rows += len(batch)
-        new.replace(out)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        raise StoreError(f"{out}: cannot be written: {error.strerror or error}") from None
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
-        new.unlink(missing_ok=True)
-        raise DataError(f"{samples}: is no file of samples: {error}") from None
-    return rows

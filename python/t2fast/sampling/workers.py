@@ -16,8 +16,10 @@ from types import TracebackType
 from typing import Any
 
 from t2fast.errors import MissingExtraError, T2Error
-from t2fast.sampling.request import Prompt, Sample, SamplingParams
-from t2fast.sampling.run import Draws, peak_memory
+from t2fast.sampling.params import SamplingParams
+from t2fast.sampling.prompts import Prompt
+from t2fast.sampling.sample_file import Draws, peak_memory
+from t2fast.sampling.samples import Sample
 from t2fast.sampling.verify import Verifier
 
 __all__ = ["RayWorkers"]
@@ -70,7 +72,7 @@ class _Task:
 
 
 class RayWorkers:
-    """Samplers in Ray actors, which together do what one :class:`t2fast.sampling.Sampler` does.
+    """Samplers in Ray actors, which together do what one :class:`Sampler` does.
 
     Parameters
     ----------
@@ -219,7 +221,7 @@ class RayWorkers:
             self._memory = max(self._memory, memory)
             for sample in samples:
                 given.setdefault(sample.prompt_id, set()).add(sample.sample)
-                self.tokens += len(sample.token_ids)
+                self.tokens += sample.n_answer_tokens
                 yield sample
             if progress is not None:
                 progress(self)

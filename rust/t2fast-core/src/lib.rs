@@ -6,7 +6,7 @@
 //! * [`simd`]: branch-free `exp` and `ln` for loops over vectors; [`special`]: ln Γ, ψ and their differences;
 //! * [`linear`] and [`newton`]: small dense matrices, and the minimisation that all fits share;
 //! * [`law`]: what a model of N parameters trained on D tokens and sampled k times achieves;
-//! * [`cost`]: what that takes in floating-point operations, and which designs a budget admits;
+//! * [`cost`]: what that takes in floating-point operations or in seconds on a card, and which designs a budget admits;
 //! * [`plan`]: the best design within a budget, by brute force, by continuous optimisation, and along sweeps;
 //! * [`fit`]: from checkpoints to a law, with its uncertainty;
 //! * [`passk`]: pass@k and its relatives from counted samples, with intervals and extrapolation;

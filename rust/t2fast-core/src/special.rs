@@ -125,7 +125,6 @@ pub fn beta_ratio_shift(a: f64, b: f64, k: f64) -> f64 {
 /// `ψ(x + h) - ψ(x)` for `x > 0`, `h >= 0`, within 1e-15 relative.
 #[must_use]
 pub fn digamma_difference(x: f64, h: f64) -> f64 {
-    // ψ(x) = ln x - 1/(2x) - sum_i i-th term; these are (2i+1) STIRLING[i], the derivative of Stirling's remainder.
     let mut x = x;
     let mut sum = 0.0;
     while x < SHIFT {
@@ -133,8 +132,13 @@ pub fn digamma_difference(x: f64, h: f64) -> f64 {
         x += 1.0;
     }
     let (u, v) = (1.0 / x, 1.0 / (x + h));
+    sum + (h * u).ln_1p() + 0.5 * h * u * v - digamma_tail_difference(u, v, -h * u * v)
+}
+
+/// `W(1/v) - W(1/u)` for the series in `ψ(x) = ln x - 1/(2x) - W(x)`, where `difference` is `v - u`.
+fn digamma_tail_difference(u: f64, v: f64, difference: f64) -> f64 {
+    // The terms of W are (2i+1) STIRLING[i] x^-(2i+2), the derivative of Stirling's remainder.
     let (uu, vv) = (u * u, v * v);
-    let difference = -h * u * v;
     let mut value = 0.0;
     let mut slope = 0.0;
     for i in (0..7).rev() {
@@ -143,9 +147,29 @@ pub fn digamma_difference(x: f64, h: f64) -> f64 {
         let c = (2 * i + 1) as f64 * STIRLING[i];
         value = value * vv + c;
     }
-    // W(x) = sum_i c_i x^-(2i+2) = u^2 T(u^2); W(1/v) - W(1/u) = (v^2 - u^2) (T(v^2) + u^2 T[u^2, v^2]).
-    let tail = difference * (u + v) * (value + uu * slope);
-    sum + (h * u).ln_1p() - 0.5 * difference - tail
+    // W = u^2 T(u^2); W(1/v) - W(1/u) = (v^2 - u^2) (T(v^2) + u^2 T[u^2, v^2]).
+    difference * (u + v) * (value + uu * slope)
+}
+
+/// `[ψ(x + k) - ψ(x)] - [ψ(x + a + k) - ψ(x + a)]` for positive x, a and k, the same for a and k exchanged; positive, and
+/// within 1e-14 relative or, where that is more, 1e-16 of `a k / x^3`.
+///
+/// With y = x + k, s = x + a, t = x + a + k: from y s = x t (1 + a k / (x t)) the logarithms leave one without
+/// cancellation, and so do reciprocals.
+#[must_use]
+pub fn digamma_second_difference(x: f64, a: f64, k: f64) -> f64 {
+    let mut x = x;
+    let mut sum = 0.0;
+    let reciprocals = |x: f64| (a / (x * (x + a))) * (k / ((x + k) * (x + a + k))) * (a + k + 2.0 * x);
+    while x < SHIFT {
+        sum += reciprocals(x);
+        x += 1.0;
+    }
+    let (y, s, t) = (x + k, x + a, x + a + k);
+    let h = if a < k { a } else { k };
+    let tail = |from: f64| digamma_tail_difference(1.0 / from, 1.0 / (from + h), -h / from / (from + h));
+    let far = if a < k { y } else { s };
+    sum + ((a / x) * (k / t)).ln_1p() + 0.5 * reciprocals(x) - (tail(x) - tail(far))
 }
 
 /// `ln r! - (w ln w - w + ln(2π)/2)` at w = r + 1/2 for r below [`SHIFT`], where the series is not accurate enough.

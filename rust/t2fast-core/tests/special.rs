@@ -4,7 +4,7 @@
 #![allow(clippy::unreadable_literal)]
 
 use t2fast_core::law::beta_pass_at_k;
-use t2fast_core::special::{digamma_difference, gamma, ln_beta_ratio_stirling};
+use t2fast_core::special::{digamma_difference, digamma_second_difference, gamma, ln_beta_ratio_stirling};
 
 /// a, b, k, ln [B(a, b + k) / B(a, b)].
 #[rustfmt::skip]
@@ -99,5 +99,25 @@ fn gamma_satisfies_its_recurrence_and_known_values() {
         assert!((high[1] - low[1] - 1.0 / x).abs() < 1e-14 * (1.0 / x).max(high[1].abs()));
         assert!((low[2] - high[2] - 1.0 / (x * x)).abs() < 1e-14 * low[2]);
         assert!((gamma(x + 3.7)[1] - low[1] - digamma_difference(x, 3.7)).abs() < 1e-13 * low[1].abs().max(1.0));
+    }
+}
+
+#[test]
+fn second_differences_of_digamma_match_golden_values() {
+    // x, a, k, [psi(x + k) - psi(x)] - [psi(x + a + k) - psi(x + a)], by mpmath with 60 digits.
+    const GOLDEN: [(f64, f64, f64, f64); 8] = [
+        (400000000000000.0, 600.0, 483.0, 1.8112499999951006e-24),
+        (0.5, 0.25, 3.0, 0.79826839826839827),
+        (0.001, 0.01, 1.0, 909.09090909090907),
+        (12.0, 1.0, 1.0, 0.0064102564102564103),
+        (11.5, 200.0, 1000000.0, 2.9534199620214089),
+        (1000000.0, 0.3, 1000.0, 2.9970050938576108e-10),
+        (1e-08, 5.0, 64.0, 100000002.00754093),
+        (3000.0, 1e-06, 2.0, 2.2214818509469406e-13),
+    ];
+    for (x, a, k, expected) in GOLDEN {
+        let got = digamma_second_difference(x, a, k);
+        assert!((got - expected).abs() <= 1e-14 * expected, "{x} {a} {k}: {got} {expected}");
+        assert!((digamma_second_difference(x, k, a) - got).abs() <= 1e-14 * got);
     }
 }

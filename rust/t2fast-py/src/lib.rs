@@ -8,6 +8,7 @@
 // Python hands arguments over by value.
 #![allow(clippy::needless_pass_by_value)]
 
+mod cost;
 mod errors;
 mod fit;
 mod law;
@@ -18,6 +19,8 @@ mod work;
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
+    use crate::cost::{Bill, Family, Roofline, Shape};
+    #[pymodule_export]
     use crate::errors::{InfeasibleError, T2Error};
     #[pymodule_export]
     use crate::fit::{FitCurvature, FitOutcome, FitProblem, number_rows};
@@ -25,8 +28,8 @@ mod _core {
     use crate::law::Law;
     #[pymodule_export]
     use crate::passk::{
-        BetaFit, Histogram, Prediction, Trial, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, group_means,
-        majority, samples_needed, squares, tally_json_lines,
+        BetaFit, Histogram, Prediction, Trial, TrialLog, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate,
+        group_means, majority, samples_needed, squares,
     };
     #[pymodule_export]
     use crate::plan::{

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use t2fast_core::cost::{self, Range};
-use t2fast_core::law::{AnyLaw, Law as _, predictive};
+use t2fast_core::law::{AnyLaw, Law as _, Sense, predictive};
 use t2fast_core::plan::exact::{self, Region};
 use t2fast_core::plan::grid::{self, Axes};
 use t2fast_core::plan::{self, curve as curves, frontier};
@@ -28,7 +28,7 @@ struct Workload {
     queries: f64,
     prompt_tokens: f64,
     answer_tokens: f64,
-    prompt_per_sample: bool,
+    prompt: String,
     attention: Option<Attention>,
 }
 
@@ -67,7 +67,7 @@ impl Budget {
                 queries: workload.queries,
                 prompt_tokens: workload.prompt_tokens,
                 answer_tokens: workload.answer_tokens,
-                prompt_per_sample: workload.prompt_per_sample,
+                prompt: crate::cost::prompt(&workload.prompt)?,
                 attention,
             },
             n_params: upto("max_params", limits.max_params)?,
@@ -280,16 +280,17 @@ pub fn curve(law: &Law, budget: &Budget, n_params: PyReadonlyArray1<'_, f64>) ->
     Ok(designs.iter().map(|found| found.as_ref().map(Into::into)).collect())
 }
 
-/// Which designs no other dominates in value, training and inference cost.
+/// Which designs no other dominates in value (the `most` or the least is best), training and inference cost.
 #[pyfunction]
 pub fn pareto<'py>(
     py: Python<'py>,
-    law: &Law,
+    most: bool,
     values: PyReadonlyArray1<'py, f64>,
     train_flops: PyReadonlyArray1<'py, f64>,
     inference_flops: PyReadonlyArray1<'py, f64>,
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
     let (values, train, inference) = (values.as_slice()?, train_flops.as_slice()?, inference_flops.as_slice()?);
+    let sense = if most { Sense::Most } else { Sense::Least };
     let nan = f64::NAN;
     let designs: Vec<plan::Design> = values
         .iter()
@@ -305,7 +306,7 @@ pub fn pareto<'py>(
             inference_flops,
         })
         .collect();
-    Ok(PyArray1::from_vec(py, frontier::pareto(law.0.sense(), &designs)))
+    Ok(PyArray1::from_vec(py, frontier::pareto(sense, &designs)))
 }
 
 /// The best affordable k of a grid at each N and D: values and k, D running fastest, NaN where none is affordable.
@@ -347,6 +348,10 @@ pub fn grid_search(
 ) -> PyResult<Vec<Place>> {
     let axes = Axes { n_params: n_params.as_slice()?, n_tokens: n_tokens.as_slice()?, k: k.as_slice()? };
     let search = |progress: &Progress| grid::search(&law.0, axes, &budget.0, top, progress);
+    if report.is_none() && grid::instant(&law.0, axes, &budget.0) {
+        let found = search(&Progress::default()).map_err(Error::from)?;
+        return Ok(found.iter().map(|place| Place { index: place.index, design: (&place.design).into() }).collect());
+    }
     let brief = axes.n_params.len() * axes.n_tokens.len() <= BRIEF && report.is_none();
     let found = if brief { work::run_brief(py, threads, search)? } else { work::run(py, threads, report, search)? };
     Ok(found.iter().map(|place| Place { index: place.index, design: (&place.design).into() }).collect())

@@ -57,11 +57,13 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
     law, data = plan.law, plan.law.data_range
     marked = {
         "recommended": (plan.design, "*", 11.0, BLACK, BLACK),
-        "inside the data": (plan.inside_data, "o", 6.5, "white", ORANGE),
+        "unlimited optimum": (None if plan.unlimited == plan.design else plan.unlimited, "o", 6.5, "white", ORANGE),
+        "inside the data": (None if law.predicts_pass else plan.inside_data, "o", 6.5, "white", ORANGE),
         "Chinchilla-style": (plan.chinchilla, "D", 5.5, "white", GREEN),
     }
     shown = [design for design, *_ in marked.values() if design is not None]
-    ends = [*plan.flat_n_params, *(design.n_params for design in shown)]
+    flat = plan.flat_n_params or ()
+    ends = [*flat, *(design.n_params for design in shown)]
     sizes = np.unique([*np.geomspace(min(ends) / 6, max(ends) * 6, 161), plan.continuous.n_params])
     # The optimum itself is known to the last digits.
     curve = sorted(
@@ -92,10 +94,18 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
             at = [design.n_params], [value_of(design)]
             (line,) = top.plot(*at, label=said, zorder=6 - size / 20, clip_on=False, **mark)
             keys.append(line)
-        top.axvspan(*plan.flat_n_params, color=BLUE, alpha=0.15, linewidth=0, zorder=0.4, label="flat")
-        low, high = (format_quantity(end) for end in plan.flat_n_params)
-        keys.append(Patch(facecolor=BLUE, alpha=0.15, label=f"within 1% of the best: N {low} to {high}"))
-        result_limits(top, law, [value_of(design) for design in curve], [value_of(design) for design in shown])
+        if plan.interval is not None:
+            bar: dict[str, Any] = {"color": BLACK, "linewidth": 1.2, "zorder": 4, "label": "90% predictive interval"}
+            keys += top.plot([plan.n_params] * 2, list(plan.interval), **bar)
+        if plan.nearest:
+            at = [one.n_params for one in plan.nearest], [one.observed for one in plan.nearest]
+            keys += top.plot(*at, "s", markersize=4, color=GREY, linestyle="none", zorder=5, label="measured nearby")
+        if flat:
+            top.axvspan(*flat, color=BLUE, alpha=0.15, linewidth=0, zorder=0.4, label="flat")
+            low, high = (format_quantity(end) for end in flat)
+            keys.append(Patch(facecolor=BLUE, alpha=0.15, label=f"within 1% of the optimum: N {low} to {high}"))
+        extent = [*map(value_of, shown), *(plan.interval or ()), *(one.observed for one in plan.nearest)]
+        result_limits(top, law, [value_of(design) for design in curve], extent)
         top.set_ylabel(result_label(law))
 
         _draw_tokens_and_samples(below, law, curve, x, has_k)

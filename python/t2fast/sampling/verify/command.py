@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from t2fast.errors import T2Error
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.verdict import TIMEOUT
 
 __all__ = ["Command"]

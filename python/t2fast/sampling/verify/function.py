@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from t2fast.sampling.request import Prompt
+from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify.verdict import TIMEOUT
 
 __all__ = ["Timed"]

@@ -7,7 +7,8 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from t2fast.sampling.request import Prompt, Sample
+from t2fast.sampling.prompts import Prompt
+from t2fast.sampling.samples import Sample
 from t2fast.sampling.verify.verdict import Verifier, judge
 
 __all__ = ["Judging"]

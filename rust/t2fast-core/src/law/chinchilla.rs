@@ -97,12 +97,35 @@ impl ChinchillaLaw {
         }
     }
 
+    /// `A N^-alpha` for a slice of N, unique tokens limited or not. Arguments are not checked.
+    pub(crate) fn params_terms(&self, n_params: &[f64], unique_tokens: Option<f64>, out: &mut [f64]) {
+        for (out, &n) in out.iter_mut().zip(n_params) {
+            *out = self.effective_params(n, unique_tokens);
+        }
+        power_terms(self.a, self.alpha, out);
+    }
+
     /// `B D^-beta` for a slice of D, unique tokens limited or not. Arguments are not checked.
     pub(crate) fn tokens_terms(&self, n_tokens: &[f64], unique_tokens: Option<f64>, out: &mut [f64]) {
         for (out, &d) in out.iter_mut().zip(n_tokens) {
             *out = unique_tokens.map_or(d, |unique| effective(d, unique, self.repetition.tokens));
         }
         power_terms(self.b, self.beta, out);
+    }
+
+    /// `F N^-delta`: what overtraining adds, times [`ChinchillaLaw::overtraining_of_tokens`].
+    pub(crate) fn overtraining_of_params(&self, n_params: f64) -> f64 {
+        if self.overtraining.acts() { self.overtraining.term(n_params, 1.0) } else { 0.0 }
+    }
+
+    /// `D^delta` for a slice of D, or zeros where overtraining has no term.
+    pub(crate) fn overtraining_of_tokens(&self, n_tokens: &[f64], out: &mut [f64]) {
+        out.copy_from_slice(n_tokens);
+        if self.overtraining.acts() {
+            power_terms(1.0, -self.overtraining.delta, out);
+        } else {
+            out.fill(0.0);
+        }
     }
 
     /// N as far as it counts when only `unique_tokens` differ. Without R* for parameters that is N itself.
@@ -183,37 +206,35 @@ pub(crate) fn most_useful_ln_tokens(law: &ChinchillaLaw, ln_n: f64, unique: f64)
     if fresh <= start {
         return fresh;
     }
-    // ln of what a repeated token still gives over what it costs, falling with ln D since the loss is convex in it.
+    // ln of what a repeated token still gives over what it costs, by how often tokens are seen: falling where it crosses
+    // zero, since the loss is convex in ln D, and a line in the end.
     let r_star = law.repetition.tokens;
-    let excess = |ln_d: f64| {
-        let repeats = (ln_d - start).exp_m1();
-        let worth = start + (-r_star * (-repeats / r_star).exp_m1()).ln_1p();
-        pull + (1.0 - delta) * ln_d - repeats / r_star - (1.0 + law.beta) * worth
-    };
-    let (mut low, mut high) = (start, start + 1.0);
-    while excess(high) > 0.0 {
-        (low, high) = (high, high + 2.0 * (high - start));
-    }
-    // Illinois: the bracket never loses the root, and a dozen steps find all of its digits.
-    let (mut at_low, mut at_high) = (excess(low), excess(high));
-    let mut side = 0;
+    let at_unique = pull - (law.beta + delta) * start;
+    let (mut low, mut high, mut seen) = (1.0, f64::INFINITY, 1.0_f64);
     for _ in 0..100 {
-        let middle = (low * at_high - high * at_low) / (at_high - at_low);
-        if !(middle > low && middle < high) || high - low <= 1e-15 * high {
+        let left = ((1.0 - seen) / r_star).exp();
+        let worth = 1.0 + r_star * (1.0 - left);
+        let value = at_unique + (1.0 - delta) * seen.ln() + (1.0 - seen) / r_star - (1.0 + law.beta) * worth.ln();
+        let slope = (1.0 - delta) / seen - 1.0 / r_star - (1.0 + law.beta) * left / worth;
+        if value > 0.0 {
+            low = seen;
+        } else {
+            high = seen;
+        }
+        let newton = seen - value / slope;
+        let next = if newton > low && newton < high {
+            newton
+        } else if high.is_finite() {
+            0.5 * (low + high)
+        } else {
+            2.0 * low
+        };
+        if (next - seen).abs() <= 1e-14 * seen {
             break;
         }
-        let value = excess(middle);
-        if value > 0.0 {
-            (low, at_low) = (middle, value);
-            at_high *= if side == 1 { 0.5 } else { 1.0 };
-            side = 1;
-        } else {
-            (high, at_high) = (middle, value);
-            at_low *= if side == -1 { 0.5 } else { 1.0 };
-            side = -1;
-        }
+        seen = next;
     }
-    if at_low.abs() < at_high.abs() { low } else { high }
+    start + seen.ln()
 }
 
 /// The exponential of the root of a rising convex function (value and slope), from a start at or beyond it, by Newton's

@@ -12,6 +12,7 @@ pub mod predictive;
 mod repeat;
 
 pub use chinchilla::ChinchillaLaw;
+pub(crate) use chinchilla::most_useful_ln_tokens;
 pub use loss::T2LossLaw;
 pub use overtraining::Overtraining;
 pub use pass::{Moments, T2PassLaw, THETA_RANGES, beta_pass_at_k, beta_pass_slopes};

@@ -6,7 +6,7 @@ use multiversion::target::target_cfg_f;
 use super::{ChinchillaLaw, Law, Sense, Slopes};
 use crate::error::{Error, Result, finite, positive};
 use crate::simd;
-use crate::special::{SHIFT, beta_ratio_shift, digamma_difference, ln_beta_ratio_stirling};
+use crate::special::{SHIFT, beta_ratio_shift, digamma_difference, digamma_second_difference, ln_beta_ratio_stirling};
 
 /// pass@k of questions whose success rates are Beta(a, b) distributed, a and b being functions of the loss
 /// (Roberts et al. 2026, arXiv 2604.01411, Approach 2).
@@ -126,8 +126,7 @@ pub fn beta_pass_slopes(a: f64, b: f64, k: f64) -> [f64; 4] {
     // d ln F = (ψ(s) - ψ(t)) da + (ψ(y) + ψ(s) - ψ(b) - ψ(t)) db + (ψ(y) - ψ(t)) dk,  y = b+k, s = a+b, t = a+b+k.
     let by_a = -digamma_difference(a + b, k);
     let by_k = -digamma_difference(b + k, a);
-    // Two ways to pair the four terms: by the shorter step there is less to cancel.
-    let by_b = if a < k { digamma_difference(b, a) + by_k } else { digamma_difference(b, k) + by_a };
+    let by_b = digamma_second_difference(b, a, k);
     [value, -failure * by_a, -failure * by_b, -failure * by_k]
 }
 

@@ -4,7 +4,7 @@
 //! * [`groups`]: averages of many models and benchmarks at once; [`curve`]: all k at once; [`vote`]: one answer chosen of k, by majority or by score;
 //! * [`interval`]: how sure an average is; [`beta_binomial`]: how success varies between problems;
 //! * [`extrapolate`]: beyond the samples drawn; [`allocation`]: where further samples help;
-//! * [`records`]: counting the verdicts of logs.
+//! * [`records`]: counting the verdicts of logs; [`trials`]: counting none of them twice.
 
 pub mod allocation;
 pub mod beta_binomial;
@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod interval;
 pub mod records;
 mod rises;
+pub mod trials;
 pub mod vote;
 
 pub use estimate::Estimator;

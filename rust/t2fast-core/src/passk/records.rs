@@ -7,21 +7,55 @@ use rayon::prelude::*;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 
+use super::trials::{self, Seen, Trials};
+
 /// Bytes per task.
 const CHUNK: usize = 1 << 19;
 
-/// Trials of one problem: its name, how many, and how many of them correct.
-pub type Tally = (String, u64, u64);
+/// Trials of one problem: its name, how many, how many of them correct, and copies that were left out.
+pub type Tally = (String, u64, u64, u64);
 
-/// Counts trials in a block of whole lines, problems in order of first appearance. Every line must be an object with
-/// exactly these keys in this order; the one at place `problem` names the problem (text or a whole number), the one at
-/// `verdict` is true, false, 1 or 0.
+/// Where a record holds what.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout<'a> {
+    /// The keys that every record has, in this order.
+    pub keys: &'a [String],
+    /// The place of the problem's name: text or a whole number.
+    pub problem: usize,
+    /// The place of the verdict: true, false, 1 or 0.
+    pub verdict: usize,
+    /// The places of what identifies a trial among those of its problem: text or whole numbers.
+    pub identity: &'a [usize],
+    /// The place of a text that tells trials apart, looked at where they have an identity.
+    pub text: Option<usize>,
+    /// What identities start with: model and benchmark.
+    pub prefix: &'a str,
+}
+
+/// Why a block was not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncounted {
+    /// A line is something else than the layout says: go through the block line by line.
+    Unusual,
+    /// The trial of this problem and identity occurs twice, with different content, the second time in this line of the
+    /// block.
+    Conflict(usize),
+}
+
+/// One line's trial.
+struct Trial {
+    place: usize,
+    verdict: bool,
+    /// Identity, content and line, where trials have an identity.
+    known: Option<(u64, u32, usize)>,
+}
+
+/// Counts trials in a block of whole lines, problems in order of first appearance.
 ///
-/// `None` when any line is anything else, so that the caller can go through the block line by line and say what is wrong.
-#[must_use]
-pub fn tally(block: &[u8], keys: &[String], problem: usize, verdict: usize) -> Option<Vec<Tally>> {
-    let block = std::str::from_utf8(block).ok()?;
-    let record = Record { keys, problem, verdict };
+/// # Errors
+/// [`Uncounted`], with nothing counted in the first case.
+pub fn tally(block: &[u8], layout: Layout<'_>, trials: &mut Trials) -> Result<Vec<Tally>, Uncounted> {
+    let block = std::str::from_utf8(block).map_err(|_| Uncounted::Unusual)?;
     let mut chunks = Vec::new();
     let mut rest = block;
     while rest.len() > CHUNK {
@@ -32,75 +66,142 @@ pub fn tally(block: &[u8], keys: &[String], problem: usize, verdict: usize) -> O
         rest = after;
     }
     chunks.push(rest);
-    let parts: Vec<Vec<Tally>> =
-        chunks.into_par_iter().map(|chunk| tally_chunk(chunk, record)).collect::<Option<_>>()?;
+    let parts: Vec<Chunk> =
+        chunks.into_par_iter().map(|chunk| read(chunk, layout)).collect::<Option<_>>().ok_or(Uncounted::Unusual)?;
     let mut places = HashMap::new();
     let mut total: Vec<Tally> = Vec::new();
-    for (name, n, c) in parts.into_iter().flatten() {
-        let place = *places.entry(name.clone()).or_insert(total.len());
-        if place == total.len() {
-            total.push((name, n, c));
-        } else {
-            total[place].1 += n;
-            total[place].2 += c;
+    let mut line = 0;
+    for part in parts {
+        let names: Vec<usize> = part
+            .names
+            .into_iter()
+            .map(|name| {
+                let place = *places.entry(name.clone()).or_insert(total.len());
+                if place == total.len() {
+                    total.push((name, 0, 0, 0));
+                }
+                place
+            })
+            .collect();
+        for Trial { place, verdict, known } in part.trials {
+            let row = &mut total[names[place]];
+            match known.map(|(identity, content, at)| (trials.add(identity, content), at)) {
+                Some((Seen::Conflict, at)) => return Err(Uncounted::Conflict(line + at)),
+                Some((Seen::Copy, _)) => row.3 += 1,
+                _ => {
+                    row.1 += 1;
+                    row.2 += u64::from(verdict);
+                }
+            }
         }
+        for (place, n, c) in part.counted {
+            total[names[place]].1 += n;
+            total[names[place]].2 += c;
+        }
+        line += part.lines;
     }
-    Some(total)
+    Ok(total)
 }
 
-fn tally_chunk(chunk: &str, record: Record<'_>) -> Option<Vec<Tally>> {
+/// What one task found: names of problems, and trials that point to them, counted at once where nothing identifies them.
+#[derive(Default)]
+struct Chunk {
+    names: Vec<String>,
+    trials: Vec<Trial>,
+    counted: Vec<(usize, u64, u64)>,
+    lines: usize,
+}
+
+fn read(chunk: &str, layout: Layout<'_>) -> Option<Chunk> {
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut counts: Vec<Tally> = Vec::new();
+    let mut found = Chunk::default();
+    let mut identity = String::new();
     for line in chunk.split('\n') {
-        let line = line.trim_ascii();
+        found.lines += 1;
+        let line = line.trim_start_matches('\u{feff}').trim_ascii();
         if line.is_empty() {
             continue;
         }
         let mut json = serde_json::Deserializer::from_str(line);
-        let (name, correct) = json.deserialize_map(record).ok()?;
+        let Line { name, correct, parts, text } = json.deserialize_map(Record(layout)).ok()?;
         json.end().ok()?;
         let place = if let Some(&place) = places.get(&name) {
             place
         } else {
-            places.insert(name.clone(), counts.len());
-            counts.push((name, 0, 0));
-            counts.len() - 1
+            places.insert(name.clone(), found.names.len());
+            found.names.push(name.clone());
+            found.counted.push((found.names.len() - 1, 0, 0));
+            found.names.len() - 1
         };
-        counts[place].1 += 1;
-        counts[place].2 += u64::from(correct);
+        if layout.identity.is_empty() {
+            found.counted[place].1 += 1;
+            found.counted[place].2 += u64::from(correct);
+            continue;
+        }
+        identity.clear();
+        identity.push_str(layout.prefix);
+        identity.push_str(&name);
+        for part in parts {
+            identity.push('\u{1f}');
+            identity.push_str(&part);
+        }
+        let content = trials::content(correct, text.as_deref().map(str::as_bytes));
+        found.trials.push(Trial {
+            place,
+            verdict: correct,
+            known: Some((trials::identity(identity.as_bytes()), content, found.lines)),
+        });
     }
-    Some(counts)
+    // What follows the last line's end is no line.
+    found.lines -= usize::from(chunk.is_empty() || chunk.ends_with('\n'));
+    Some(found)
 }
 
-/// An object with known keys.
+/// An object of a known layout.
 #[derive(Clone, Copy)]
-struct Record<'a> {
-    keys: &'a [String],
-    problem: usize,
-    verdict: usize,
+struct Record<'a>(Layout<'a>);
+
+/// What is read of a line.
+struct Line {
+    name: String,
+    correct: bool,
+    /// In the order of the layout's identity.
+    parts: Vec<String>,
+    text: Option<String>,
 }
 
 impl<'de> Visitor<'de> for Record<'_> {
-    type Value = (String, bool);
+    type Value = Line;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with the keys of the first line")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut name, mut correct) = (None, None);
-        for (place, key) in self.keys.iter().enumerate() {
-            match map.next_key_seed(Key(key))? {
-                Some(true) if place == self.problem => name = Some(map.next_value_seed(Name)?),
-                Some(true) if place == self.verdict => correct = Some(map.next_value_seed(Verdict)?),
-                Some(true) => drop(map.next_value::<IgnoredAny>()?),
-                _ => return Err(A::Error::custom("other keys")),
+        let Layout { keys, problem, verdict, identity, text, .. } = self.0;
+        let (mut name, mut correct, mut words) = (None, None, None);
+        let mut parts = vec![String::new(); identity.len()];
+        for (place, key) in keys.iter().enumerate() {
+            if map.next_key_seed(Key(key))? != Some(true) {
+                return Err(A::Error::custom("other keys"));
+            }
+            if place == problem {
+                name = Some(map.next_value_seed(Name)?);
+            } else if place == verdict {
+                correct = Some(map.next_value_seed(Verdict)?);
+            } else if let Some(part) = identity.iter().position(|&one| one == place) {
+                parts[part] = map.next_value_seed(Name)?;
+            } else if text == Some(place) && !identity.is_empty() {
+                words = Some(map.next_value_seed(Name)?);
+            } else {
+                let _ = map.next_value::<IgnoredAny>()?;
             }
         }
         if map.next_key::<IgnoredAny>()?.is_some() {
             return Err(A::Error::custom("more keys"));
         }
-        name.zip(correct).ok_or_else(|| A::Error::custom("no problem or verdict"))
+        let (name, correct) = name.zip(correct).ok_or_else(|| A::Error::custom("no problem or verdict"))?;
+        Ok(Line { name, correct, parts, text: words })
     }
 }
 
@@ -196,8 +297,9 @@ mod tests {
 
     use super::*;
 
-    fn keys() -> Vec<String> {
-        ["task_id", "text", "passed"].map(str::to_owned).to_vec()
+    fn count(block: &[u8], identity: &[usize], trials: &mut Trials) -> Result<Vec<Tally>, Uncounted> {
+        let keys = ["task_id", "text", "passed"].map(str::to_owned);
+        tally(block, Layout { keys: &keys, problem: 0, verdict: 2, identity, text: None, prefix: "m\u{1f}" }, trials)
     }
 
     #[test]
@@ -208,7 +310,7 @@ mod tests {
             writeln!(block, "{{\"task_id\": \"t/{id}\", \"text\": \"a\\nb {i}\", \"passed\": {passed}}}\r\n").unwrap();
         }
         assert!(block.len() > 3 * CHUNK);
-        let got = tally(block.as_bytes(), &keys(), 0, 2).unwrap();
+        let got = count(block.as_bytes(), &[], &mut Trials::default()).unwrap();
         assert_eq!(got.len(), 13);
         assert_eq!(got[1].0, "t/7");
         assert_eq!(got.iter().map(|row| row.1).sum::<u64>(), 40_000);
@@ -219,8 +321,8 @@ mod tests {
     fn numbers_serve_as_names_and_verdicts() {
         let block =
             b"{\"task_id\": 3, \"text\": [1, {}], \"passed\": 1}\n{\"task_id\": -3, \"text\": null, \"passed\": 0.0}";
-        let got = tally(block, &keys(), 0, 2).unwrap();
-        assert_eq!(got, [("3".to_owned(), 1, 1), ("-3".to_owned(), 1, 0)]);
+        let got = count(block, &[], &mut Trials::default()).unwrap();
+        assert_eq!(got, [("3".to_owned(), 1, 1, 0), ("-3".to_owned(), 1, 0, 0)]);
     }
 
     #[test]
@@ -237,8 +339,23 @@ mod tests {
             "[1, 0]",
             "{\"task_id\": \"a",
         ] {
-            assert_eq!(tally(line.as_bytes(), &keys(), 0, 2), None, "{line}");
+            assert_eq!(count(line.as_bytes(), &[], &mut Trials::default()), Err(Uncounted::Unusual), "{line}");
         }
-        assert_eq!(tally(b"{\"task_id\": \"\xff\", \"text\": 1, \"passed\": true}", &keys(), 0, 2), None);
+        let latin = b"{\"task_id\": \"\xff\", \"text\": 1, \"passed\": true}";
+        assert_eq!(count(latin, &[], &mut Trials::default()), Err(Uncounted::Unusual));
+    }
+
+    #[test]
+    fn trials_with_an_identity_count_once() {
+        let line = |id: &str, text: u32, passed: bool| {
+            format!("{{\"task_id\": \"{id}\", \"text\": {text}, \"passed\": {passed}}}\n")
+        };
+        let mut trials = Trials::default();
+        let block = [line("a", 0, true), line("a", 1, false), line("a", 0, true), line("b", 0, false)].concat();
+        let got = count(block.as_bytes(), &[1], &mut trials).unwrap();
+        assert_eq!(got, [("a".to_owned(), 2, 1, 1), ("b".to_owned(), 1, 0, 0)]);
+        // In another block, in its second line.
+        let block = [line("c", 0, true), line("a", 1, true)].concat();
+        assert_eq!(count(block.as_bytes(), &[1], &mut trials), Err(Uncounted::Conflict(2)));
     }
 }

@@ -9,6 +9,9 @@ use crate::law::{Law, Sense};
 /// Steps in which [`cheapest`] climbs to it, a factor of 100 each.
 const CLIMB: u32 = 20;
 
+/// A target this close to the most that any budget reaches is taken for it, relatively.
+const ROUNDING: f64 = 1e-12;
+
 /// The cheapest budget whose best design reaches a target: the training budget when the budget names one for inference,
 /// and the total otherwise. Returns the completed budget.
 ///
@@ -42,22 +45,32 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
             Err(error) => Err(error),
         }
     };
-    let reached = |value: Option<f64>| value.is_some_and(|value| !law.sense().better(target, value));
+    let reached = |value: Option<f64>, target: f64| value.is_some_and(|value| !law.sense().better(target, value));
     // Upwards in steps: over the vast range that the largest budget opens, a search might miss what a smaller one finds.
-    let mut ceiling = None;
-    let (mut below, mut above) = (0.0, 0.0);
-    for step in 1..=CLIMB {
-        below = above;
-        above = MOST_FLOPS.ln() * f64::from(step) / f64::from(CLIMB);
-        let value = reach(above.exp())?;
-        if value.is_some_and(|value| ceiling.is_none_or(|ceiling| law.sense().better(value, ceiling))) {
-            ceiling = value;
+    let climb = |target: f64| -> Result<(Option<f64>, f64, f64)> {
+        let mut ceiling = None;
+        let (mut below, mut above) = (0.0, 0.0);
+        for step in 1..=CLIMB {
+            below = above;
+            above = MOST_FLOPS.ln() * f64::from(step) / f64::from(CLIMB);
+            let value = reach(above.exp())?;
+            if value.is_some_and(|value| ceiling.is_none_or(|ceiling| law.sense().better(value, ceiling))) {
+                ceiling = value;
+            }
+            if reached(value, target) {
+                break;
+            }
         }
-        if reached(value) {
-            break;
-        }
+        Ok((ceiling, below, above))
+    };
+    let mut target = target;
+    let (mut ceiling, mut below, mut above) = climb(target)?;
+    if let Some(most) = ceiling.filter(|most| (most - target).abs() <= ROUNDING * target && !reached(ceiling, target)) {
+        // The ceiling itself, as a plan gives it, must not be missed by rounding.
+        target = most;
+        (ceiling, below, above) = climb(target)?;
     }
-    if !reached(ceiling) {
+    if !reached(ceiling, target) {
         let what = if law.sense() == Sense::Most { "most" } else { "least" };
         return Err(match ceiling {
             Some(ceiling) => Error::Unreachable(format!(
@@ -69,7 +82,7 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
     }
     while above - below > 1e-11 * above {
         let middle = 0.5 * (below + above);
-        if reached(reach(middle.exp())?) {
+        if reached(reach(middle.exp())?, target) {
             above = middle;
         } else {
             below = middle;

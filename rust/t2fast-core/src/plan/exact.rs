@@ -137,6 +137,12 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
         *flops *= 1.01;
         // The optimum moves little: a small lattice around the old one finds the new one.
         let richer = Problem::new(law, &more)?;
+        if point.v > 1.0 {
+            // Beyond the most useful tokens: rare enough to be sought anew.
+            let found = richer.solve();
+            evaluations += found.evaluations;
+            return Ok(Some((found.point.value - point.value).abs()));
+        }
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| richer.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, law.sense(), richer.x);
         lattice.tolerance = STEP_GAIN;

@@ -4,7 +4,7 @@ use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
 use crate::cost::{Budget, Range, Rate};
-use crate::law::ChinchillaLaw;
+use crate::law::{ChinchillaLaw, most_useful_ln_tokens};
 use crate::simd;
 
 /// The budget and the law as plain numbers, infinite where nothing limits, ready for the vector loop.
@@ -25,6 +25,10 @@ pub(super) struct Numbers {
     r_tokens: f64,
     r_params: f64,
     law: ChinchillaLaw,
+    /// ln(beta B / (delta F)) and 1 / (beta + delta), where overtraining has a term: with fresh tokens the loss is least
+    /// at ln D = (pull + delta ln N) times this.
+    pull: f64,
+    slope: f64,
     /// Neither attention nor repetition.
     plain: bool,
     /// More tokens are never worse.
@@ -58,6 +62,8 @@ impl Numbers {
             r_tokens: law.repetition.tokens,
             r_params: law.repetition.params.unwrap_or(1.0),
             law: *law,
+            pull: (law.beta * law.b / (law.overtraining.delta * law.overtraining.f)).ln(),
+            slope: 1.0 / (law.beta + law.overtraining.delta),
             plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
             spends,
             kink: if spends || (budget.inference.is_none() && budget.k.hi.is_infinite()) { 0.0 } else { 0.5 },
@@ -75,25 +81,48 @@ fn most(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }
 
-/// N, ln D and k at a lattice point. TOTAL: one budget pays for training and samples; ATTENTION: costs have its terms.
+/// Added to v by points beyond the tokens that help.
+pub(super) const BEYOND: f64 = 2.0;
+
+/// N, ln D and k at a lattice point. TOTAL: one budget pays for training and samples; GENERAL: costs have terms of
+/// attention, or tokens repeat; OVER: overtraining has a term, so that D ends where its loss is least, or from
+/// [`BEYOND`] on begins there.
 #[inline(always)]
-pub(super) fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(
+pub(super) fn locate<const FMA: bool, const TOTAL: bool, const GENERAL: bool, const OVER: bool>(
     p: &Numbers,
     x: f64,
     v: f64,
 ) -> (f64, f64, f64) {
     let n = simd::exp::<FMA>(x);
-    let width = if ATTENTION { simd::exp::<FMA>(x * (2.0 / 3.0)) } else { 0.0 };
+    let width = if GENERAL { simd::exp::<FMA>(x * (2.0 / 3.0)) } else { 0.0 };
     let per_token = p.per_token.params * n + p.per_token.width * width;
     let fixed = p.fixed.params * n + p.fixed.width * width;
     let per_sample = p.per_sample.params * n + p.per_sample.width * width;
-    let most_tokens = least(least(p.tokens.hi, p.tokens_per_param * n), p.train / per_token);
+    let mut most_tokens = least(least(p.tokens.hi, p.tokens_per_param * n), p.train / per_token);
+    let (mut least_tokens, mut ln_least, mut v) = (p.tokens.lo, p.ln_tokens_lo, v);
+    if OVER {
+        let ln_useful = if GENERAL {
+            most_useful_ln_tokens(&p.law, x, p.unique)
+        } else {
+            (p.pull + p.law.overtraining.delta * x) * p.slope
+        };
+        let useful = most(simd::exp::<FMA>(ln_useful), p.tokens.lo);
+        if v >= BEYOND {
+            v -= BEYOND;
+            // Where the budget ends before them, there is nothing beyond.
+            let rest = if TOTAL { (p.total - fixed - p.k.lo * per_sample) / per_token } else { f64::INFINITY };
+            least_tokens = least(useful, most(least(most_tokens, rest), p.tokens.lo));
+            ln_least = simd::ln::<FMA>(least_tokens);
+        } else {
+            most_tokens = least(most_tokens, useful);
+        }
+    }
     let most_samples = least(p.k.hi, (p.inference - fixed) / per_sample);
     let (ln_d, k) = if TOTAL {
         // v runs along the logarithm of (spent on training / spent on samples), so that neither end is crowded: from the
         // most samples and fewest tokens to the reverse. Bounds on D and k end it, so that they make no kinks inside.
         let both = p.total - fixed;
-        let (train_lo, samples_lo) = (p.tokens.lo * per_token, p.k.lo * per_sample);
+        let (train_lo, samples_lo) = (least_tokens * per_token, p.k.lo * per_sample);
         let samples_hi = most_samples * per_sample;
         let train_hi = most_tokens * per_token;
         let kink =
@@ -114,10 +143,10 @@ pub(super) fn locate<const FMA: bool, const TOTAL: bool, const ATTENTION: bool>(
         let rest = if bounded < d { both - bounded * per_token } else { both * sample_share };
         (simd::ln::<FMA>(bounded), rest / per_sample)
     } else {
-        (p.ln_tokens_lo + v * (simd::ln::<FMA>(most_tokens) - p.ln_tokens_lo), f64::INFINITY)
+        (ln_least + v * (simd::ln::<FMA>(most_tokens) - ln_least), f64::INFINITY)
     };
     let k = least(most_samples, k);
-    (n, most(ln_d, p.ln_tokens_lo), most(k, p.k.lo))
+    (n, most(ln_d, ln_least), most(k, p.k.lo))
 }
 
 /// Repeated amounts as in [`crate::law::effective`].
@@ -130,7 +159,7 @@ fn worth<const FMA: bool>(total: f64, unique: f64, r_star: f64) -> f64 {
 
 /// Loss and k at lattice points. PLAIN: neither attention nor repetition.
 #[inline(always)]
-fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool>(
+fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool, const OVER: bool>(
     p: &Numbers,
     x: &[f64],
     v: &[f64],
@@ -139,7 +168,9 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool>(
 ) {
     for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
         let (n, ln_d, samples) =
-            if PLAIN { locate::<FMA, TOTAL, false>(p, x, v) } else { locate::<FMA, TOTAL, true>(p, x, v) };
+            if PLAIN { locate::<FMA, TOTAL, false, OVER>(p, x, v) } else { locate::<FMA, TOTAL, true, OVER>(p, x, v) };
+        let over =
+            if OVER { p.law.overtraining.f * simd::exp::<FMA>(p.law.overtraining.delta * (ln_d - x)) } else { 0.0 };
         let (ln_n, ln_d) = if PLAIN {
             (x, ln_d)
         } else {
@@ -149,7 +180,7 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool>(
         };
         let params = p.law.a * simd::exp::<FMA>(-p.law.alpha * ln_n);
         let tokens = p.law.b * simd::exp::<FMA>(-p.law.beta * ln_d);
-        *loss = p.law.e + params + tokens;
+        *loss = p.law.e + params + tokens + over;
         *k = samples;
     }
 }
@@ -157,10 +188,14 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool>(
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 pub(super) fn losses(p: &Numbers, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
-    match (p.total < f64::INFINITY, p.plain) {
-        (false, true) => losses_as::<FMA, false, true>(p, x, v, loss, k),
-        (false, false) => losses_as::<FMA, false, false>(p, x, v, loss, k),
-        (true, true) => losses_as::<FMA, true, true>(p, x, v, loss, k),
-        (true, false) => losses_as::<FMA, true, false>(p, x, v, loss, k),
+    match (p.total < f64::INFINITY, p.plain, p.law.overtraining.acts()) {
+        (false, true, false) => losses_as::<FMA, false, true, false>(p, x, v, loss, k),
+        (false, false, false) => losses_as::<FMA, false, false, false>(p, x, v, loss, k),
+        (true, true, false) => losses_as::<FMA, true, true, false>(p, x, v, loss, k),
+        (true, false, false) => losses_as::<FMA, true, false, false>(p, x, v, loss, k),
+        (false, true, true) => losses_as::<FMA, false, true, true>(p, x, v, loss, k),
+        (false, false, true) => losses_as::<FMA, false, false, true>(p, x, v, loss, k),
+        (true, true, true) => losses_as::<FMA, true, true, true>(p, x, v, loss, k),
+        (true, false, true) => losses_as::<FMA, true, false, true>(p, x, v, loss, k),
     }
 }

@@ -5,12 +5,19 @@
 //! training and inference, k does not depend on D; then, if the law improves as the loss falls, D is at its upper bound and
 //! one unknown is left. A law that need not improve (see [`Law::improves_as_loss_falls`]) is searched in both.
 //!
+//! Where overtraining has a term, the loss of a given N is convex in ln D, with its least value at the most useful tokens
+//! (see [`ChinchillaLaw::most_useful_tokens`](crate::law::ChinchillaLaw::most_useful_tokens)). Beyond them tokens cost samples
+//! and raise the loss, so that they are one more upper bound on D, which depends on N, and everything above holds below it;
+//! what no longer holds is that the whole training budget is spent. Only a law that a rising loss may help can want
+//! more: a loss higher than that of the fewest tokens allowed has no other D. Where such a loss is to be had and the law's
+//! slope asks for it, the part beyond is searched too.
+//!
 //! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them. The loss laws are sums of
-//! exponentials of ln N, ln D and ln k, and the costs too, so that these problems are convex and the optimum found is the
-//! only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
+//! exponentials of ln N, ln D and ln k, the term of overtraining included, and the costs too, so that these problems are
+//! convex, what is left of them when D is chosen best for each N is convex too, and the optimum found is the only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
 
 use super::lattice::{BATCH, Lattice, Point, STEP};
-use super::place::{Numbers, locate, losses};
+use super::place::{BEYOND, Numbers, locate, losses};
 use super::{Design, MOST_FLOPS};
 use crate::cost::{Budget, Range, SLACK};
 use crate::error::{Error, Result, Shown};
@@ -32,6 +39,8 @@ pub(super) struct Problem<'a> {
     shared: bool,
     /// Whether D must be searched too.
     both: bool,
+    /// Whether D beyond the most useful tokens must be searched.
+    beyond: bool,
 }
 
 impl<'a> Problem<'a> {
@@ -45,6 +54,7 @@ impl<'a> Problem<'a> {
         let shared = budget.total.is_some() && budget.k.lo < budget.k.hi;
         Ok(Self {
             law,
+            beyond: wanted_beyond(law, &budget, x),
             numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls()),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
             shared,
@@ -64,10 +74,11 @@ impl<'a> Problem<'a> {
     }
 
     pub(super) fn design(&self, point: Point) -> Design {
-        let (n, ln_d, k) = if self.numbers.total < f64::INFINITY {
-            locate::<false, true, true>(&self.numbers, point.x, point.v)
-        } else {
-            locate::<false, false, true>(&self.numbers, point.x, point.v)
+        let (n, ln_d, k) = match (self.numbers.total < f64::INFINITY, self.law.chinchilla().overtraining.acts()) {
+            (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v),
+            (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v),
+            (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v),
+            (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v),
         };
         // Rounding in the logarithms must not exceed a bound or overdraw the budget.
         let n = n.clamp(self.budget.n_params.lo, self.budget.n_params.hi);
@@ -78,11 +89,7 @@ impl<'a> Problem<'a> {
     /// Whether at this point a lower loss at the same k is no worse: then D belongs at its upper bound.
     fn wants_tokens(&self, point: Point) -> bool {
         let design = self.design(point);
-        let slope = self.law.slopes(design.loss, design.k).loss;
-        match self.law.sense() {
-            Sense::Least => slope >= 0.0,
-            Sense::Most => slope <= 0.0,
-        }
+        wants_less(self.law, design.loss, design.k)
     }
 
     pub(super) fn solve(&self) -> Solution {
@@ -102,7 +109,35 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        Solution { point, evaluations: lattice.evaluations, converged: lattice.converged }
+        let mut solution = Solution { point, evaluations: lattice.evaluations, converged: lattice.converged };
+        if self.beyond {
+            self.solve_beyond(&mut solution);
+        }
+        solution
+    }
+
+    /// Searches D beyond the most useful tokens, and keeps what is better.
+    fn solve_beyond(&self, solution: &mut Solution) {
+        let objective = |x: &[f64], v: &[f64], out: &mut [f64]| {
+            let mut moved = [0.0; BATCH];
+            moved.iter_mut().zip(v).for_each(|(moved, v)| *moved = v + BEYOND);
+            self.evaluate(x, &moved[..v.len()], out);
+        };
+        let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
+        let (start, step_x, step_v) = lattice.coarse(COARSE_X, true);
+        let mut found = lattice.refine_both(start, step_x, if self.shared { 1.0 } else { step_v });
+        for v in [0.0, self.numbers.kink, 1.0] {
+            let (start, step) = lattice.coarse_along(v, COARSE_X);
+            let along = lattice.refine_x(start, step);
+            if lattice.sense.better(along.value, found.value) {
+                found = along;
+            }
+        }
+        solution.evaluations += lattice.evaluations;
+        if lattice.sense.better(found.value, solution.point.value) {
+            solution.point = Point { v: found.v + BEYOND, ..found };
+            solution.converged = lattice.converged;
+        }
     }
 
     /// Refines from a point; along the upper bound of D alone where that is where D belongs.
@@ -150,19 +185,23 @@ impl<'a> Problem<'a> {
         let mut value = [0.0];
         self.evaluate(&[x], &[1.0], &mut value);
         *evaluations += 1;
-        let point = Point { x, v: 1.0, value: value[0] };
-        if !self.both || (!self.shared && self.wants_tokens(point)) {
-            return point;
+        let mut point = Point { x, v: 1.0, value: value[0] };
+        if self.both && (self.shared || self.beyond || !self.wants_tokens(point)) {
+            // v takes the part of the lattice's x.
+            let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
+            for lo in [0.0, BEYOND].into_iter().take(if self.beyond { 2 } else { 1 }) {
+                let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo, hi: lo + 1.0 });
+                // v spans many units of ln D.
+                lattice.tolerance = 0.01 * STEP;
+                let (start, step, _) = lattice.coarse(COARSE_X, false);
+                let found = lattice.refine_x(start, step);
+                *evaluations += lattice.evaluations;
+                if lo == 0.0 || lattice.sense.better(found.value, point.value) {
+                    point = Point { x, v: found.x, value: found.value };
+                }
+            }
         }
-        // v takes the part of the lattice's x.
-        let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
-        let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
-        // v spans many units of ln D.
-        lattice.tolerance = 0.01 * STEP;
-        let (start, step, _) = lattice.coarse(COARSE_X, false);
-        let found = lattice.refine_x(start, step);
-        *evaluations += lattice.evaluations;
-        Point { x, v: found.x, value: found.value }
+        point
     }
 
     /// The interval of N around `optimum` whose value is within 1% of it, D and k chosen best for each N.
@@ -189,6 +228,30 @@ impl<'a> Problem<'a> {
             inside
         };
         Range { lo: edge(self.x.lo).exp(), hi: edge(self.x.hi).exp() }
+    }
+}
+
+/// Whether for some size a loss higher than that of the fewest tokens is to be had, by more, and wanted.
+fn wanted_beyond(law: &dyn Law, budget: &Budget, x: Range) -> bool {
+    let base = law.chinchilla();
+    base.overtraining.acts()
+        && !law.improves_as_loss_falls()
+        && (0..COARSE_X).any(|i| {
+            let n = x.lo * (x.hi / x.lo).powf(f64::from(i) / f64::from(COARSE_X - 1));
+            let (fewest, most) = (budget.n_tokens.lo, budget.most_tokens(n, budget.k.lo));
+            let loss = |tokens: f64| base.loss_within(n, tokens, budget.unique_tokens);
+            most > fewest
+                && loss(most) > loss(fewest)
+                && !wants_less(law, loss(fewest), budget.most_samples(n, fewest).max(budget.k.lo))
+        })
+}
+
+/// Whether a lower loss at the same k is no worse.
+fn wants_less(law: &dyn Law, loss: f64, k: f64) -> bool {
+    let slope = law.slopes(loss, k).loss;
+    match law.sense() {
+        Sense::Least => slope >= 0.0,
+        Sense::Most => slope <= 0.0,
     }
 }
 

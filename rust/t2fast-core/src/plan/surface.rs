@@ -199,21 +199,27 @@ pub fn surface(
         axes.n_params.iter().map(|&n| base.e + base.params_term(base.effective_params(n, unique_tokens))).collect();
     let mut terms = vec![0.0; tokens];
     base.tokens_terms(axes.n_tokens, unique_tokens, &mut terms);
+    // Overtraining is a product of a factor for N and one for D.
+    let scales: Vec<f64> = axes.n_params.iter().map(|&n| base.overtraining_of_params(n)).collect();
+    let mut powers = vec![0.0; tokens];
+    base.overtraining_of_tokens(axes.n_tokens, &mut powers);
     let extreme = |values: &[f64], start: f64, pick: fn(f64, f64) -> f64| values.iter().copied().fold(start, pick);
     let lo = extreme(&params, f64::INFINITY, f64::min) + extreme(&terms, f64::INFINITY, f64::min);
-    let hi = extreme(&params, 0.0, f64::max) + extreme(&terms, 0.0, f64::max);
+    let over = extreme(&scales, 0.0, f64::max) * extreme(&powers, 0.0, f64::max);
+    let hi = extreme(&params, 0.0, f64::max) + extreme(&terms, 0.0, f64::max) + over;
     // A table pays once its panels are fewer than the rows by a good margin.
     let most_panels = sizes * tokens / (8 * TERMS);
     let tables: Option<Vec<Table>> =
         axes.k.par_chunks(BLOCK).map(|ks| Table::build(law, ks, lo, hi, most_panels)).collect();
-    out.par_chunks_mut(tokens * ks).zip(&params).try_for_each(|(plane, &params)| {
+    out.par_chunks_mut(tokens * ks).zip(params.par_iter().zip(&scales)).try_for_each(|(plane, (&params, &scale))| {
         let mut loss = [0.0; BLOCK];
-        for (row, &term) in plane.chunks_mut(ks).zip(&terms) {
+        for (row, (&term, &power)) in plane.chunks_mut(ks).zip(terms.iter().zip(&powers)) {
+            let at = params + term + scale * power;
             for (block, (k, out)) in axes.k.chunks(BLOCK).zip(row.chunks_mut(BLOCK)).enumerate() {
                 if let Some(tables) = &tables {
-                    tables[block].row(params + term, out);
+                    tables[block].row(at, out);
                 } else {
-                    loss[..out.len()].fill(params + term);
+                    loss[..out.len()].fill(at);
                     law.at_losses(&loss[..out.len()], k, out);
                 }
             }

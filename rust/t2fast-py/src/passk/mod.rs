@@ -11,9 +11,11 @@ use crate::errors::{Error, Result};
 use crate::work::{self, run};
 
 mod histogram;
+mod trials;
 mod vote;
 
 pub use histogram::{BetaFit, Histogram, Prediction, Trial};
+pub use trials::TrialLog;
 pub use vote::{best_of_k, majority};
 
 /// A matrix on its way to Python.
@@ -174,16 +176,4 @@ pub fn samples_needed(
     let (counts, squares) = sensitivities(n.as_slice()?, c.as_slice()?, k, model)?;
     let needed = allocation::samples_needed(&counts, &squares, target).map_err(Error::from)?;
     Ok((needed, allocation::standard_error(&counts, &squares)))
-}
-
-/// (problems, trials, correct trials) of a block of JSON lines with these keys; None when a line is anything else.
-#[pyfunction]
-pub fn tally_json_lines(
-    py: Python<'_>,
-    block: &[u8],
-    keys: Vec<String>,
-    problem: usize,
-    verdict: usize,
-) -> PyResult<Option<Vec<passk::records::Tally>>> {
-    work::detached(py, || Ok(passk::records::tally(block, &keys, problem, verdict)))
 }

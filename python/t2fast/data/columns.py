@@ -1,0 +1,376 @@
+"""What the columns of a table of trials or counts are: found by their names, or named by the caller."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from t2fast.data.cells import MISSING
+from t2fast.data.cells import number as cell_number
+from t2fast.data.tally import MOST, BadLineError, Key, Options, Tally, identified
+from t2fast.errors import DataError
+from t2fast.text import near
+
+__all__ = ["ROLES", "Columns", "plain"]
+
+#: What a column can be, with the names it goes by, the better one first; compared as :func:`plain` writes them.
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "model": ("model", "model_name", "model_id", "policy", "agent"),
+    "benchmark": ("benchmark", "benchmark_name", "dataset", "dataset_name", "eval", "eval_name", "task_name"),
+    "problem": (
+        "problem_id", "task_id", "problem", "problem_idx", "problem_index", "question_id", "doc_id", "instance_id",
+        "orig_dset_idx", "sample_id", "uid", "id", "question", "prompt", "name", "index", "idx",
+    ),
+    "n": (
+        "n_samples", "n", "num_samples", "num_samples_total", "total_samples", "n_trials", "num_trials", "n_attempts",
+        "num_attempts", "total", "trials", "attempts", "samples",
+    ),
+    "c": (
+        "n_correct", "c", "num_correct", "correct_count", "num_samples_correct", "correct_samples", "n_passed",
+        "num_passed", "n_success", "num_success", "successes", "passes",
+    ),
+    "verdict": (
+        "passed", "correct", "is_correct", "verdict", "success", "resolved", "solved", "reward", "score", "exact_match",
+        "acc", "is_corrects", "corrects", "graded_list", "symbolic_correct", "judge_correct", "is_passed", "is_solved",
+        "is_resolved", "is_success", "rewards", "scores", "verdicts",
+    ),
+    "trial": (
+        "trial", "trial_id", "trial_index", "trial_idx", "sample", "sample_index", "sample_idx", "sample_number",
+        "sample_id", "completion_id", "completion_index", "epoch", "attempt", "attempt_id", "repeat", "repetition",
+        "rollout", "rollout_id", "generation", "generation_id", "replicate", "uuid", "sample_uuid", "run", "run_id",
+        "seed", "log_id", "eval_id", "random_seed",
+    ),
+    "text": ("completion", "response", "generation", "output", "text", "answer", "solution", "prediction"),
+    "n_params": ("n_params",),
+    "n_tokens": ("n_tokens",),
+    "stopped": ("stop_on_success",),
+    "condition": (
+        "condition", "temperature", "top_p", "setting", "variant", "prompt_template", "prompt_version", "step",
+        "global_step", "checkpoint", "language", "lang", "reasoning_effort",
+    ),
+}  # fmt: skip
+
+#: Names that say "correct" of a trial, and beside a number of samples may say how many were.
+_EITHER = ("correct", "passed", "success", "solved", "resolved", "passes", "successes")
+#: Identities that are numbers; a text under such a name is the sample itself, or a label.
+_NUMBERED = frozenset(
+    {"trial", "trial_index", "trial_idx", "sample", "sample_index", "sample_idx", "sample_number", "epoch", "attempt",
+     "repeat", "repetition", "rollout", "generation", "replicate", "seed", "random_seed", "completion_index"}
+)  # fmt: skip
+#: What is a set of problems and never one: a row about it counts problems.
+_BENCHMARKS = frozenset(
+    {"humaneval", "humaneval_plus", "mbpp", "mbpp_plus", "gsm8k", "math", "math500", "math_500", "aime", "aime24",
+     "aime25", "aime_2024", "aime_2025", "mmlu", "mmlu_pro", "gpqa", "gpqa_diamond", "livecodebench", "bigcodebench",
+     "arc", "hellaswag", "swe_bench", "swebench", "swe_bench_verified", "ifeval", "bbh", "drop", "apps"}
+)  # fmt: skip
+_AGGREGATE = re.compile(r"^(?:.*[/_:. ])?(?:pass|maj|avg|mean|cons|best)[@^](\d+)$")
+
+
+def plain(name: str) -> str:
+    """A column's name as names are compared: lower case, with underscores for whatever is no letter or digit.
+
+    Examples
+    --------
+    >>> plain("Num. Samples Correct")
+    'num_samples_correct'
+    """
+    return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
+
+
+def aggregate(name: str) -> int | None:
+    """The k of a metric such as ``pass@8``, which is an average over samples and no verdict; None for others."""
+    found = _AGGREGATE.match(name.strip().lower())
+    return int(found.group(1)) if found else None
+
+
+def find(names: Iterable[str], role: str) -> str | None:
+    """The column that goes by the best name of a role."""
+    known: dict[str, str] = {}
+    for name in names:
+        known.setdefault(plain(name), name)
+    return next((known[alias] for alias in ROLES[role] if alias in known), None)
+
+
+def all_of(names: Iterable[str], role: str) -> list[str]:
+    """All columns that go by a name of a role, the best first."""
+    known: dict[str, list[str]] = {}
+    for name in names:
+        known.setdefault(plain(name), []).append(name)
+    return [name for alias in ROLES[role] for name in known.get(alias, ())]
+
+
+class Columns:
+    """Where a table holds what; made from its header and its first row.
+
+    Raises
+    ------
+    DataError
+        When something is missing, all of it in one message; and where two columns could be the verdict.
+    """
+
+    def __init__(self, names: Sequence[str], first: Mapping[str, Any], options: Options) -> None:
+        self.names = names
+        wanted = _named(names, options)
+        self.model = wanted.get("model") or find(names, "model")
+        self.n, self.c, self.verdict = wanted.get("n"), wanted.get("c"), wanted.get("verdict")
+        if self.verdict is None and options.metric is not None:
+            self.verdict = next(
+                (name for name in names if name == options.metric or plain(name) == options.metric), None
+            )
+        self.rate: tuple[str, int] | None = None
+        self.taken: str | None = None
+        if self.verdict is None:
+            self._counts(first)
+        if self.n is None or (self.c is None and self.rate is None):
+            self.n = self.c = self.rate = None
+            self.verdict = self.verdict or self._verdict(first)
+        self._problem(wanted)
+        self.n_params, self.n_tokens = find(names, "n_params"), find(names, "n_tokens")
+        self.stopped = find(names, "stopped")
+        used = {self.problem, self.model, self.benchmark, self.verdict, self.n, self.c}
+        self.condition = [name for name in all_of(names, "condition") if name not in used]
+        self.identity = self._identity(wanted, first, used)
+        texts = [name for name in all_of(names, "text") if name not in used and name not in self.identity]
+        self.text = wanted.get("text") or next((name for name in texts if isinstance(first.get(name), str)), None)
+        self._complete()
+
+    @property
+    def counts(self) -> bool:
+        """Whether rows hold counts instead of trials."""
+        return self.n is not None
+
+    def _counts(self, first: Mapping[str, Any]) -> None:
+        self.n = self.n or find(self.names, "n")
+        self.c = self.c or find(self.names, "c")
+        if self.n is None or self.c is not None or _is_list(first.get(self.n)):
+            return
+        either = [name for name in self.names if plain(name) in _EITHER]
+        if len(either) == 1 and _is_number(first.get(either[0])):
+            self.c = either[0]
+            return
+        rates = [(name, k) for name in self.names if (k := aggregate(name)) is not None]
+        self.rate = min(rates, key=lambda rate: rate[1], default=None)
+
+    def _verdict(self, first: Mapping[str, Any]) -> str | None:
+        candidates = all_of(self.names, "verdict")
+        if len(candidates) > 1:
+            # Booleans and lists of them say what numbers beside them only may.
+            sure = [name for name in candidates if _is_flag(first.get(name))]
+            if len(sure) == 1:
+                self.taken = sure[0]
+                return sure[0]
+            raise DataError(
+                f"columns {' and '.join(candidates)} could each be the verdict: choose one with "
+                f"columns={{'verdict': '{candidates[0]}'}}"
+            )
+        return candidates[0] if candidates else None
+
+    def _problem(self, wanted: Mapping[str, str]) -> None:
+        self.problem = wanted.get("problem") or find(self.names, "problem")
+        self.benchmark = wanted.get("benchmark") or find(self.names, "benchmark")
+        taken = {self.n, self.c, self.verdict, self.model}
+        task = next((name for name in self.names if plain(name) == "task" and name not in taken), None)
+        # Agents' benchmarks call their problems tasks; others their benchmarks.
+        if self.problem is None:
+            self.problem = task
+        elif self.benchmark is None and task != self.problem:
+            self.benchmark = task
+        #: Rows of each model and benchmark, where nothing names the problem.
+        self.unnamed: dict[tuple[str, str], int] = {}
+
+    def _identity(self, wanted: Mapping[str, str], first: Mapping[str, Any], used: set[str | None]) -> list[str]:
+        if "trial" in wanted:
+            return [] if wanted["trial"] in ("", "-") else [wanted["trial"]]
+        if self.counts:
+            return []
+        return [
+            name
+            for name in all_of(self.names, "trial")
+            if name not in used and (plain(name) not in _NUMBERED or _is_whole(first.get(name)))
+            and identified(first.get(name)) is not None
+        ]  # fmt: skip
+
+    def _complete(self) -> None:
+        lacking = []
+        if self.n is None and self.verdict is None:
+            averages = [name for name in self.names if aggregate(name) is not None]
+            if averages:
+                raise DataError(
+                    f"{', '.join(averages)} are averages over samples, not verdicts, and no column says how many "
+                    "samples there were: pass@k cannot be worked out from them"
+                )
+            lacking.append(("verdict", "passed, correct, reward, score; or counts n_samples and n_correct"))
+        if self.problem is None and not self.counts:
+            lacking.append(("problem", "problem_id, task_id, question_id, instance_id, id"))
+        if lacking:
+            shown = ", ".join(str(name)[:40] for name in self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+            needs = " and ".join(f"no column for the {role} ({usual})" for role, usual in lacking)
+            how = ", ".join(f"'{role}': ..." for role, _ in lacking)
+            raise DataError(f"{needs}; columns are {shown}. Name them with columns={{{how}}}")
+
+    def finish(self) -> None:
+        """Refuse rows that count problems instead of samples, now that all have been seen."""
+        if (self.model or self.benchmark) and 1 in self.unnamed.values():
+            model, benchmark = next(group for group, rows in self.unnamed.items() if rows == 1)
+            raise DataError(
+                f"one row for {' on '.join(filter(None, (model, benchmark)))}, and no column names the problem: "
+                f"counts of solved problems say nothing about pass@k. It needs {self.n} and {self.c} of each problem"
+            )
+
+    def key(self, row: Mapping[str, Any], number: int, tally: Tally) -> Key:
+        """The row's problem."""
+        problem = number if self.problem is None else row[self.problem]
+        if problem is None or problem == "":
+            raise BadLineError(f"column {self.problem} is empty: the trial belongs to no problem")
+        if isinstance(problem, dict):
+            raise BadLineError(f"column {self.problem} holds an object, not the name of a problem")
+        if isinstance(problem, float) and problem.is_integer():
+            problem = int(problem)
+        if isinstance(problem, list):
+            problem = str(problem)
+        model = None if self.model is None else row[self.model]
+        benchmark = None if self.benchmark is None else row[self.benchmark]
+        condition = ", ".join(f"{plain(name)}={row[name]}" for name in self.condition) if self.condition else ""
+        key = tally.key(model, benchmark, problem, condition)
+        if self.problem is None:
+            group = (key.model, key.benchmark)
+            self.unnamed[group] = self.unnamed.get(group, 0) + 1
+        return key
+
+    def add(self, row: Mapping[str, Any], number: int, tally: Tally) -> None:
+        """Count a row."""
+        key = self.key(row, number, tally)
+        if self.n is not None:
+            self._add_counts(key, row, tally)
+        else:
+            value = row[self.verdict or ""]
+            identity = [row.get(name) for name in self.identity]
+            if _is_list(value):
+                self._add_list(key, value, identity, tally)
+            else:
+                tally.trial(key, value, identity, row.get(self.text) if self.text is not None else None)
+        self.attributes(key, row, tally)
+
+    def attributes(self, key: Key, row: Mapping[str, Any], tally: Tally) -> None:
+        """Note what a row says of its model beside counts."""
+        if self.n_params is not None or self.n_tokens is not None:
+            tally.sized(key, (_size(row, self.n_params), _size(row, self.n_tokens)))
+        if self.stopped is not None and row[self.stopped] not in (None, "", 0, False, "0", "False", "false"):
+            tally.stopped.add(key)
+
+    def used(self) -> list[str]:
+        """The columns that are looked at."""
+        names = [self.model, self.benchmark, self.problem, self.verdict, self.n, self.c, self.rate and self.rate[0],
+                 self.n_params, self.n_tokens, self.stopped, *self.condition, *self.identity]  # fmt: skip
+        if self.identity:
+            names.append(self.text)
+        return [name for name in dict.fromkeys(names) if name is not None]
+
+    def _add_counts(self, key: Key, row: Mapping[str, Any], tally: Tally) -> None:
+        if self.problem is not None and plain(self.problem) == "task" and plain(key.problem) in _BENCHMARKS:
+            raise DataError(
+                f"{key.problem} is a benchmark: this row counts its problems, not samples of one problem, and says "
+                "nothing about pass@k"
+            )
+        n = _whole(self.n or "", row[self.n or ""])
+        if self.rate is not None:
+            c = correct_of(n, self.rate[1], row[self.rate[0]], self.rate[0])
+        else:
+            c = _whole(self.c or "", row[self.c or ""])
+        if not 0 <= c <= n or n == 0:
+            raise BadLineError(
+                f"{self.c} = {c}, {self.n} = {n}: must satisfy 0 <= {self.c} <= {self.n}, and {self.n} >= 1"
+            )
+        tally.count(key, n, c)
+
+    def _add_list(self, key: Key, values: Sequence[Any], identity: Sequence[Any], tally: Tally) -> None:
+        if len(values) == 0:
+            tally.no_trials(key)
+        for place, value in enumerate(values):
+            if _is_list(value):
+                raise BadLineError(f"column {self.verdict} holds lists of lists: one verdict per trial is needed")
+            known = any(part is not None for part in map(identified, identity))
+            tally.trial(key, value, [*identity, place] if known else ())
+
+
+def _named(names: Sequence[str], options: Options) -> dict[str, str]:
+    """The columns that the caller named."""
+    found = {}
+    for role, name in options.columns.items():
+        if role not in ROLES:
+            raise DataError(f"columns: {role!r} is no role; {near(role, ROLES)}")
+        if role == "trial" and name in ("", "-"):
+            found[role] = "-"
+            continue
+        match = [one for one in names if one == name] or [one for one in names if plain(one) == plain(name)]
+        if not match:
+            raise DataError(f"columns: no column {name!r} for the {role}; {near(name, names)}")
+        found[role] = match[0]
+    return found
+
+
+def correct_of(n: int, k: int, value: Any, name: str) -> int:
+    """The number of correct samples of n for which pass@k is so: where exactly one is."""
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        raise BadLineError(f"{name} = {str(value)[:40]!r}: must be a number") from None
+    if k == 1:
+        c = round(rate * n)
+        if not abs(rate * n - c) < 1e-4 * max(1.0, n * 1e-3):
+            raise BadLineError(f"{name} = {rate:g} is not a multiple of 1/n for n = {n}: it is of other samples")
+        return c
+    found = [c for c in range(n + 1) if abs(_pass_at_k(n, c, k) - rate) < 1e-6]
+    if len(found) != 1:
+        many = f"{found[0]} to {found[-1]} correct samples of {n} give it" if found else f"no count of {n} gives it"
+        raise DataError(f"{name} = {rate:g}: {many}, so that counts cannot be told from it; add pass@1 to the metrics")
+    return found[0]
+
+
+def _pass_at_k(n: int, c: int, k: int) -> float:
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k) if k <= n else math.nan
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        number = int(value) if isinstance(value, str) and value.strip().isdigit() else cell_number(str(value))
+    except ValueError:
+        raise BadLineError(f"{name} = {str(value)[:40]!r}: must be a whole number") from None
+    if number != int(number) or abs(number) > MOST:
+        raise BadLineError(f"{name} = {str(value)[:40]}: must be a whole number of at most 2^50")
+    return int(number)
+
+
+def _size(row: Mapping[str, Any], name: str | None) -> float:
+    value = None if name is None else row[name]
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
+        return math.nan
+    return float(value) if isinstance(value, (int, float)) else cell_number(str(value), name or "")
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _is_flag(value: Any) -> bool:
+    if _is_list(value):
+        return bool(value) and all(one is True or one is False for one in value)
+    return value is True or value is False or (isinstance(value, str) and value.strip().lower() in ("true", "false"))
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float)) or (isinstance(value, str) and _is_whole(value))
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) or (
+        isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+(\.0*)?\s*", value) is not None
+    )

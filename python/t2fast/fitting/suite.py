@@ -1,0 +1,149 @@
+"""Measured checkpoints as a menu: what each achieves at any k, and the choices that a budget leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2fast import _core
+from t2fast.arguments import integers
+from t2fast.costs import inference_flops, train_flops
+from t2fast.data import Table
+from t2fast.errors import DataError, T2Error
+from t2fast.fitting.rows import FloatArray, IntArray, checkpoints
+
+__all__ = ["Setting", "Suite"]
+
+#: A menu holds the checkpoints whose training cost lies between these shares of its budget.
+LEAST_SHARE, MOST_SHARE = 0.25, 1.15
+#: Choices that make a choice.
+FEWEST = 3
+#: Inference budgets asked about.
+_BUDGETS = 9
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One choice: a training and an inference budget, and the checkpoints on offer with the k that each pays for."""
+
+    train_flops: float
+    inference_flops: float
+    #: All checkpoints at that training budget, which no law may see.
+    menu: IntArray
+    #: Those that can be chosen, with the k of each.
+    candidates: IntArray
+    k: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """Checkpoints of one benchmark, with counts by problem or with losses."""
+
+    table: Table
+    checkpoint: IntArray
+    n_params: FloatArray
+    n_tokens: FloatArray
+    #: Fewest samples of any problem of each checkpoint; one where only losses are known.
+    fewest: IntArray
+    quantity: str
+    _known: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Table) -> Suite:
+        """Gather a table's rows by checkpoint.
+
+        Raises
+        ------
+        DataError
+            When it has neither counts nor losses.
+        """
+        n, d = table.number("n_params"), table.number("n_tokens")
+        counts = "n_samples" in table and "n_correct" in table
+        if not counts and ("loss" not in table or "k" in table):
+            raise DataError(
+                f"{table.origin}: regret needs n_samples, n_correct and problem (a row per checkpoint and problem), or "
+                f"loss (a row per checkpoint); it has {', '.join(table.columns)}"
+            )
+        checkpoint = checkpoints(n, d)
+        _, first = np.unique(checkpoint, return_index=True)
+        fewest = np.ones(len(first), dtype=np.int64)
+        if counts:
+            fewest = np.full(len(first), np.iinfo(np.int64).max)
+            np.minimum.at(fewest, checkpoint, integers("n_samples", table.number("n_samples")))
+        return cls(table, checkpoint, n[first], d[first], fewest, "pass@k" if counts else "loss")
+
+    def __len__(self) -> int:
+        return len(self.n_params)
+
+    @property
+    def flops(self) -> FloatArray:
+        """Training cost of each checkpoint."""
+        return np.array([train_flops(n, d) for n, d in zip(self.n_params, self.n_tokens, strict=True)])
+
+    def rows(self, chosen: NDArray[np.bool_]) -> Table:
+        """The rows of some checkpoints."""
+        return self.table.select(chosen[self.checkpoint])
+
+    def measured(self, place: int, k: int) -> float:
+        """Unbiased mean pass@k of a checkpoint, or its mean loss."""
+        if (place, k) not in self._known:
+            rows = self.rows(np.arange(len(self)) == place)
+            if self.quantity == "loss":
+                value = float(rows.number("loss").mean())
+            else:
+                n, c = (integers(name, rows.number(name)) for name in ("n_samples", "n_correct"))
+                value = float(_core.estimate("pass_at_k", n, c, np.array([k])).mean())
+            self._known[place, k] = value
+        return self._known[place, k]
+
+    def budgets(self) -> FloatArray:
+        """Training budgets to ask about: 1 and 3 times powers of ten up to the costliest checkpoint, and that one."""
+        cost = self.flops
+        powers = 10.0 ** np.arange(np.floor(np.log10(cost.min())), np.ceil(np.log10(cost.max())) + 1)
+        steps = np.sort(np.concatenate([powers, 3 * powers]))
+        return np.append(steps[(steps > cost.min()) & (steps < cost.max() / MOST_SHARE)], cost.max())
+
+    def inference_budgets(self) -> FloatArray:
+        """Inference budgets, from half of the samples drawn by the smallest model to all of them by the largest."""
+        if self.quantity == "loss":
+            return np.array([inference_flops(float(self.n_params.max()), 1)])
+        most = float(self.fewest.min())
+        ends = (
+            inference_flops(float(self.n_params.min()), most / 2),
+            inference_flops(float(self.n_params.max()), most),
+        )
+        return np.geomspace(*ends, _BUDGETS)
+
+    def settings(self, train: FloatArray, inference: FloatArray) -> Iterator[Setting]:
+        """Every choice that these budgets leave: three candidates or more, none beyond its samples."""
+        cost = self.flops
+        per_sample = np.array([inference_flops(n, 1) for n in self.n_params.tolist()])
+        for budget in train.tolist():
+            menu = np.flatnonzero((cost > LEAST_SHARE * budget) & (cost <= MOST_SHARE * budget))
+            if len(menu) < FEWEST:
+                continue
+            for spent in inference.tolist():
+                k = np.floor(spent / per_sample[menu] * (1 + 1e-12)).astype(np.int64)
+                k = np.ones_like(k) if self.quantity == "loss" else k
+                able = (k >= 1) & (k <= self.fewest[menu])
+                if np.count_nonzero(able) >= FEWEST:
+                    yield Setting(budget, spent, menu, menu[able], k[able])
+
+    def checked_settings(self, train: FloatArray, inference: FloatArray) -> list[Setting]:
+        """The same as a list.
+
+        Raises
+        ------
+        T2Error
+            When there is none.
+        """
+        found = list(self.settings(train, inference))
+        if not found:
+            raise T2Error(
+                f"{self.table.origin}: no training budget offers a choice of {FEWEST} checkpoints of {len(self)} with "
+                f"{LEAST_SHARE} to {MOST_SHARE} of its cost: add checkpoints, or name budgets that have more"
+            )
+        return found

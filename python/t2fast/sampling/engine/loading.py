@@ -1,0 +1,119 @@
+"""Loading models from files that cannot run code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from t2fast.errors import MissingExtraError, T2Error
+
+__all__ = ["load"]
+
+
+def load(
+    path: str | Path, *, dtype: torch.dtype | str | None, device: torch.device, trust_remote_code: bool
+) -> tuple[Any, Any]:
+    """Load model and tokenizer; see :meth:`t2fast.sampling.Sampler.from_pretrained`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(path)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        return _adapted(folder, dtype, device, trust_remote_code)
+    if folder.is_dir():
+        _check_files(folder)
+    elif folder.exists() or str(path).startswith((".", "/", "~")):
+        raise T2Error(f"{path}: no such folder with a model")
+    if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise T2Error(f"dtype = {dtype!r}: must be a number type such as bfloat16, float16, float32")
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype or "auto",
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+        raise T2Error(f"{path}: cannot be loaded: {' '.join(str(error).split())}") from None
+    model, found = loaded
+    for what in ("missing_keys", "mismatched_keys"):
+        names = sorted(str(name) for name in found[what])
+        if names:
+            kind = what.removesuffix("_keys")
+            raise T2Error(
+                f"{path}: {len(names)} weights are {kind}, such as {names[0]}: the files are not this model's"
+            )
+    return model.to(device), tokenizer
+
+
+def _adapted(
+    folder: Path, dtype: torch.dtype | str | None, device: torch.device, trust_remote_code: bool
+) -> tuple[Any, Any]:
+    """A base model with an adapter of PEFT merged into its weights."""
+    try:
+        peft: Any = importlib.import_module("peft")
+    except ImportError:
+        raise MissingExtraError(f"{folder}: is an adapter of PEFT, which needs it: pip install peft") from None
+    try:
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise T2Error(f"{folder / 'adapter_config.json'}: is damaged: {error}") from None
+    if not base:
+        raise T2Error(
+            f"{folder}: is an adapter of PEFT that does not name its base model; merge the two (merge_and_unload) and "
+            "give the folder of the result"
+        )
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise T2Error(f"{folder}: holds no adapter_model.safetensors; other weights can run code when they are loaded")
+    model, tokenizer = load(base, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    try:
+        adapted = peft.PeftModel.from_pretrained(model, folder)
+        if not hasattr(adapted, "merge_and_unload"):
+            raise T2Error(
+                f"{folder}: adds tokens rather than weights (prompt tuning, for one), which t2fast cannot run"
+            )
+        merged = adapted.merge_and_unload()
+    except T2Error:
+        raise
+    except Exception as error:  # whatever PEFT raises
+        raise T2Error(f"{folder}: cannot be merged into {base}: {' '.join(str(error).split())}") from None
+    if (folder / "tokenizer_config.json").is_file():
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return merged, tokenizer
+
+
+def _check_files(folder: Path) -> None:
+    """See that the weights are there, whole, and safetensors."""
+    if not (folder / "config.json").is_file():
+        raise T2Error(f"{folder}: holds no config.json: not a model of transformers")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise T2Error(f"{index}: is damaged: {error}") from None
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise T2Error(f"{folder}: {len(missing)} of {len(names)} weight files are missing, such as {missing[0]}")
+    else:
+        names = sorted(file.name for file in folder.glob("*.safetensors"))
+        if not names:
+            other = sorted(
+                file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf") for file in folder.glob(pattern)
+            )
+            there = f"; {other[0]} can run code when it is loaded: convert it" if other else ""
+            raise T2Error(f"{folder}: holds no safetensors{there}")
+    for name in names:
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise T2Error(f"{folder / name}: is incomplete or damaged: {error}") from None

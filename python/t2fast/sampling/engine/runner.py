@@ -1,0 +1,299 @@
+"""The device's side of the sampler: the state of the batch, prefill, and the decode step with its CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from t2fast.errors import T2Error
+from t2fast.sampling.engine.cache import Decode, Pool, on_device
+from t2fast.sampling.engine.drawn import Drawn
+from t2fast.sampling.engine.endings import Endings
+from t2fast.sampling.engine.prefill import Text, forward_texts, places
+from t2fast.sampling.engine.prepared import Prepared
+from t2fast.sampling.engine.rules import Rules
+from t2fast.sampling.engine.schedule import Job, Row, Schedule
+from t2fast.sampling.engine.tree import Floats, Node, Tokens
+from t2fast.sampling.params import SamplingParams
+from t2fast_kernels.buffers import DecodeBuffers
+from t2fast_kernels.plan import plan
+from t2fast_kernels.sample import sample as draw
+
+__all__ = ["Runner"]
+
+#: Rows of the device's int32 state.
+_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K, _RULE, _LEAST = range(9)
+_INTS = 9
+#: Settings that each row has a float32 of, in the order of their rows; and the value that leaves each off.
+_SETTINGS = {
+    "temperature": None,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+_PENALTIES = tuple(_SETTINGS)[3:]
+#: Where an idle row writes: below 0, and so far that counting up never reaches a place.
+_NOWHERE = -(1 << 30)
+
+
+class Runner:
+    """Runs the model for one call of the sampler.
+
+    The schedule says which sample is in which slot. The rows of a step are the occupied slots; what a row is (its
+    sample, position, settings) is uploaded when rows come or go, and counted up on the device in between.
+
+    Parameters
+    ----------
+    prepared
+        The model and how it is run.
+    schedule, pool
+        Slots, tables and pages.
+    jobs, settings, keys
+        By prompt: what is drawn, how, and the key of its random numbers.
+    endings
+        Which tokens end samples.
+    seed
+        Of the draws.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        schedule: Schedule,
+        pool: Pool,
+        jobs: Sequence[Job],
+        settings: Sequence[SamplingParams],
+        keys: npt.NDArray[np.int32],
+        endings: Endings,
+        seed: int,
+    ) -> None:
+        self.prepared, self.model, self.schedule, self.pool = prepared, prepared.model, schedule, pool
+        self.jobs, self.settings, self.keys = jobs, settings, keys
+        self.chunk, self.graphs, self.device = prepared.config.prefill_tokens, prepared.graphs, prepared.device
+        shape, levels, device = prepared.shape, prepared.config.levels, prepared.device
+        slots, cuda = schedule.slots, device.type == "cuda"
+        node_tables = len(schedule.tables) - slots
+        self.buffers = DecodeBuffers(
+            slots,
+            shape.n_q_heads,
+            shape.n_kv_heads,
+            shape.head_dim,
+            max_segments=node_tables,
+            max_levels=levels,
+            device=device,
+            itemsize=shape.dtype.itemsize,
+        )
+        # On the CPU the device's tables are the schedule's own.
+        self.tables = torch.from_numpy(schedule.tables)
+        if cuda:
+            self.tables = self.tables.to(device)
+        # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k, its rules,
+        # how many tokens it has before it may end; the other settings; its nodes. By node: table, first token, end,
+        # position.
+        self._ints = np.zeros((_INTS - _POSITION, slots), np.int32)
+        self._floats = np.zeros((len(_SETTINGS), slots), np.float32)
+        self._nodes = np.full((slots, levels), -1, np.int32)
+        self._runs = np.zeros((node_tables, 4), np.int32)
+        # Staged on the host, then copied as one; the copy on the device is what steps read and count up.
+        self._staged = torch.zeros(_INTS + len(_SETTINGS), slots, dtype=torch.int32, pin_memory=cuda)
+        self._state = self._staged.to(device, copy=True)
+        self._copied = torch.cuda.Event() if cuda else None
+        self._lens = torch.zeros(slots, dtype=torch.int32, device=device)
+        #: By slot: the token that the next step is fed. One more for idle rows.
+        self._last = torch.zeros(slots + 1, dtype=torch.int64, device=device)
+        self._seed = torch.tensor([seed], device=device)
+        self._drawn = Drawn(slots, device)
+        self.rules = Rules(settings, endings, shape.vocab, device)
+        #: By slot: its latest tokens, where rules have to know them.
+        self._recent: Tensor | None = None
+        if self.rules.needed and self.rules.reach:
+            self._recent = torch.full((slots + 1, self.rules.reach), -1, dtype=torch.int64, device=device)
+        self._given = self._controls()
+        self._counts: Tensor | None = None
+        if self._given.keys() & set(_PENALTIES):
+            self._counts = torch.zeros(slots + 1, shape.vocab, dtype=torch.int32, device=device)
+        self._readings: dict[int, Decode] = {}
+        self._captured: dict[int, torch.cuda.CUDAGraph] = {}
+        self._memory = torch.cuda.graph_pool_handle() if self.graphs == "cuda" else None
+        if self.graphs == "compile":
+            self._decoder: Callable[..., Any] = torch.compile(self.model, dynamic=False)
+        else:
+            self._decoder = self.model
+        #: Slots of the rows of the next step.
+        self.rows = np.empty(0, np.int64)
+
+    def _controls(self) -> dict[str, float | Tensor]:
+        """The operator's settings: what all prompts leave off is left out; what differs is read from the state."""
+        given: dict[str, float | Tensor] = {}
+        floats = self._state[_INTS:].view(torch.float32)
+        for i, (name, off) in enumerate(_SETTINGS.items()):
+            values = {float(getattr(one, name)) for one in self.settings}
+            if len(values) > 1:
+                given[name] = floats[i]
+            elif (value := values.pop()) != off:
+                given[name] = value
+        top_k = {one.top_k for one in self.settings}
+        if len(top_k) > 1:
+            given["top_k"] = self._state[_TOP_K]
+        elif (k := top_k.pop()) is not None:
+            given["top_k"] = k
+        return given
+
+    # ------------------------------------------------------------------------------------------------ rows come and go
+
+    @torch.no_grad()
+    def begin(self, nodes: Sequence[Node], rows: Sequence[Row]) -> int:
+        """Take in what :meth:`Schedule.admit` gives; returns the number of tokens that were computed for it."""
+        slots = self.schedule.slots
+        texts = []
+        for node in nodes:
+            length = node.end - node.begin
+            self._runs[node.table - slots] = node.table, 0, length, node.begin
+            before = self._places([] if node.parent is None else node.parent.chain())
+            tokens = self.jobs[node.prompt].tokens[node.begin : node.end]
+            texts.append(Text(tokens, self._place(node.table, length), before))
+        for row in rows:
+            job, slot, done = row.job, row.slot, len(row.tokens)
+            chain, settings = job.chain(), self.settings[job.index]
+            self._ints[:, slot] = (
+                len(job.tokens) - 1, self.keys[job.index], row.sample, settings.top_k or 0,
+                self.rules.kind[job.index], self.rules.least[job.index],
+            )  # fmt: skip
+            self._floats[:, slot] = [getattr(settings, name) for name in _SETTINGS]
+            self._nodes[slot] = -1
+            self._nodes[slot, : len(chain)] = [node.table - slots for node in chain]
+            if done:
+                own = np.concatenate([job.tokens[-1:], row.tokens[:-1]])
+                texts.append(Text(own, self._place(slot, done), self._places(chain)))
+        for _ in forward_texts(self.model, self.pool, texts, self.chunk):
+            pass
+        if rows:
+            fed = [int(row.tokens[-1] if len(row.tokens) else row.job.tokens[-1]) for row in rows]
+            into = on_device(np.array([[row.slot for row in rows], fed]), self.device)
+            self._last[into[0]] = into[1]
+        if self._recent is not None:
+            for row in rows:
+                tail = row.tokens[-self.rules.reach :]
+                self._recent[row.slot] = -1
+                if len(tail):
+                    self._recent[row.slot, -len(tail) :] = on_device(tail, self.device).long()
+        if self._counts is not None:
+            self._count(rows, self._counts)
+        return sum(len(text.tokens) for text in texts)
+
+    def _place(self, table: int, length: int) -> npt.NDArray[np.int64]:
+        return places(self.schedule.tables[table], self.pool.page_size, length)
+
+    def _places(self, chain: Sequence[Node]) -> npt.NDArray[np.int64]:
+        parts = [self._place(node.table, node.end - node.begin) for node in chain]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def _count(self, rows: Sequence[Row], counts: Tensor) -> None:
+        """Write down which tokens a row's prompt has (-1) and how often each was generated."""
+        for row in rows:
+            counts[row.slot] = 0
+            if "repetition_penalty" in self._given:
+                counts[row.slot, on_device(row.job.tokens, self.device).long()] = -1
+            tokens, times = np.unique(row.tokens, return_counts=True)
+            found = on_device(np.stack([tokens, times.astype(np.int32)]), self.device)
+            counts[row.slot, found[0].long()] = found[1]
+
+    def upload(self) -> None:
+        """Tell the device which rows the next steps have, and plan what they read."""
+        schedule = self.schedule
+        self.rows = rows = np.flatnonzero(schedule.occupied)
+        n = len(rows)
+        if self._copied is not None:
+            self._copied.synchronize()
+        state = self._staged.numpy()
+        state[_SLOT, :n], state[_SLOT, n:] = rows, schedule.slots
+        state[_TABLE, :n], state[_TABLE, n:] = rows, -1
+        state[_INDEX, :n], state[_INDEX, n:] = schedule.count[rows], _NOWHERE
+        state[_POSITION:_INTS, :n] = self._ints[:, rows]
+        state[_POSITION, :n] += schedule.count[rows]
+        state[_POSITION, n:] = 0
+        state[_INTS:].view(np.float32)[:, :n] = self._floats[:, rows]
+        self._state.copy_(self._staged, non_blocking=True)
+        if self._copied is not None:
+            self._copied.record()
+        nodes = self._nodes[rows]
+        used, inverse = np.unique(nodes, return_inverse=True)
+        absent = int(len(used) > 0 and used[0] < 0)
+        of_rows = (inverse.reshape(nodes.shape) - absent).astype(np.int32)
+        plan(self.buffers, self._runs[used[absent:]], of_rows, rows.astype(np.int32), 0, self._ints[0, rows])
+
+    # ------------------------------------------------------------------------------------------------ a step
+
+    def step(self) -> Callable[[], tuple[Tokens, Floats]]:
+        """Launch a step; what it returns waits for the rows' tokens and log-probabilities."""
+        if self.device.type == "cuda" and self.schedule.changed:
+            tables = np.array(sorted(self.schedule.changed))
+            new = on_device(self.schedule.tables[tables], self.device)
+            self.tables.index_copy_(0, on_device(tables, self.device), new)
+        self.schedule.changed.clear()
+        n = len(self.rows)
+        padded = n if self.graphs == "none" else min(1 << (n - 1).bit_length(), self.schedule.slots)
+        self._launch(padded)
+        return self._drawn.fetch(n)
+
+    def _launch(self, n: int) -> None:
+        """Run a step of ``n`` rows: eagerly the first time, which also compiles; then captured; then replayed."""
+        if self._memory is None or n not in self._readings:
+            self._decode(n)
+            return
+        if n not in self._captured:
+            graph = torch.cuda.CUDAGraph()
+            try:
+                # Verifiers may use the GPU in their threads meanwhile.
+                with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
+                    self._decode(n)
+            except RuntimeError as error:
+                raise T2Error(f"graphs = 'cuda': a step cannot be captured, use graphs='none': {error}") from error
+            self._captured[n] = graph
+        self._captured[n].replay()
+
+    @torch.no_grad()
+    def _decode(self, n: int) -> None:
+        state, slot = self._state[:, :n], self._state[_SLOT, :n].long()
+        if n not in self._readings:
+            self._readings[n] = Decode(
+                self.pool, self.tables, state[_TABLE], state[_INDEX], self._lens[:n], self.buffers
+            )
+        torch.add(state[_INDEX], 1, out=self._lens[:n])
+        logits = self._decoder(
+            # -1 stands where nothing could be drawn; the host finds out a step later.
+            input_ids=self._last[slot].clamp_(min=0)[None],
+            position_ids=state[_POSITION].long()[None],
+            use_cache=False,
+            t2fast=self._readings[n],
+        ).logits[0]
+        given: dict[str, Any] = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
+        counts = None if self._counts is None else self._counts[slot]
+        if self.rules.needed:
+            recent = None if self._recent is None else self._recent[slot]
+            logits = self.rules.apply(logits, state[_RULE], state[_INDEX], state[_LEAST], recent)
+        tokens, logprobs = draw(
+            logits,
+            self._seed,
+            state[_PROMPT],
+            state[_SAMPLE],
+            state[_INDEX],
+            counts=counts,
+            **given,
+        )
+        self._last[slot] = tokens
+        if self._recent is not None:
+            self._recent[slot] = torch.cat([self._recent[slot][:, 1:], tokens[:, None]], 1)
+        if self._counts is not None:
+            at = tokens.clamp(min=0)
+            self._counts[slot, at] = self._counts[slot, at].clamp_(min=0) + 1
+        state[_INDEX] += 1
+        state[_POSITION] += 1
+        self._drawn.keep(tokens, logprobs)

@@ -1,0 +1,260 @@
+"""The sampler: k samples for each of many prompts, every prefix computed and stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2fast.errors import T2Error
+from t2fast.sampling.engine.call import Call, Stats
+from t2fast.sampling.engine.config import Config, Graphs
+from t2fast.sampling.engine.endings import end_tokens
+from t2fast.sampling.engine.fingerprint import fingerprint
+from t2fast.sampling.engine.loading import load
+from t2fast.sampling.engine.prepared import Prepared, prepare
+from t2fast.sampling.engine.probe import Shape
+from t2fast.sampling.engine.replica import unwrapped
+from t2fast.sampling.engine.score import Score, scores
+from t2fast.sampling.engine.selftest import complaint
+from t2fast.sampling.engine.text import Tokenizer
+from t2fast.sampling.params import SamplingParams
+from t2fast.sampling.prompts import Prompt
+from t2fast.sampling.samples import Sample
+from t2fast.sampling.verify import Verifier
+
+__all__ = ["Sampler"]
+
+
+class Sampler:
+    """Draws samples from a Hugging Face model.
+
+    Every distinct prefix is computed once, stored once, and read once per step for all of its samples. Samples of all
+    prompts run together in one batch, which is refilled as they end.
+
+    Parameters
+    ----------
+    model
+        A decoder-only model of transformers whose attention can be replaced; inside DistributedDataParallel,
+        torch.compile or PEFT too. It is never changed, and every call takes it as it is then: a model in training, with
+        other weights, types, adapters or vocabulary. Calls in several threads, and training steps beside them, don't
+        disturb each other.
+    tokenizer
+        Its tokenizer.
+    kv_memory
+        Bytes for keys and values; by default 85% of what is free on the GPU, or half of what is free on the CPU, but no
+        more than needed.
+    max_batch
+        Most samples drawn together; by default 256 on a GPU and 64 on the CPU.
+    page_size
+        Tokens in a page of memory.
+    graphs
+        How steps are launched: "cuda" graphs, "compile" (torch.compile), "none"; "auto" takes graphs on a GPU.
+    prefill_tokens
+        Most tokens of prefixes computed at once.
+    ahead
+        Steps launched before the host has looked at the last; one on a GPU by default.
+    name
+        The model's name in tables; its own by default.
+    trust
+        Whether a model that fails the comparison with its own attention is run all the same; :attr:`warnings` says so.
+
+    Raises
+    ------
+    T2Error
+        When the model or the tokenizer cannot be used; the message says why.
+
+    Examples
+    --------
+    ::
+
+        sampler = Sampler(model, tokenizer)
+        for sample in sampler.sample([Prompt("q1", "2 + 2 =")], SamplingParams(k=8)):
+            print(sample.sample, sample.text)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        kv_memory: int | None = None,
+        max_batch: int | None = None,
+        page_size: int = 16,
+        graphs: Graphs = "auto",
+        prefill_tokens: int = 1024,
+        ahead: int | None = None,
+        name: str | None = None,
+        trust: bool = False,
+    ) -> None:
+        #: How the machine is used; replace it to change that.
+        self.config = Config(kv_memory, max_batch, page_size, graphs, prefill_tokens, ahead=ahead)
+        self.model, self.trust = model, trust
+        inner = unwrapped(model)
+        self.tokenizer = Tokenizer(tokenizer, 1 << 62)
+        #: Tokens that end samples.
+        self.eos: tuple[int, ...] = end_tokens(inner, tokenizer, 1 << 62)
+        self.name = name or str(getattr(inner.config, "_name_or_path", "") or type(inner).__name__)
+        #: What whoever uses the samples should know.
+        self.warnings: tuple[str, ...] = ()
+        #: What the latest call did.
+        self.stats = Stats()
+        prepared = self._prepare()
+        self.eos = tuple(prepared.eos)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+        trust_remote_code: bool = False,
+        **options: Any,
+    ) -> Sampler:
+        """Load model and tokenizer from a folder, or by their name on the Hub.
+
+        Parameters
+        ----------
+        path
+            A folder with config.json, safetensors and tokenizer; other kinds of weights are refused, since loading them
+            can run code.
+        dtype
+            Such as "bfloat16"; by default what the files hold.
+        device
+            By default the GPU if there is one.
+        trust_remote_code
+            Whether Python files that come with the model may run.
+        **options
+            As for :class:`Sampler`.
+
+        Raises
+        ------
+        T2Error
+            When files are missing or incomplete, or the model cannot be used.
+        """
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model, tokenizer = load(path, dtype=dtype, device=where, trust_remote_code=trust_remote_code)
+        return cls(model, tokenizer, **{"name": str(path), **options})
+
+    def identity(self) -> dict[str, Any]:
+        """What the samples depend on: model, weights, number type, tokenizer."""
+        model = unwrapped(self.model)
+        parameters = list(model.parameters())
+        return {
+            "name": self.name,
+            "architecture": type(model).__name__,
+            "weights": fingerprint(model),
+            "dtype": str(self.shape.dtype).removeprefix("torch."),
+            "tokenizer": self.tokenizer.fingerprint(),
+            "n_params": sum(p.numel() for p in {id(p): p for p in parameters}.values()),
+        }
+
+    # ------------------------------------------------------------------------------------------------ sampling
+
+    def with_defaults(self, params: SamplingParams) -> SamplingParams:
+        """Settings with the model's own (generation_config.json) wherever they still have our default.
+
+        Raises
+        ------
+        T2Error
+            When the model's generation configuration has settings that t2fast lacks.
+        """
+        return params.with_defaults(unwrapped(self.model).generation_config)
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams | None = None,
+        *,
+        seed: int = 0,
+        verifier: Verifier | None = None,
+        on_sample: Callable[[Sample], None] | None = None,
+        on_tokens: Callable[[Prompt, int, Sequence[int]], None] | None = None,
+        skip: Callable[[str], Collection[int]] | None = None,
+        progress: Callable[[Stats], None] | None = None,
+    ) -> Iterator[Sample]:
+        """Draw samples and give each as soon as it is finished; their order is not fixed.
+
+        Sample j of a prompt depends on the seed, the prompt's id and j, and on nothing else that is drawn, but for what
+        the model's matrix products owe to the number of rows: see docs/sample-engine.md.
+
+        Parameters
+        ----------
+        prompts, params
+            What to draw, and how; prompts may have settings of their own.
+        seed
+            Key of the random numbers, 64 bits.
+        verifier
+            Asked about every answer, in threads of its own; samples carry its verdict. A prompt with
+            ``stop_on_success`` gives its samples in the order of their numbers and ends with the first accepted one.
+        on_sample
+            Called with every sample before it is given.
+        on_tokens
+            Called with a prompt, the number of a sample and its tokens so far, after each step: for streaming.
+        skip
+            Tells which samples of a prompt (by its id) nobody needs, such as those that an earlier run stored.
+        progress
+            Called with :attr:`stats` after every step.
+
+        Raises
+        ------
+        T2Error
+            When a prompt cannot be drawn from (no tokens, too long, no chat template), ids are repeated, memory does
+            not hold a single sample, or the model computes NaN.
+        """
+        if not prompts:
+            return iter(())
+        prepared = self._prepare()
+        call = Call(prepared, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
+        self.stats = call.stats
+        return _iterate(prepared, call, on_sample)
+
+    def score(self, prompts: Sequence[Prompt]) -> Iterator[Score]:
+        """Compute the negative log-likelihoods of each prompt's choices, or of its answer where it has none.
+
+        A prompt is computed once for all of its answers, and what prompts have in common once for all of them. An
+        answer's tokens are those that the text of prompt and answer together has beyond the prompt's own.
+
+        Parameters
+        ----------
+        prompts
+            Each with an answer or choices.
+
+        Raises
+        ------
+        T2Error
+            When a prompt has neither answer nor choices, its answer is none of its choices or has no tokens, or the two
+            are longer than the model's context.
+        """
+        return scores(self._prepare(), prompts)
+
+    def _prepare(self) -> Prepared:
+        """Make ready the model as it is now; one of a kind not met before is compared with its own attention."""
+        model = unwrapped(self.model)
+        prepared = prepare(model, self.tokenizer, self.eos, self.config)
+        #: What its attention looks like.
+        self.shape: Shape = prepared.shape
+        found = complaint(prepared, model)
+        if found is not None:
+            if not self.trust:
+                raise T2Error(f"{found}: t2fast cannot run it (--engine generate can; --trust runs it all the same)")
+            self.warnings = (found,)
+        return prepared
+
+
+def _iterate(prepared: Prepared, call: Call, on_sample: Callable[[Sample], None] | None) -> Iterator[Sample]:
+    with closing(call):
+        steps = call.steps()
+        while True:
+            with prepared.precision():
+                samples = next(steps, None)
+            if samples is None:
+                return
+            for sample in samples:
+                if on_sample is not None:
+                    on_sample(sample)
+                yield sample

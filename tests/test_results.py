@@ -1,0 +1,128 @@
+"""What every public result can do: print, become data and rows, pickle, copy and compare; add yours to ``RESULTS``."""
+
+import copy
+import json
+import pickle
+from functools import cache
+
+import numpy as np
+import pytest
+
+import t2fast as t2
+
+BUDGET = t2.Budget(train_flops=1e20, inference_flops=1.4e11)
+AXES = ([7e7, 1.6e8], [1e11, 2e11], [100, 400])
+
+
+@cache
+def law_with_draws():
+    rng = np.random.default_rng(1)
+    law = t2.load_law("hoffmann")
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e12, 6)))
+    return t2.fitting.fit_chinchilla(n, d, law.value(n, d) * np.exp(rng.normal(0, 1e-3, n.size))).bootstrap(20).law()
+
+
+#: Makes one of each public result, by its class's name.
+RESULTS = {
+    "Design": lambda: t2.plan("pythia-gsm8k", BUDGET).design,
+    "Plan": lambda: t2.plan("pythia-gsm8k", BUDGET),
+    "Plan of losses": lambda: t2.plan("hoffmann", t2.Budget(train_flops=1e21)),
+    "Plan with draws": lambda: t2.plan(law_with_draws(), t2.Budget(train_flops=1e21)),
+    "PlanUncertainty": lambda: t2.plan(law_with_draws(), t2.Budget(train_flops=1e21)).uncertainty,
+    "Grid": lambda: t2.grid_search("pythia-gsm8k", BUDGET, *AXES, top=3),
+    "Grid with surface": lambda: t2.grid_search("pythia-gsm8k", BUDGET, *AXES, surface=True),
+    "Frontier": lambda: t2.frontier("pythia-gsm8k", BUDGET.sweep(train_flops=[1.0, 1e19, 1e20])),
+    "IsoFlop": lambda: t2.isoflop("pythia-gsm8k", BUDGET, [1e7, 1e8, 1e9]),
+    "DesignComparison": lambda: t2.compare("pythia-gsm8k", [(7e7, 3e11, 900), (5e8, 3e10, 138)]),
+    "CostEstimate": lambda: t2.costs.cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50, k=4),
+    "Calibration": lambda: t2.costs.calibrate(_speeds()),
+    "FitResult": lambda: t2.fitting.fit_chinchilla(*_losses()),
+    "ModelChoice": lambda: t2.choose(
+        {"a": (20, [1, 3, 9, 14]), "b": (20, [2, 8, 15, 20]), "c": (20, [9, 9, 9, 9])},
+        {"a": t2.Price(0, 1e-3), "b": t2.Price(0, 2e-3), "c": t2.Price(0, 1.0)},
+        1e-2,
+        n_resamples=20,
+    ),
+    "Bootstrap": lambda: t2.fitting.fit_chinchilla(*_losses()).bootstrap(8),
+}
+
+#: What callers pass and laws carry: no results, but they travel as far.
+VALUES = {
+    "Budget": lambda: t2.Budget(train_flops=1e20, workload=t2.Workload(queries=7, attention=t2.Attention())),
+    "Workload": lambda: t2.Workload(prompt_tokens=3),
+    "Attention": t2.Attention,
+    "Card": lambda: t2.costs.load_card("h100"),
+    "Architecture": lambda: t2.costs.load_architecture("gpt-oss-120b"),
+    "Family": lambda: t2.costs.load_family("pythia"),
+    "Extrapolation": lambda: t2.plan("pythia-gsm8k", BUDGET).extrapolation,
+    "Point": lambda: t2.Point(1e8, 1e10, 3),
+    **{name: lambda name=name: t2.load_law(name) for name in ("hoffmann", "pythia-gsm8k", "lab-tiny")},
+}
+
+
+def _speeds():
+    shape, card = t2.costs.load_architecture("llama-3.1-8b"), t2.costs.load_card("h100")
+    batches = [(1, 120.0), (16, 1700.0), (64, 5000.0)]
+    return [t2.costs.Measurement(shape, card, 100, 200, speed, batch=batch) for batch, speed in batches]
+
+
+def _losses():
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 5), np.geomspace(1e9, 1e12, 5)))
+    return n, d, t2.load_law("hoffmann").value(n, d) * (1 + 1e-3 * np.sin(np.arange(n.size)))
+
+
+@cache
+def made(name):
+    return RESULTS[name]()
+
+
+@pytest.fixture(params=RESULTS)
+def result(request):
+    return made(request.param)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_results_pickle_and_copy(result, again):
+    str(result)  # what is found on first use must not be in the way
+    other = again(result)
+    assert type(other) is type(result)
+    assert other == result
+    assert other.to_dict() == result.to_dict()
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_values_pickle_and_copy(name, again):
+    value = VALUES[name]()
+    assert again(value) == value
+    assert hash(again(value)) == hash(value)
+
+
+def test_results_differ_from_others(result):
+    assert result != object()
+    assert result != made("Plan of losses" if result != made("Plan of losses") else "Plan")
+
+
+def test_results_have_a_short_repr(result):
+    assert len(repr(result)) < 200
+    assert repr(result).startswith(f"<{type(result).__name__}: ")
+    assert "\n" not in repr(result)
+
+
+def test_results_print_within_80_columns(result):
+    assert str(result) == result.summary()
+    assert max(map(len, result.summary().splitlines())) <= 80
+    assert result._repr_html_().startswith("<pre>")
+
+
+def test_results_become_json(result):
+    data = result.to_dict()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_results_become_tables(result):
+    rows = result.rows()
+    assert rows
+    assert all(isinstance(row, dict) and all(isinstance(key, str) for key in row) for row in rows)
+    pandas = pytest.importorskip("pandas")
+    assert len(pandas.DataFrame(rows)) == len(rows)
