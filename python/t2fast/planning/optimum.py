@@ -303,7 +303,7 @@ def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
     --------
     >>> found = plan("hoffmann", Budget(train_flops=1e21))
     >>> print(found.design)
-    N 2.05B, D 81.4B, k 1: loss 2.325, 39.8 tokens/param
+    N 2.22B, D 75.2B, k 1: loss 2.295, 33.9 tokens/param
     """
     law, budget = as_law(law), as_budget(budget)
     return planned(law, budget, surroundings(law, budget))
