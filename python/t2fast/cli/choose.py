@@ -59,6 +59,12 @@ def choose(
     prompt_billed: Annotated[
         Billing, _cost("--prompt-billed", "Once per question, or with every sample.")
     ] = Billing.per_sample,
+    gpu: Annotated[
+        str | None, _cost("--gpu", "A card to run the models on, such as h100; N as the logs name it.", metavar="CARD")
+    ] = None,
+    dollars_per_hour: Annotated[
+        str | None, _cost("--dollars-per-hour", "What an hour of the card costs.", metavar="NUMBER")
+    ] = None,
     max_k: Annotated[int | None, typer.Option("--max-k", help="Samples per question at most.")] = None,
     common: Annotated[
         bool, typer.Option("--common", help="Keep the problems that all models have, and say how many were left out.")
@@ -81,7 +87,10 @@ def choose(
     counts = choosing.read_models(files, common=common)
     tokens = {"input_tokens": o.number("--input-tokens", input_tokens)}
     tokens["output_tokens"] = o.number("--output-tokens", output_tokens)
-    paid = choosing.prices_of(counts, prices, prompt_billed=prompt_billed.value, **tokens)
+    hour = o.number("--dollars-per-hour", dollars_per_hour)
+    paid = choosing.prices_of(
+        counts, prices, prompt_billed=prompt_billed.value, gpu=gpu, dollars_per_hour=hour, **tokens
+    )
     with o.progress_bar("Choosing") as progress:
         result = choosing.choose(
             counts,
