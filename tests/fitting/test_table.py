@@ -37,3 +37,17 @@ def test_populations_pooled_in_one_table_are_named():
     n, d, samples, correct, problem = counts(12, 20)
     table = {"N": n, "D": d, "n": samples, "c": correct, "problem": problem, "family": (problem % 2).astype(str)}
     assert not any("pooled" in line for line in fitting.fit_table(table, "t2-pass").warnings)
+
+
+def test_pooled_populations_are_asked_about():
+    n, d = design(12)
+    loss = 1.7 + 400 / n**0.34 + 1800 / d**0.36
+    table = {
+        "n_params": np.tile(n, 2), "n_tokens": np.tile(d, 2), "loss": np.concatenate([loss, 0.4 * loss]),
+        "condition": ["exp"] * 12 + ["raw"] * 12,
+    }  # fmt: skip
+    with pytest.raises(t2fast.DataError, match=r"12 checkpoints .* several values of column condition \(exp, raw\)"):
+        fitting.fit_table(table, "chinchilla")
+    # Seeds that agree are repeats, not populations.
+    table["loss"] = np.concatenate([loss, 1.001 * loss])
+    assert fitting.fit_table(table, "chinchilla").n_rows == 24

@@ -55,8 +55,8 @@ class Tally:
         if len(terms) <= TERMS or np.linalg.matrix_rank(terms) < TERMS:
             raise T2Error(
                 f"{len(terms)} checkpoints of {len(np.unique(self.n_params))} sizes and "
-                f"{len(np.unique(self.n_tokens))} token counts do not determine an ability that is quadratic in ln N and "
-                f"ln D: at least {TERMS + 1} are needed, three sizes among them, at more than one training budget"
+                f"{len(np.unique(self.n_tokens))} token counts do not determine an ability that is quadratic in ln N "
+                f"and ln D: at least {TERMS + 1} are needed, three sizes among them, at more than one training budget"
             )
         return terms
 

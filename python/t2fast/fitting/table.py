@@ -154,6 +154,42 @@ def one_benchmark(table: Table) -> None:
                 f"{table.origin}: column benchmark holds {len(benchmarks)} values, {', '.join(benchmarks[:4])}: a law "
                 f"describes one; choose with --where \"benchmark == '{benchmarks[0]}'\", or select the rows beforehand"
             )
+    _one_population(table)
+
+
+#: Losses of one model and one number of tokens that differ by more than this share are not of one population.
+_APART = 0.05
+
+
+def _one_population(table: Table) -> None:
+    """Refuse checkpoints that stand in the table several times with losses far apart, a column telling them apart."""
+    if not all(name in table and table[name].dtype == np.float64 for name in ("n_params", "n_tokens", "loss")):
+        return
+    of = [table[name] for name in ("n_params", "n_tokens", "k") if name in table and table[name].dtype == np.float64]
+    _, group = np.unique(np.stack(of), axis=1, return_inverse=True)
+    group, loss = group.reshape(-1), table["loss"]
+    for name, column in table.columns.items():
+        if name in table.found or column.dtype.kind not in "U":
+            continue
+        values, kind = np.unique(column, return_inverse=True)
+        if not 1 < len(values) <= 20:
+            continue
+        # Mean loss of each checkpoint and value, where the table has it.
+        sums, counts = (np.zeros((group.max() + 1, len(values))) for _ in range(2))
+        np.add.at(sums, (group, kind), loss)
+        np.add.at(counts, (group, kind), 1.0)
+        both = (counts > 0).sum(axis=1) > 1
+        if both.sum() < 2:
+            continue
+        with np.errstate(invalid="ignore"):
+            means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)[both]
+        apart = np.nanmax(means, axis=1) / np.nanmin(means, axis=1) - 1
+        if np.median(apart) > _APART:
+            raise DataError(
+                f"{table.origin}: {int(both.sum())} checkpoints stand in the table with several values of column "
+                f"{name} ({', '.join(values[:4])}) and losses {np.median(apart):.0%} apart: a law describes one; "
+                f"choose with --where \"{name} == '{values[0]}'\", or select the rows beforehand"
+            )
 
 
 def _chinchilla(table: Table, options: dict[str, Any]) -> FitResult:
