@@ -71,6 +71,11 @@ class SamplingProgress(Progress):
         Since the run began.
     memory
         Highest memory use so far in bytes: of the GPU, or of the process where there is none.
+
+    Examples
+    --------
+    >>> SamplingProgress(30, 96, "samples", n_drawn=10, tokens=400, seconds=2.0).done
+    30
     """
 
     n_drawn: int = 0
@@ -105,6 +110,14 @@ class SampledFile(Result):
         What the server counted, by field of its usage; empty for a model that runs here.
     warnings
         What to know.
+
+    Examples
+    --------
+    >>> run = SampledFile("s.jsonl", 2, 8, 8, 80, 4.0, 0, {"stop": 8}, "exact", 3, 0, 1, {})
+    >>> run.tokens_per_second
+    20.0
+    >>> run
+    <SampledFile: s.jsonl, 8 samples of 2 problems>
     """
 
     path: str
