@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import pickle
 from functools import cache
 
@@ -43,7 +44,14 @@ RESULTS = {
         1e-2,
         n_resamples=20,
     ),
+    "SampledFile": lambda: t2.sampling.SampledFile(
+        "s.jsonl", 2, 8, 8, 80, 4.0, 10**9, {"stop": 8}, "exact", 3, 0, 1, {}, ("a warning",)
+    ),
+    "ScoredFile": lambda: t2.sampling.ScoredFile("scores.jsonl", 20, math.inf, 4.5, 0.03, 0.0, 0.5),
     "Bootstrap": lambda: t2.fitting.fit_chinchilla(*_losses()).bootstrap(8),
+    "LawBacktest": lambda: t2.fitting.backtest(dict(zip(("N", "D", "loss"), _losses(), strict=True)), "N > 1e9"),
+    "DecisionBacktest": lambda: t2.fitting.regret(dict(zip(("N", "D", "loss"), _losses(), strict=True))),
+    "AverageFit": lambda: t2.fitting.average_table(t2.datasets.load_lab().counts, n_resamples=3),
 }
 
 #: What callers pass and laws carry: no results, but they travel as far.

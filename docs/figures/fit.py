@@ -14,4 +14,6 @@ pythia = read_table(data / "pythia_passk_counts.csv")
 gsm8k = pythia.select((pythia["benchmark"] == "gsm8k") & (pythia["n_tokens"] >= 1e9))
 fit = fitting.fit_table(gsm8k, "t2-pass")
 fit.plot(here / "fit-gsm8k.png")
-fitting.regret(pythia.select((pythia["benchmark"] == "gsm8k") & (pythia["n_tokens"] >= 2e9))).plot(here / "fit-regret.png")
+fitting.regret(pythia.select((pythia["benchmark"] == "gsm8k") & (pythia["n_tokens"] >= 2e9))).plot(
+    here / "fit-regret.png"
+)

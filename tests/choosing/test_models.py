@@ -44,8 +44,18 @@ def test_prices_by_list_or_by_flops(tmp_path):
     assert prices_of(counts, output_tokens=10) == {"m": Price(0, 2e10, "flops")}
     (tmp_path / "p.csv").write_text("model,dollars_per_sample\nm,0.5\n")
     assert prices_of(counts, tmp_path / "p.csv") == {"m": Price(0, 0.5)}
-    with pytest.raises(T2Error, match="output_tokens: needed to count FLOP"):
+    with pytest.raises(T2Error, match="output_tokens: needed without a price list"):
         prices_of(counts)
+    card = prices_of(counts, input_tokens=100, output_tokens=10, gpu="h100", dollars_per_hour=2.0)["m"]
+    assert card.unit == "dollars"
+    twice = prices_of(counts, input_tokens=100, output_tokens=10, gpu="h100", dollars_per_hour=4.0)["m"]
+    assert twice.of(7) == pytest.approx(2 * card.of(7))
+    shared = prices_of(
+        counts, input_tokens=100, output_tokens=10, gpu="h100", dollars_per_hour=2.0, prompt_billed="once"
+    )
+    assert shared["m"].of(50) < card.of(50)
+    with pytest.raises(T2Error, match="prices and gpu: give one of them"):
+        prices_of(counts, tmp_path / "p.csv", gpu="h100")
     with pytest.raises(T2Error, match="give a price list"):
         prices_of(Counts.of(10, [1, 2], model="m"), output_tokens=10)
 

@@ -101,3 +101,10 @@ def test_more_money_is_never_worse():
     results = [one.result for one in found.frontier]
     assert all(x <= y + 1e-12 for x, y in itertools.pairwise(results))
     assert found.frontier[-1].budget == pytest.approx(0.05)
+
+
+def test_problems_that_are_all_solved_leave_doubt_about_others():
+    found = choose({"m": (10, [10] * 50)}, {"m": Price(0, 1.0)}, 1.0, n_resamples=50)
+    assert (found.result, found.upper) == (1.0, 1.0)
+    # One in 20 would see 50 of 50 solved, were the share as low as this.
+    assert found.lower**50 == pytest.approx(0.05)

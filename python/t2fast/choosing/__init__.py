@@ -8,6 +8,7 @@ from t2fast.choosing.models import one_budget, prices_of, read_models
 from t2fast.choosing.prices import Price, read_prices
 from t2fast.choosing.request import choose
 from t2fast.choosing.settling import Settling
+from t2fast.choosing.votes import majority_tables
 
 __all__ = [
     "Candidate",
@@ -17,6 +18,7 @@ __all__ = [
     "Settling",
     "Step",
     "choose",
+    "majority_tables",
     "one_budget",
     "prices_of",
     "read_models",

@@ -126,8 +126,10 @@ def prices_of(
     input_tokens: float | None = None,
     output_tokens: float | None = None,
     prompt_billed: PromptBilling = "per_sample",
+    gpu: str | None = None,
+    dollars_per_hour: float | None = None,
 ) -> dict[str, Price]:
-    """The price of each model: from a price list, or without one in FLOP, from the parameters that the counts name.
+    """The price of each model: from a price list, or from the parameters that the counts name, on a card or in FLOP.
 
     Parameters
     ----------
@@ -136,7 +138,9 @@ def prices_of(
     path
         As :func:`read_prices` reads it.
     input_tokens, output_tokens, prompt_billed
-        As in :func:`read_prices`; for FLOP ``output_tokens`` is needed.
+        As in :func:`read_prices`; without a price list ``output_tokens`` is needed.
+    gpu, dollars_per_hour
+        A card that all models run on, as :func:`t2fast.costs.cost` knows it, and what an hour of it costs.
 
     Raises
     ------
@@ -149,12 +153,23 @@ def prices_of(
     {'m': Price(fixed=0.0, per_sample=200000000000.0, unit='flops')}
     """
     if path is not None:
+        if gpu is not None:
+            raise T2Error("prices and gpu: give one of them")
         return read_prices(path, input_tokens=input_tokens, output_tokens=output_tokens, prompt_billed=prompt_billed)
     if counts.n_params is None or not np.isfinite(counts.n_params).all():
-        raise T2Error("prices: give a price list (--prices); without one the counts must name n_params, to count FLOP")
+        raise T2Error("prices: give a price list (--prices); without one the counts must name n_params")
     if output_tokens is None:
-        raise T2Error("output_tokens: needed to count FLOP; give the tokens of a sample (--output-tokens)")
+        raise T2Error("output_tokens: needed without a price list; give the tokens of a sample (--output-tokens)")
     sizes = dict(zip(counts.model, counts.n_params.tolist(), strict=True))
+    if gpu is not None:
+        prompt = "shared" if prompt_billed == "once" else "recomputed"
+        return {
+            model: Price.of_card(
+                n, gpu=gpu, dollars_per_hour=dollars_per_hour, input_tokens=input_tokens or 0.0,
+                output_tokens=output_tokens, prompt=prompt,
+            )
+            for model, n in sizes.items()
+        }  # fmt: skip
     return {
         model: Price.of_flops(
             n, input_tokens=input_tokens or 0.0, output_tokens=output_tokens, prompt_billed=prompt_billed

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from t2fast import arguments
-from t2fast.costs import inference_flops
+from t2fast.costs import cost, inference_flops
 from t2fast.errors import DataError, T2Error
 from t2fast.quantity import parse_quantity
 
@@ -129,6 +129,55 @@ class Price:
         if arguments.choice("prompt_billed", prompt_billed, ("once", "per_sample")) == "once":
             return Price(prompt, answer, "flops")
         return Price(0.0, prompt + answer, "flops")
+
+    @staticmethod
+    def of_card(
+        model: str | float,
+        *,
+        gpu: str = "h100",
+        dollars_per_hour: float | None = None,
+        input_tokens: float,
+        output_tokens: float,
+        prompt: str = "shared",
+    ) -> Price:
+        """The price of sampling on a card of your own, by the model of :func:`t2fast.costs.cost`.
+
+        Parameters
+        ----------
+        model
+            A size in parameters, or the name of an architecture.
+        gpu, dollars_per_hour
+            The card, and what an hour of it costs; the card's own price by default.
+        input_tokens, output_tokens
+            As in :meth:`of_tokens`.
+        prompt
+            ``"shared"``, ``"cached"`` or ``"recomputed"``, as in :func:`t2fast.costs.cost`.
+
+        Raises
+        ------
+        T2Error
+            As :func:`t2fast.costs.cost` raises.
+
+        Notes
+        -----
+        Dollars are those of 1 and of 64 samples, and a straight line through both.
+
+        Examples
+        --------
+        >>> small, large = (
+        ...     Price.of_card(n, dollars_per_hour=2.5, input_tokens=400, output_tokens=250) for n in (1e9, 8e9)
+        ... )
+        >>> small.of(16) < large.of(16)
+        True
+        """
+        one, many = (
+            cost(model, gpu=gpu, price=dollars_per_hour, prompt_tokens=input_tokens, answer_tokens=output_tokens, k=k,
+                 prompt=prompt).question.dollars
+            for k in (1, 64)
+        )  # fmt: skip
+        per_sample = (many - one) / 63
+        # Where the prompt is computed for every sample, what is left for the question is rounding.
+        return Price(max(0.0, one - per_sample), per_sample)
 
     def of(self, k: float) -> float:
         """What k samples of one question cost, in ``unit``."""

@@ -27,6 +27,7 @@ def choose(
     *,
     target: float | None = None,
     rule: str | Mapping[str, ArrayLike] = "pass@k",
+    rule_name: str = "given rule",
     max_k: int | None = None,
     scope: Scope = "problems",
     confidence_level: float = 0.9,
@@ -50,7 +51,9 @@ def choose(
     rule
         ``"pass@k"``: a problem counts as solved if any of k samples is right. For any other rule a mapping from names
         to arrays of shape (problems, ks): the chance that a problem's answer is right with 1, 2, ... samples, such as
-        ``passk.maj_at_k(answers, correct, range(1, 65)).value`` for majority votes.
+        those of :func:`majority_tables` for majority votes.
+    rule_name
+        What the mapping is called in the result: ``"majority"``.
     max_k
         Samples per question at most; by default 100 times those drawn.
     scope
@@ -96,7 +99,7 @@ def choose(
     if len(units) > 1:
         raise T2Error("prices: some are in dollars and others in flops; give all in one unit")
     search = Search(abilities, named, confidence_level, max_k)
-    return search.choice(budget, target, units.pop(), rule if isinstance(rule, str) else "given rule", progress)
+    return search.choice(budget, target, units.pop(), rule if isinstance(rule, str) else rule_name, progress)
 
 
 def _abilities(

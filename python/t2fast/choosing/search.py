@@ -89,9 +89,14 @@ class Search:
         return int(np.argmax(one.table[:, :most].mean(axis=0))) + 1
 
     def _interval(self, mean: float, draws: Floats) -> tuple[float, float]:
-        freedom = max(1, len(self.abilities[0].n_samples) - 1)
-        error = np.array([float(np.std(draws, ddof=1))])
-        low, high = logit_intervals(np.array([mean]), error, quantile(self.confidence_level, np.array([freedom])))
+        n_problems = len(self.abilities[0].n_samples)
+        error = float(np.std(draws, ddof=1))
+        if mean in (0.0, 1.0):
+            # All problems alike show no spread; so many of them bound what the share of others can be.
+            bound = (0.5 - 0.5 * self.confidence_level) ** (1 / n_problems)
+            return (bound, 1.0) if mean else (0.0, 1 - bound)
+        wide = quantile(self.confidence_level, np.array([max(1, n_problems - 1)]))
+        low, high = logit_intervals(np.array([mean]), np.array([error]), wide)
         return float(low[0]), float(high[0])
 
     def _candidate(self, one: Ability, k: int, probability: float) -> Candidate:

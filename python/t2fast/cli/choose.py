@@ -29,6 +29,13 @@ class Billing(StrEnum):
     once = "once"
 
 
+class Select(StrEnum):
+    """How a question's answer is chosen from its samples."""
+
+    any_correct = "any_correct"
+    majority = "majority"
+
+
 def _cost(flag: str, text: str, **more: Any) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=_COST, **more)
 
@@ -47,6 +54,9 @@ def choose(
     flops_per_question: Annotated[
         str | None, _cost("--flops-per-question", "The same in FLOP, 2N per token, without prices.", metavar="NUMBER")
     ] = None,
+    select: Annotated[
+        Select, typer.Option("--select", help="A question is solved by any correct sample, or by a majority vote.")
+    ] = Select.any_correct,
     target: Annotated[
         float | None, typer.Option("--target", help="Instead of a budget: the cheapest that reaches this result.")
     ] = None,
@@ -59,6 +69,12 @@ def choose(
     prompt_billed: Annotated[
         Billing, _cost("--prompt-billed", "Once per question, or with every sample.")
     ] = Billing.per_sample,
+    gpu: Annotated[
+        str | None, _cost("--gpu", "A card to run the models on, such as h100; N as the logs name it.", metavar="CARD")
+    ] = None,
+    dollars_per_hour: Annotated[
+        str | None, _cost("--dollars-per-hour", "What an hour of the card costs.", metavar="NUMBER")
+    ] = None,
     max_k: Annotated[int | None, typer.Option("--max-k", help="Samples per question at most.")] = None,
     common: Annotated[
         bool, typer.Option("--common", help="Keep the problems that all models have, and say how many were left out.")
@@ -81,7 +97,13 @@ def choose(
     counts = choosing.read_models(files, common=common)
     tokens = {"input_tokens": o.number("--input-tokens", input_tokens)}
     tokens["output_tokens"] = o.number("--output-tokens", output_tokens)
-    paid = choosing.prices_of(counts, prices, prompt_billed=prompt_billed.value, **tokens)
+    hour = o.number("--dollars-per-hour", dollars_per_hour)
+    paid = choosing.prices_of(
+        counts, prices, prompt_billed=prompt_billed.value, gpu=gpu, dollars_per_hour=hour, **tokens
+    )
+    rule: dict[str, Any] = {}
+    if select is Select.majority:
+        rule = {"rule": choosing.majority_tables(files, counts, max_k=max_k), "rule_name": "majority"}
     with o.progress_bar("Choosing") as progress:
         result = choosing.choose(
             counts,
@@ -93,6 +115,7 @@ def choose(
             ),
             target=target,
             max_k=max_k,
+            **rule,
             scope=scope.value,
             confidence_level=confidence_level,
             n_resamples=n_resamples,

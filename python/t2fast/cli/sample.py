@@ -226,6 +226,9 @@ def sample(
         ),
     ] = "auto",
     verifier_timeout: Annotated[float, _verdict("--verifier-timeout", "Seconds for one answer.")] = 30.0,
+    reasoning_end: Annotated[
+        str | None, _verdict("--reasoning-end", "Judge what follows this mark, such as '</think>'.")
+    ] = None,
     benchmark: Annotated[str, _verdict("--benchmark", "The prompts' name in tables.")] = "",
     name: Name = None,
     n_params: NParams = None,
@@ -293,6 +296,7 @@ def sample(
             seed=seed,
             verifier=judge,
             verifier_timeout=verifier_timeout,
+            reasoning_end=reasoning_end,
             resume=resume,
             name=name,
             benchmark=benchmark,

@@ -16,11 +16,12 @@ from t2fast import _core
 from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget, as_budget
-from t2fast.errors import InfeasibleError, T2Error
+from t2fast.errors import T2Error
 from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, Interval, Point, cautions, from_core
 from t2fast.planning.evidence import intervals
 from t2fast.planning.lattice import designs_at, values
+from t2fast.planning.surroundings import STAND_IN
 from t2fast.planning.words import describe, interval_words, table
 from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
@@ -186,7 +187,10 @@ def grid_search(
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
     if not isinstance(law, PowerLaw):
-        return _look_at_all(law, budget, ns, ds, ks, top, surface)
+        looked = _look_at_all(law, budget, ns, ds, ks, top, surface)
+        if progress is not None:
+            progress(Progress(total, total, "sizes"))
+        return looked
     found = _core.grid_search(law._handle, budget._handle, ns, ds, ks, top, threads, report)
     cube = None
     if surface:
@@ -207,49 +211,29 @@ def reporter(progress: Report | None, total: int, unit: str, before: int = 0) ->
 
 
 def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> Plane:
-    """The plane of a law that the core does not know; more samples are never worse."""
-    handle, slack = budget._handle, 1 + 1e-12
+    """The plane of a law that the core does not know; which k is affordable depends on no law, and more never hurt."""
+    if len(ns) * len(ds) > _MOST_PAIRS:
+        raise T2Error(
+            f"{len(ns)} x {len(ds)} pairs of N and D: at most {_MOST_PAIRS} for a law of kind {law.kind!r}, which is "
+            "searched in memory; take fewer, or a law of powers such as pythia-gsm8k"
+        )
+    chosen = _core.plane(STAND_IN._handle, budget._handle, ns, ds, ks).k
     n, d = (axis.ravel() for axis in np.meshgrid(ns, ds, indexing="ij"))
-    pairs = list(zip(n.tolist(), d.tolist(), strict=True))
-    largest = budget.max_params or np.inf
-    allowed = np.array([size <= largest and tokens <= handle.most_tokens(size, 1.0) * slack for size, tokens in pairs])
-    paid = np.array([handle.most_samples(*pair) * slack for pair in pairs])
-    place = np.searchsorted(ks, paid, side="right") - 1
-    kept = allowed & (place >= 0)
-    chosen, found = np.full(len(n), np.nan), np.full(len(n), np.nan)
-    chosen[kept] = ks[place[kept]]
+    kept, found = ~np.isnan(chosen), np.full(len(n), np.nan)
     if kept.any():
         found[kept] = values(law, budget, n[kept], d[kept], chosen[kept])
     shape = (len(ns), len(ds))
     return Plane(found.reshape(shape), chosen.reshape(shape))
 
 
-def _rising(name: str, axis: _Floats, least: float) -> None:
-    """Refuse an axis that the core would refuse."""
-    if not len(axis):
-        raise T2Error(f"{name}: the axis is empty")
-    wrong = np.flatnonzero(~(np.isfinite(axis) & (axis > 0) & (axis >= least)))
-    if wrong.size:
-        raise T2Error(f"{name}[{wrong[0]}] = {axis[wrong[0]]:g}: must be positive, finite and at least {least:g}")
-    falls = np.flatnonzero(np.diff(axis) <= 0)
-    if falls.size:
-        raise T2Error(f"{name}[{falls[0] + 1}] = {axis[falls[0] + 1]:g}: must be above the value before it")
-
-
 def _look_at_all(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats, top: int, surface: bool) -> Grid:
     """The search for a law that the core does not know: the best affordable k at each N and D, one design for each."""
-    for name, axis, least in (("n_params", ns, 0.0), ("n_tokens", ds, 0.0), ("k", ks, 1.0)):
-        _rising(name, axis, least)
-    if len(ns) * len(ds) > _MOST_PAIRS:
-        raise T2Error(
-            f"{len(ns)} x {len(ds)} pairs of N and D: at most {_MOST_PAIRS} for a law of kind {law.kind!r}, which is "
-            "searched in memory; take fewer, or a law of powers such as pythia-gsm8k"
-        )
     plane = _plane(law, budget, ns, ds, ks)
     worth = np.where(np.isnan(plane.values), -np.inf, plane.values if law.predicts_pass else -plane.values).ravel()
     order = [place for place in np.argsort(-worth, kind="stable")[:top].tolist() if worth[place] > -np.inf]
     if not order:
-        raise InfeasibleError("no point of the grid is affordable: raise the budget or extend the axes downwards")
+        # Fails in the core's words.
+        _core.grid_search(STAND_IN._handle, budget._handle, ns, ds, ks, 1)
     places = [(*divmod(place, len(ds)), int(np.searchsorted(ks, plane.k.flat[place]))) for place in order]
     points = [Point(float(ns[i]), float(ds[j]), float(ks[at])) for i, j, at in places]
     cube = None

@@ -121,7 +121,7 @@ class SamplingParams:
     ('\n',)
     >>> SamplingParams(top_p=2.0)
     Traceback (most recent call last):
-    t2fast.errors.T2Error: top_p = 2: must be above 0 and at most 1
+    t2fast.T2Error: top_p = 2: must be above 0 and at most 1
     """
 
     k: int = 1

@@ -246,7 +246,8 @@ impl Roofline {
         positive("memory_bytes", self.card.memory)?;
         positive("link_bytes_per_second", self.card.link)?;
         self.constants.checked()?;
-        let Serving { weight_bytes, kv_bytes, cards, most_sequences, batch, most_seconds, train_context } = self.serving;
+        let Serving { weight_bytes, kv_bytes, cards, most_sequences, batch, most_seconds, train_context } =
+            self.serving;
         non_negative("weight_bytes", weight_bytes)?;
         non_negative("kv_bytes", kv_bytes)?;
         non_negative("train_context", train_context)?;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::multistart::{Fit, polish_all};
 use super::priors::Priors;
-use super::{Problem, check_lengths, check_positive, check_spread, check_weights};
+use super::{Problem, check_lengths, check_positive, check_spread};
 use crate::error::{Error, Result};
 use crate::law::{AnyLaw, ChinchillaLaw, Overtraining, T2PassLaw, THETA_RANGES};
 use crate::linear::{MAX, Matrix, Vector};
@@ -37,14 +37,13 @@ pub struct Table<'a> {
     pub n_samples: &'a [f64],
     /// Correct ones among them.
     pub n_correct: &'a [f64],
-    /// Weights; ones when absent.
-    pub weights: Option<&'a [f64]>,
 }
 
 /// Counts to be fitted, with a latent loss unless [`Counts::with_losses`] gives it.
 #[derive(Debug, Clone)]
 pub struct Counts {
-    rows: Vec<(f64, f64, f64)>,
+    /// Samples and successes.
+    rows: Vec<(f64, f64)>,
     checkpoint: Vec<usize>,
     /// Logarithms of N, of D and, with a term of overtraining, of N/D of each checkpoint, about `centre`; a term of the
     /// latent loss falls with each.
@@ -62,19 +61,15 @@ impl Counts {
     /// checkpoints are too few, or their D/N too much alike for a term of overtraining.
     pub fn new(table: &Table<'_>, overtraining: bool) -> Result<Self> {
         let n = table.n_samples.len();
-        let mut columns = vec![
+        let columns = [
             ("n_samples", n),
             ("n_correct", table.n_correct.len()),
             ("n_params", table.n_params.len()),
             ("n_tokens", table.n_tokens.len()),
         ];
-        columns.extend(table.weights.map(|w| ("weights", w.len())));
         check_lengths(&columns)?;
         check_positive("n_params", table.n_params)?;
         check_positive("n_tokens", table.n_tokens)?;
-        if let Some(weights) = table.weights {
-            check_weights(weights)?;
-        }
         for (row, (&n, &c)) in table.n_samples.iter().zip(table.n_correct).enumerate() {
             if !((1.0..=9e15).contains(&n) && n.fract() == 0.0) {
                 return Err(Error::Array(format!("n_samples[{row}] = {n}: must be a whole number of at least 1")));
@@ -116,7 +111,7 @@ impl Counts {
                 *log -= mean;
             }
         }
-        let rows = (0..n).map(|i| (table.n_samples[i], table.n_correct[i], table.weights.map_or(1.0, |w| w[i])));
+        let rows = table.n_samples.iter().copied().zip(table.n_correct.iter().copied());
         let counts = Self { rows: rows.collect(), checkpoint, x: logs, centre, known: None };
         counts.check_checkpoints(None)?;
         Ok(counts)
@@ -135,7 +130,7 @@ impl Counts {
         let needed = if self.latent() { 1 + 2 * self.x.len() } else { 3 };
         let mut seen = vec![false; self.x[0].len()];
         for (row, &checkpoint) in self.checkpoint.iter().enumerate() {
-            seen[checkpoint] |= self.rows[row].2 * extra.map_or(1.0, |w| w[row]) > 0.0;
+            seen[checkpoint] |= extra.is_none_or(|w| w[row] > 0.0);
         }
         let count = seen.iter().filter(|s| **s).count();
         if count < needed {
@@ -359,9 +354,9 @@ impl Problem for Counts {
         let mut gradient = [0.0; MAX];
         let mut hessian = [[0.0; MAX]; MAX];
         prepared.derivatives(x, 0.0, &mut gradient, &mut hessian);
-        let scores = self.rows.iter().zip(&self.checkpoint).map(|(row, &checkpoint)| {
+        let scores = self.rows.iter().zip(&self.checkpoint).map(|(&(n, c), &checkpoint)| {
             let mut score = [0.0; MAX];
-            self.add(&Cell::new(std::slice::from_ref(row)), checkpoint, x, &mut score, None);
+            self.add(&Cell::new(&[(n, c, 1.0)]), checkpoint, x, &mut score, None);
             score
         });
         Some((hessian, scores.collect()))

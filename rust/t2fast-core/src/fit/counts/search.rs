@@ -43,8 +43,8 @@ impl Objective for Prepared<'_> {
 impl Counts {
     pub(super) fn prepare(&self, extra: Option<&[f64]>) -> Prepared<'_> {
         let mut rows: Vec<Vec<(f64, f64, f64)>> = vec![Vec::new(); self.x[0].len()];
-        for (i, &(n, c, w)) in self.rows.iter().enumerate() {
-            let w = w * extra.map_or(1.0, |e| e[i]);
+        for (i, &(n, c)) in self.rows.iter().enumerate() {
+            let w = extra.map_or(1.0, |e| e[i]);
             if w > 0.0 {
                 rows[self.checkpoint[i]].push((n, c, w));
             }
