@@ -97,56 +97,36 @@ WITHOUT_EXAMPLES: set[str] = {
 
 #: Public names that stand on no page of docs/ yet. It shrinks like the other.
 WITHOUT_PAGE: set[str] = {
-    "AverageFit",
-    "BetaAbilityLaw",
-    "Bootstrap",
     "BreakEven",
     "DEFAULT_LAW",
     "DataError",
     "DataRange",
-    "DecisionBacktest",
     "Design",
     "DesignComparison",
-    "FORMS",
     "Failure",
-    "FitResult",
     "Frontier",
     "Gradient",
-    "HeldOutRows",
     "InfeasibleError",
     "IsoFlop",
-    "ItemResponseLaw",
-    "LawAverage",
-    "LawBacktest",
     "LawError",
     "MissingExtraError",
-    "OBJECTIVES",
     "Observation",
-    "Observed",
     "PlanUncertainty",
     "Plane",
     "Point",
-    "PowerLaw",
-    "Protocol",
-    "RuleRegret",
     "Table",
     "WIDTH",
     "as_budget",
     "as_law",
-    "average_table",
     "confidence_level",
-    "evaluate",
-    "fit_average",
     "format_flops",
     "format_quantity",
-    "isoflop_weights",
     "near",
     "parse_axis",
     "parse_quantity",
     "printable",
     "read_table",
     "refuse_non_numbers",
-    "regret",
     "shown",
     "warning_lines",
 }
@@ -224,5 +204,8 @@ def test_examples_run(name, tmp_path, monkeypatch):
     # A function may bear its module's name; the module is what is meant.
     importlib.import_module(name)
     with np.printoptions(legacy=False):
-        found = doctest.testmod(sys.modules[name], optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+        found = doctest.testmod(
+            sys.modules[name],
+            optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL,
+        )
     assert found.failed == 0
