@@ -40,6 +40,7 @@ RESULTS = {
     "CostEstimate": lambda: t2.costs.cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50, k=4),
     "Calibration": lambda: t2.costs.calibrate(_speeds()),
     "FitResult": lambda: t2.fitting.fit_chinchilla(*_losses()),
+    "Lab": lambda: t2.datasets.load_lab(),
     "ModelChoice": lambda: t2.choose(
         {"a": (20, [1, 3, 9, 14]), "b": (20, [2, 8, 15, 20]), "c": (20, [9, 9, 9, 9])},
         {"a": t2.Price(0, 1e-3), "b": t2.Price(0, 2e-3), "c": t2.Price(0, 1.0)},

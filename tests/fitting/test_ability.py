@@ -3,6 +3,7 @@ import pytest
 from scipy.special import betaln
 from tests.support.checkpoints import counts, design
 
+import t2fast
 from t2fast import fitting
 from t2fast.fitting.ability import Tally, abilities, fit_beta_ability
 from t2fast.laws import ItemResponseLaw
@@ -56,3 +57,12 @@ def test_beta_ability_is_the_optimum_of_the_likelihood():
     kept = np.flatnonzero(np.repeat(weights, 30))
     again = fitting.average.fit_forms(n[kept], d[kept], **{name: values[kept] for name, values in columns.items()})
     np.testing.assert_allclose(left_out.value(n[:90], d[:90], 4), again.beta.value(n[:90], d[:90], 4), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", ["one size", "one budget", "few"])
+def test_checkpoints_that_determine_no_quadratic_are_refused(shape):
+    n, d = design(10)
+    n, d = {"one size": (np.full(10, 1e8), d), "one budget": (n, 1e18 / n), "few": (n[:6], d[:6])}[shape]
+    tally = Tally(n, d, np.arange(len(n)), np.zeros(len(n), int), np.full(len(n), 10.0), np.ones(len(n)))
+    with pytest.raises(t2fast.T2Error, match="do not determine an ability that is quadratic"):
+        tally.design()

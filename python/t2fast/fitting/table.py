@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,10 +15,15 @@ from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.diagnose import LAWS
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
 from t2fast.fitting.result import FitResult
-from t2fast.fitting.rows import FloatArray
+from t2fast.fitting.rows import FloatArray, checkpoints
 from t2fast.fitting.targets import neg_log_pass_at_k
 
 __all__ = ["POWERS", "average_table", "fit_table", "one_benchmark"]
+
+Fit = TypeVar("Fit", FitResult, AverageFit)
+
+#: Columns that tell populations of models apart.
+_POPULATIONS = ("family", "model_family", "corpus", "train_set", "dataset", "tokenizer")
 
 #: Values of k at which probabilities are tabulated for Approach 1.
 POWERS = 2.0 ** np.arange(0, 14)
@@ -64,10 +69,7 @@ def fit_table(
     if "group" in table:
         options.setdefault("group", table["group"])
     fit = {"chinchilla": _chinchilla, "t2-loss": _t2_loss, "t2-pass": _t2_pass}[law](table, options)
-    if not table.warnings:
-        return fit
-    warnings = (*table.warnings, *fit.warnings)
-    return replace(fit, warnings=warnings, law=replace(fit.law, warnings=warnings))
+    return _warned(fit, table)
 
 
 def average_table(
@@ -107,10 +109,34 @@ def average_table(
         options.setdefault("group", table["group"])
     counts: dict[str, Any] = {role: table.number(role) for role in ("n_samples", "n_correct")}
     fit = fit_average(table.number("n_params"), table.number("n_tokens"), **counts, problem=table["problem"], **options)
-    if not table.warnings:
+    return _warned(fit, table)
+
+
+def _warned(fit: Fit, table: Table) -> Fit:
+    """The fit with what is odd about its table said first."""
+    odd: tuple[str, ...] = (*table.warnings, *_pooled(table))
+    if not odd:
         return fit
-    warnings = (*table.warnings, *fit.warnings)
+    warnings = (*odd, *fit.warnings)
     return replace(fit, warnings=warnings, law=replace(fit.law, warnings=warnings))
+
+
+def _pooled(table: Table) -> list[str]:
+    """Columns by which the table's checkpoints fall into populations, each of which may have a law of its own."""
+    out = []
+    checkpoint = checkpoints(table.number("n_params"), table.number("n_tokens"))
+    for name in _POPULATIONS:
+        if name in table and table[name].dtype != np.float64:
+            values, kind = np.unique(table[name], return_inverse=True)
+            # What differs within checkpoints describes their problems.
+            within = np.unique(np.stack([checkpoint, kind]), axis=1).shape[1] > int(checkpoint.max()) + 1
+            if len(values) > 1 and not within:
+                out.append(
+                    f"column {name} holds {len(values)} values ({', '.join(values[:3].tolist())}"
+                    f"{', ...' if len(values) > 3 else ''}): populations pooled in one table may have laws of "
+                    f"their own; fit each, with --where \"{name} == '{values[0]}'\""
+                )
+    return out
 
 
 def one_benchmark(table: Table) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from t2fast.fitting import FitResult
 from t2fast.lab.preset import Preset
 from t2fast.laws import Law
 from t2fast.planning import Design, Plan, plan
+from t2fast.planning.surroundings import surroundings
 from t2fast.quantity import format_flops
 
 __all__ = ["LabFits", "fit_laws", "optima", "propose"]
@@ -87,8 +88,8 @@ def propose(fits: LabFits, preset: Preset) -> tuple[Design, Design, Plan]:
         train_flops=duel.train_flops, inference_flops=duel.inference_flops, max_tokens=float(preset.longest_run)
     )
     found = plan(fits.counts.law, budget)
-    beyond = found.extrapolation
-    planned = found.design if beyond is not None and beyond.inside else found.inside_data
+    beyond = found.unlimited.extrapolation(found.law)
+    planned = found.unlimited if beyond is not None and beyond.inside else found.inside_data
     if planned is None:
         raise T2Error(f"train_flops = {format_flops(duel.train_flops)}: pays for no design within the data")
     return planned, plan(fits.loss.law, Budget(train_flops=duel.train_flops)).design, found
@@ -97,12 +98,14 @@ def propose(fits: LabFits, preset: Preset) -> tuple[Design, Design, Plan]:
 def optima(laws: Iterable[Law], preset: Preset) -> FloatArray:
     """For each law N and D of the best design with one sample, and of the best with as many as can be paid for."""
     rows = []
-    for law in laws:
+    for fitted in laws:
+        # What the law says by itself; plans keep near the data.
+        law = replace(fitted, data_range=None)
         try:
-            one = plan(law, Budget(train_flops=preset.duel.train_flops, max_k=1)).design
-            both = plan(
+            one = surroundings(law, Budget(train_flops=preset.duel.train_flops, max_k=1)).unlimited
+            both = surroundings(
                 law, Budget(train_flops=preset.duel.train_flops, inference_flops=preset.duel.inference_flops)
-            ).design
+            ).unlimited
         except T2Error:
             continue
         rows.append([one.n_params, one.n_tokens, both.n_params, both.n_tokens])

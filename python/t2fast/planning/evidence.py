@@ -124,7 +124,7 @@ def ceiling_warning(law: Law, k: float) -> str | None:
         said = f"this law can never exceed {rate} of {most:.1%}, however large the model or its training"
     elif law.data_range is not None:
         # Others bend: beyond their data their values mean nothing.
-        n, d = (np.geomspace(*getattr(law.data_range, name), 13) for name in ("n_params", "n_tokens"))
+        n, d = (np.geomspace(low, high, 13) for low, high in (law.data_range.n_params, law.data_range.n_tokens))
         most = float(np.max(law.value(n[:, None], d, k)))
         said = f"within its data this law never exceeds {rate} of {most:.1%}, whatever the model"
     else:

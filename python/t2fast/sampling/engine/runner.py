@@ -43,6 +43,14 @@ _PENALTIES = tuple(_SETTINGS)[3:]
 _NOWHERE = -(1 << 30)
 
 
+def launch_size(n: int) -> int:
+    """Rows that a step of ``n`` is launched and captured with: 1, 2, 4, then multiples of 8; the rest idles.
+
+    Few sizes mean few graphs; powers of two would let the model and the sampler run over up to twice the rows.
+    """
+    return 1 << (n - 1).bit_length() if n <= 8 else -(-n // 8) * 8
+
+
 class Runner:
     """Runs the model for one call of the sampler.
 
@@ -239,7 +247,7 @@ class Runner:
             self.tables.index_copy_(0, on_device(tables, self.device), new)
         self.schedule.changed.clear()
         n = len(self.rows)
-        padded = n if self.graphs == "none" else min(1 << (n - 1).bit_length(), self.schedule.slots)
+        padded = n if self.graphs == "none" else min(launch_size(n), self.schedule.slots)
         self._launch(padded)
         return self._drawn.fetch(n)
 

@@ -65,7 +65,7 @@ pub fn allocate(n: &[u64], squares: &[f64], budget: u64, least: u64) -> Result<V
     let count = |start: u64, s: f64, gain: f64| {
         let x = 0.5 * ((1.0 + 4.0 * s / gain).sqrt() - 1.0);
         // The sample after x counts itself.
-        (x.min(1e15).floor() as u64 + 1).saturating_sub(start.max(1))
+        (x.min(9e18).floor() as u64 + 1).saturating_sub(start.max(1))
     };
     let gains = || start.iter().zip(squares).map(|(&x, &s)| s / (x.max(1) as f64 * (x.max(1) + 1) as f64));
     let best = gains().fold(0.0, f64::max);
