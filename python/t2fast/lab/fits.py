@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -98,9 +98,7 @@ def propose(fits: LabFits, preset: Preset) -> tuple[Design, Design, Plan]:
 def optima(laws: Iterable[Law], preset: Preset) -> FloatArray:
     """For each law N and D of the best design with one sample, and of the best with as many as can be paid for."""
     rows = []
-    for fitted in laws:
-        # What the law says by itself; plans keep near the data.
-        law = replace(fitted, data_range=None)
+    for law in laws:
         try:
             one = surroundings(law, Budget(train_flops=preset.duel.train_flops, max_k=1)).unlimited
             both = surroundings(
