@@ -18,7 +18,7 @@ import typer
 
 from t2fast.costs import Attention, Budget, Workload
 from t2fast.errors import T2Error
-from t2fast.files import replacing
+from t2fast.files import check_output, replacing
 from t2fast.quantity import parse_quantity
 from t2fast.results import Progress
 from t2fast.text import printable
@@ -30,12 +30,20 @@ _OUTPUT = "Output"
 
 LawName = Annotated[str, typer.Option("--law", help="A preset's name or a JSON file.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=_OUTPUT)]
-CsvFile = Annotated[
-    Path | None, typer.Option("--csv", help="Also write the designs to this CSV file.", rich_help_panel=_OUTPUT)
-]
-PlotFile = Annotated[
-    Path | None, typer.Option("--plot", help="Also draw a figure to this file.", rich_help_panel=_OUTPUT)
-]
+
+
+def _writable(param: typer.CallbackParam, path: Path | None) -> Path | None:
+    """Refuse an output that could not be written while the command line is read, before any work."""
+    return check_output(path, param.opts[0])
+
+
+def output(flag: str, text: str, **more: Any) -> Any:
+    """An option that names a file to write, checked before the command starts."""
+    return typer.Option(flag, help=text, callback=_writable, **more)
+
+
+CsvFile = Annotated[Path | None, output("--csv", "Also write the designs to this CSV file.", rich_help_panel=_OUTPUT)]
+PlotFile = Annotated[Path | None, output("--plot", "Also draw a figure to this file.", rich_help_panel=_OUTPUT)]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Threads to use; all by default.", rich_help_panel=_OUTPUT)
 ]
