@@ -221,7 +221,7 @@ pub fn predict<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let laws: Vec<AnyLaw> = laws.iter().map(|law| law.0).collect();
     let (n, d, k) = (n_params.as_slice()?, n_tokens.as_slice()?, k.as_slice()?);
-    let values = py.detach(|| predictive::values(&laws, n, d, k, unique_tokens)).map_err(Error::from)?;
+    let values = work::detached(py, || predictive::values(&laws, n, d, k, unique_tokens))?;
     let rows = laws.len();
     PyArray1::from_vec(py, values).reshape([rows, n.len()])
 }
