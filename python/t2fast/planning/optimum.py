@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from t2fast import _core
 from t2fast.arguments import number, numbers
-from t2fast.costs import Budget, as_budget
+from t2fast.costs import PROMPTS, Budget, CostEstimate, as_budget
 from t2fast.errors import InfeasibleError, T2Error
 from t2fast.laws import DataRange, Fitted, Law, PowerLaw, as_law
+from t2fast.planning.bill import PromptMode, bill_lines, estimate
 from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core, value_of
 from t2fast.planning.evidence import Neighbour, ceiling_warning, intervals, lower_end, nearest, repeats
 from t2fast.planning.lattice import Region, best, designs_at, least_training, region_of, values
@@ -154,6 +155,25 @@ class Plan(Result):
         return "converged" if self.success else "a search did not converge: check the plan with grid_search"
 
     @cached_property
+    def bill(self) -> CostEstimate | None:
+        """What a question costs with the recommended design, in seconds, energy and latency; ``None`` in FLOP."""
+        return estimate(self.budget, self.design)
+
+    @cached_property
+    def modes(self) -> dict[str, PromptMode | None]:
+        """What the same dollars buy in each way to treat a prompt; empty in FLOP, ``None`` for what is out of reach."""
+        found: dict[str, PromptMode | None] = {}
+        for mode in PROMPTS if self.budget.in_dollars else ():
+            other = replace(self.budget, workload=replace(self.budget.workload, prompt=mode))
+            try:
+                one = self.design if mode == self.budget.workload.prompt else plan(self.law, other).design
+                priced = estimate(other, one)
+            except InfeasibleError:
+                priced = None
+            found[mode] = None if priced is None else PromptMode(one, priced.dollars)
+        return found
+
+    @cached_property
     def uncertainty(self) -> PlanUncertainty | None:
         """What resampled laws say of the unlimited optimum; ``None`` for a law without draws. Found on first use."""
         if not (self.law.has_draws and isinstance(self.law, PowerLaw)):
@@ -219,6 +239,8 @@ class Plan(Result):
             "law": self.law.name or self.law.to_dict(),
             "budget": self.budget.to_dict(),
             **(part(self.design) or {}),
+            **({} if self.bill is None else {"bill": self.bill.to_dict()}),
+            **({} if not self.modes else {"modes": {name: one and one.to_dict() for name, one in self.modes.items()}}),
             "interval": None if self.interval is None else list(self.interval),
             "nearest": [one.to_dict() for one in self.nearest],
             "cheapest_within_1pct": part(self.cheapest_within_1pct),
@@ -245,6 +267,8 @@ class Plan(Result):
         lines += [*table(rows, self.law, ends), ""]
         if self.nearest:
             lines += ["Measured nearby:", *neighbours(self.nearest), ""]
+        if self.bill is not None:
+            lines += [*bill_lines(self.bill, self.design, self.modes), ""]
         lines += beside(self.unlimited != self.design, self.flat_n_params, self.gains)
         return "\n".join([*lines, *warning_lines(self.warnings[1:] if first else self.warnings)]).rstrip()
 
@@ -383,7 +407,8 @@ def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> P
     law, budget, target = as_law(law), as_budget(budget), number("target", target)
     if not isinstance(law, PowerLaw):
         return _cheapest_measured(law, budget, target)
-    wanted = "total_flops" if budget.inference_flops is None else "train_flops"
+    wanted = "total" if budget.inference_limit is None else "train"
+    wanted += "_dollars" if budget.in_dollars else "_flops"
 
     def at(limits: Budget) -> Budget:
         found: dict[str, Any] = {wanted: _core.cheapest(law._handle, limits._handle, target)}
@@ -421,7 +446,7 @@ def _within(budget: Budget, data: DataRange) -> Budget:
 
 def _cheapest_measured(law: Law, budget: Budget, target: float) -> Plan:
     """The cheapest design of a law that the core does not know: within its data, beside a budget of inference."""
-    if law.data_range is None or budget.inference_flops is None or budget.train_flops or budget.total_flops:
+    if law.data_range is None or budget.inference_limit is None or budget.train_limit or budget.total_limit:
         raise T2Error(f"a target for a law of kind {law.kind!r} needs its data's range and inference_flops alone")
     region: Region = region_of(law.data_range)
     point = least_training(law, budget, region, target)
@@ -430,5 +455,6 @@ def _cheapest_measured(law: Law, budget: Budget, target: float) -> Plan:
         what = "no design within the data" if most is None else f"{float(law.value(*most)):.6g}"
         raise InfeasibleError(f"target = {target:g} is out of reach: the most within the data is {what}")
     design = designs_at(law, budget, [point])[0]
-    within = replace(budget, train_flops=design.train_flops)
+    spent: dict[str, Any] = {"train_dollars" if budget.in_dollars else "train_flops": design.costs[0]}
+    within = replace(budget, **spent)
     return planned(law, within, surroundings(law, within), design)

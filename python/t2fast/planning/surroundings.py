@@ -69,9 +69,9 @@ def from_outcome(law: Law, outcome: _core.Plan) -> Surroundings:
 
 
 def _by_lattice(law: Law, budget: Budget) -> Surroundings:
-    if budget.train_flops is budget.total_flops is budget.max_tokens is None:
+    if budget.train_limit is budget.total_limit is budget.max_tokens is None:
         raise T2Error("the number of training tokens is unbounded: give train_flops, total_flops or max_tokens")
-    if budget.inference_flops is budget.total_flops is budget.max_k is None:
+    if budget.inference_limit is budget.total_limit is budget.max_k is None:
         raise T2Error("k is unbounded: give inference_flops, total_flops or max_k")
     count = 0
 
@@ -121,7 +121,7 @@ def _twenty(law: Law, budget: Budget) -> Design | None:
                 points.append(Point(n, d, float(k)))
     if not points:
         return None
-    if budget.total_flops is None:
+    if budget.total_limit is None:
         # A budget of training alone is spent on the largest model.
         return designs_at(law, budget, points[-1:])[0]
     return (max if law.predicts_pass else min)(designs_at(law, budget, points), key=value_of)

@@ -115,8 +115,20 @@ impl Roofline {
         train_context: f64,
     ) -> Result<Self> {
         let [flops, train_flops, bandwidth, memory, link] = card;
-        let [compute, memory_share, activations, layer, expert_layer, step, link_share, hop, request, regroup, train, between] =
-            constants;
+        let [
+            compute,
+            memory_share,
+            activations,
+            layer,
+            expert_layer,
+            step,
+            link_share,
+            hop,
+            request,
+            regroup,
+            train,
+            between,
+        ] = constants;
         let roofline = roofline::Roofline {
             card: Card { flops, train_flops, bandwidth, memory, link },
             constants: Constants {

@@ -28,8 +28,8 @@ mod _core {
     use crate::law::Law;
     #[pymodule_export]
     use crate::passk::{
-        BetaFit, Histogram, Prediction, Trial, TrialLog, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate, group_means,
-        majority, samples_needed, squares,
+        BetaFit, Histogram, Prediction, Trial, TrialLog, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate,
+        group_means, majority, samples_needed, squares,
     };
     #[pymodule_export]
     use crate::plan::{

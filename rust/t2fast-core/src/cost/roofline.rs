@@ -213,7 +213,7 @@ pub struct Bill {
 }
 
 /// Seconds of a replica, for a model at hand: what steps and prompts consist of.
-pub(super) struct Terms {
+pub(crate) struct Terms {
     /// Per token of a step: multiplying.
     pub compute: f64,
     /// Per step: reading the matrices; of a mixture, all of them.
@@ -246,7 +246,8 @@ impl Roofline {
         positive("memory_bytes", self.card.memory)?;
         positive("link_bytes_per_second", self.card.link)?;
         self.constants.checked()?;
-        let Serving { weight_bytes, kv_bytes, cards, most_sequences, batch, most_seconds, train_context } = self.serving;
+        let Serving { weight_bytes, kv_bytes, cards, most_sequences, batch, most_seconds, train_context } =
+            self.serving;
         non_negative("weight_bytes", weight_bytes)?;
         non_negative("kv_bytes", kv_bytes)?;
         non_negative("train_context", train_context)?;
@@ -273,7 +274,7 @@ impl Roofline {
             + constants.train_activations * width / (card.bandwidth * constants.memory)
     }
 
-    pub(super) fn terms(&self, shape: &Shape, prompt_tokens: f64) -> Terms {
+    pub(crate) fn terms(&self, shape: &Shape, prompt_tokens: f64) -> Terms {
         let Self { card, constants, serving } = self;
         let cards = serving.cards;
         let flops = card.flops * cards * constants.compute;

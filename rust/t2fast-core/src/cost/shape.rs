@@ -59,7 +59,11 @@ impl Shape {
             return Err(Error::Value { name: "windowed", value: self.windowed, must: "must lie between 0 and 1" });
         }
         if self.kv_width > self.q_width {
-            return Err(Error::Value { name: "kv_heads", value: self.kv_width, must: "must not exceed the query heads" });
+            return Err(Error::Value {
+                name: "kv_heads",
+                value: self.kv_width,
+                must: "must not exceed the query heads",
+            });
         }
         if self.multiplying() <= 0.0 {
             let what = "the embedding alone has as many parameters as the model: check n_params, d_model and vocab";
@@ -187,7 +191,8 @@ impl Family {
                 let sum = layers + embeddings;
                 let step = (sum / n_params).ln() * sum / (power * layers + embeddings);
                 ln_d -= step;
-                if step.abs() < 1e-14 {
+                // The error left is of the order of the square.
+                if step.abs() < 1e-8 {
                     break;
                 }
             }

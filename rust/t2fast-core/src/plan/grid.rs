@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use rayon::prelude::*;
 
 use super::Design;
-use crate::cost::{Budget, SLACK};
+use crate::cost::{AtSize, Budget, SLACK};
 use crate::error::{Error, Result, Shown, positive};
 use crate::law::{AnyLaw, Law, Sense};
 use crate::threads::Progress;
@@ -147,14 +147,15 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The number of leading entries of the k axis that are affordable beside the costs given.
-    fn affordable_k(&self, train: f64, fixed: f64, per_sample: f64) -> usize {
-        self.axes.k.partition_point(|&k| k <= self.budget.k.hi && self.budget.affords(train, fixed + k * per_sample))
+    fn affordable_k(&self, train: f64, at: &AtSize) -> usize {
+        let most = self.budget.k.hi.min(at.most_k * (1.0 + SLACK));
+        self.axes.k.partition_point(|&k| k <= most && self.budget.affords(train, at.inference(k)))
     }
 
     /// Offers (i, j, l) and then ever smaller k, for as long as they could enter.
     fn offer(&self, leaders: &mut Leaders, row: &Row, [i, j, l]: [usize; 3], loss: f64, value: f64) {
-        let train = row.per_token * self.axes.n_tokens[j];
-        let flops = |l: usize| train + row.fixed + row.per_sample * self.axes.k[l];
+        let train = row.at.per_token * self.axes.n_tokens[j];
+        let flops = |l: usize| train + row.at.inference(self.axes.k[l]);
         let (mut l, mut value) = (l, value);
         // A law without k has the same value, in every digit, for each.
         let rounding = if self.law.depends_on_k() { ROUNDING } else { 0.0 };
@@ -171,8 +172,6 @@ impl Search<'_> {
     /// Considers every D and k beside the sizes `first..last`.
     fn rows(&self, first: usize, last: usize, leaders: &mut Leaders) {
         let base = self.law.chinchilla();
-        let workload = &self.budget.workload;
-        let (fixed, per_sample) = workload.inference_rates();
         let first_k = self.axes.k.partition_point(|&k| k < self.budget.k.lo);
         let d_lo = self.axes.n_tokens.partition_point(|&d| d < self.budget.n_tokens.lo);
         let d_hi = self.axes.n_tokens.partition_point(|&d| d <= self.budget.n_tokens.hi);
@@ -180,31 +179,25 @@ impl Search<'_> {
             self.law.improves_as_loss_falls() && self.budget.total.is_none() && !base.overtraining.acts();
         let row = |i: usize| {
             let n = self.axes.n_params[i];
-            let (fixed, per_sample) = (fixed.at(n), per_sample.at(n));
-            let per_token = workload.train_rate().at(n);
+            let at = self.budget.at(n);
             let effective = base.effective_params(n, self.budget.unique_tokens);
             let allowed = self.budget.n_params.lo <= n && n <= self.budget.n_params.hi;
             let least_k = self.axes.k.get(first_k).copied().filter(|&k| allowed && k <= self.budget.k.hi);
             let end = least_k.map_or(0, |k| {
-                let inference = fixed + per_sample * k;
+                if k > at.most_k * (1.0 + SLACK) {
+                    return 0;
+                }
+                let inference = at.inference(k);
                 let most = self.budget.tokens_allowed(n) * (1.0 + SLACK);
-                let affordable = |&d: &f64| d <= most && self.budget.affords(per_token * d, inference);
+                let affordable = |&d: &f64| d <= most && self.budget.affords(at.per_token * d, inference);
                 self.axes.n_tokens[..d_hi].partition_point(affordable)
             });
-            Row {
-                per_token,
-                fixed,
-                per_sample,
-                first_k,
-                end,
-                loss: base.e + base.params_term(effective),
-                over: base.overtraining_of_params(n),
-            }
+            Row { at, first_k, end, loss: base.e + base.params_term(effective), over: base.overtraining_of_params(n) }
         };
         if only_largest_d {
             for i in first..last {
                 let row = row(i);
-                let k_end = self.affordable_k(0.0, row.fixed, row.per_sample);
+                let k_end = self.affordable_k(0.0, &row.at);
                 for j in (d_lo..row.end).rev() {
                     if k_end <= first_k {
                         break;
@@ -238,13 +231,11 @@ impl Search<'_> {
                     continue;
                 }
                 // The affordable k: once per N, or falling with D where one budget pays for both.
-                let mut k_end = self.affordable_k(row.per_token * self.axes.n_tokens[start], row.fixed, row.per_sample);
+                let mut k_end = self.affordable_k(row.at.per_token * self.axes.n_tokens[start], &row.at);
                 for lane in 0..count {
                     if self.budget.total.is_some() {
-                        let train = row.per_token * self.axes.n_tokens[start + lane];
-                        while k_end > first_k
-                            && !self.budget.affords(train, row.fixed + row.per_sample * self.axes.k[k_end - 1])
-                        {
+                        let train = row.at.per_token * self.axes.n_tokens[start + lane];
+                        while k_end > first_k && !self.budget.affords(train, row.at.inference(self.axes.k[k_end - 1])) {
                             k_end -= 1;
                         }
                     }
@@ -276,9 +267,7 @@ impl Search<'_> {
 /// What one N costs, and the loss that it leaves at infinite data.
 #[derive(Clone, Copy, Default)]
 struct Row {
-    per_token: f64,
-    fixed: f64,
-    per_sample: f64,
+    at: AtSize,
     /// The first k allowed.
     first_k: usize,
     /// Affordable entries of the D axis, beside the first k allowed.
@@ -360,15 +349,25 @@ fn infeasible(axes: &Axes<'_>, budget: &Budget) -> Error {
     // The smallest size that may be trained on the fewest tokens.
     let allowed = |&&size: &&f64| size >= n && d <= budget.tokens_allowed(size) * (1.0 + SLACK);
     let n = axes.n_params.iter().find(allowed).copied().unwrap_or(n);
-    let (train, inference) = (budget.workload.train_flops(n, d), budget.workload.inference_flops(n, k));
+    let at = budget.at(n);
+    if k > at.most_k {
+        return Error::Infeasible(format!(
+            "no point of the grid can run: the cheapest, N = {}, k = {}, exceeds memory or latency; take more cards, \
+             another format, shorter prompts or a larger max_seconds",
+            Shown(n),
+            Shown(k)
+        ));
+    }
+    let (train, inference) = (at.per_token * d, at.inference(k));
+    let [train_name, inference_name, total_name] = budget.names();
     let total = train + inference;
     let over = |limit: Option<f64>, cost: f64| limit.filter(|limit| cost > limit * (1.0 + SLACK));
     let (name, limit, cost) = if let Some(limit) = over(budget.train, train) {
-        ("train_flops", limit, train)
+        (train_name, limit, train)
     } else if let Some(limit) = over(budget.inference, inference) {
-        ("inference_flops", limit, inference)
+        (inference_name, limit, inference)
     } else {
-        ("total_flops", budget.total.unwrap_or(f64::NAN), total)
+        (total_name, budget.total.unwrap_or(f64::NAN), total)
     };
     Error::Infeasible(format!(
         "no point of the grid is affordable: {name} = {}, and the cheapest point, N = {}, D = {}, k = {}, needs {}; \
