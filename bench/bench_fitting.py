@@ -422,7 +422,8 @@ def section_counts(quick: bool) -> None:
     n, d, loss, samples, correct = synthetic_counts(0)
     law = ChinchillaLaw(*BASE)
     ours = median_time(lambda: fitting.fit_t2_pass(n, d, n_samples=samples, n_correct=correct, loss_law=law), 5)
-    core = _core.FitProblem.latent(n, d, samples, correct, None).with_losses(list(BASE))
+    table = {"n_params": n, "n_tokens": d, "n_samples": samples, "n_correct": correct}
+    core = _core.FitProblem.latent(table).with_losses(law._handle)
     starts = 5 if quick else 50
     begin = time.perf_counter()
     best, _ = scipy_counts(loss, samples, correct, starts, 0)

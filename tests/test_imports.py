@@ -23,7 +23,7 @@ STOREYS = (
     ("costs",),
     ("laws", "data", "rules"),
     ("planning", "fitting", "passk", "sampling"),
-    ("datasets", "plots"),
+    ("datasets", "plots", "choosing"),
     ("lab",),
     ("serve", "app", "integrations", "cli"),
 )

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import pickle
 from functools import cache
 
@@ -37,7 +38,21 @@ RESULTS = {
     "CostEstimate": lambda: t2.costs.cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50, k=4),
     "Calibration": lambda: t2.costs.calibrate(_speeds()),
     "FitResult": lambda: t2.fitting.fit_chinchilla(*_losses()),
+    "Lab": lambda: t2.datasets.load_lab(),
+    "ModelChoice": lambda: t2.choose(
+        {"a": (20, [1, 3, 9, 14]), "b": (20, [2, 8, 15, 20]), "c": (20, [9, 9, 9, 9])},
+        {"a": t2.Price(0, 1e-3), "b": t2.Price(0, 2e-3), "c": t2.Price(0, 1.0)},
+        1e-2,
+        n_resamples=20,
+    ),
+    "SampledFile": lambda: t2.sampling.SampledFile(
+        "s.jsonl", 2, 8, 8, 80, 4.0, 10**9, {"stop": 8}, "exact", 3, 0, 1, {}, ("a warning",)
+    ),
+    "ScoredFile": lambda: t2.sampling.ScoredFile("scores.jsonl", 20, math.inf, 4.5, 0.03, 0.0, 0.5),
     "Bootstrap": lambda: t2.fitting.fit_chinchilla(*_losses()).bootstrap(8),
+    "LawBacktest": lambda: t2.fitting.backtest(dict(zip(("N", "D", "loss"), _losses(), strict=True)), "N > 1e9"),
+    "DecisionBacktest": lambda: t2.fitting.regret(dict(zip(("N", "D", "loss"), _losses(), strict=True))),
+    "AverageFit": lambda: t2.fitting.average_table(t2.datasets.load_lab().counts, n_resamples=3),
 }
 
 #: What callers pass and laws carry: no results, but they travel as far.

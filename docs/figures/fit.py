@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import t2fast
 from t2fast import fitting
 from t2fast.data import read_table
 
@@ -15,7 +14,6 @@ pythia = read_table(data / "pythia_passk_counts.csv")
 gsm8k = pythia.select((pythia["benchmark"] == "gsm8k") & (pythia["n_tokens"] >= 1e9))
 fit = fitting.fit_table(gsm8k, "t2-pass")
 fit.plot(here / "fit-gsm8k.png")
-found = t2fast.plan(fit, t2fast.Budget(train_flops=1e20, inference_flops=1.4e11)).uncertainty
-found.plot(here / "fit-optima.png")
-print(found)
-fitting.backtest(gsm8k, "n_tokens > 6e10").plot(here / "fit-backtest.png")
+fitting.regret(pythia.select((pythia["benchmark"] == "gsm8k") & (pythia["n_tokens"] >= 2e9))).plot(
+    here / "fit-regret.png"
+)

@@ -11,7 +11,7 @@ here = Path(__file__).parent
 law = t2.load_law("pythia-gsm8k")
 budget = t2.Budget(train_flops=1e22, inference_flops=1.4e11)
 
-t2.plan(law, budget).plot(here / "plan.png")
+t2.plan("pythia-gsm8k-average", budget).plot(here / "plan.png")
 
 sweep = t2.Budget().sweep(inference_flops=[2e9, 1.4e11, 1e13], train_flops=np.geomspace(1e19, 1e24, 41).tolist())
 t2.frontier(law, sweep).plot(here / "frontier.png")

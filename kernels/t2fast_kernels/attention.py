@@ -21,6 +21,8 @@ __all__ = ["prefix_decode"]
 #: about a nanosecond each.
 PROGRAMS = 1024
 LOG2_E = 1.4426950408889634
+#: Offsets up to here are computed in 32 bits.
+INT32 = (1 << 31) - 1
 _CACHE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
@@ -73,7 +75,8 @@ def prefix_decode(
     sinks
         float32 ``[n_q_heads]``: one score more per head in the softmax's denominator (Xiao et al. 2023), added once.
     k_scale, v_scale
-        What stored keys and values are to be multiplied by: a number, or float32 with one value or one per KV head.
+        What stored keys and values are to be multiplied by: a number, or float32 with one value or one per KV head,
+        those of keys not negative.
     return_lse
         Also return the natural logarithm of the sum of the exponentiated scores, the sink's included: float32
         ``[n_rows, n_q_heads]``, -inf for idle rows and where there is nothing to read.
@@ -202,6 +205,9 @@ def _launch(call: DecodeCall) -> None:
         "K_SCALE": call.k_scale is not None,
         # The interpreter's products of bfloat16 are wrong.
         "UPCAST": q.dtype == torch.bfloat16 and not q.is_cuda,
+        "LONG": _reach(k_cache) > INT32 or _reach(v_cache) > INT32,
+        "SAME": k_cache.stride() == v_cache.stride(),
+        "POSITIVE": call.scale > 0,
     }
     with torch.cuda.device_of(q):
         if n_items := len(planned.items):
@@ -210,17 +216,23 @@ def _launch(call: DecodeCall) -> None:
             kernels.prefix_kernel[(n_kv_heads, programs)](
                 q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.counts, planned.items, planned.row_map,
                 planned.rows, partial_o=partial_o, partial_lse=partial_lse, n_rows=n_rows,
-                BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, **launch.options, **shared,
+                BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, FAST=launch.fast, **launch.options, **shared,
             )  # fmt: skip
-        launch = suffix_launch(chip, group, block_d, q.element_size())
+        launch = suffix_launch(chip, group, block_d, q.element_size(), k_cache.element_size())
         kernels.suffix_kernel[(n_kv_heads, n_rows)](
             q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.segments, planned.row_levels, planned.rows,
-            v_scale=call.v_scale, sinks=call.sinks, partial_o=partial_o, partial_lse=partial_lse, out=out, lse=call.lse,
-            out_stride_row=out.stride(0), out_stride_head=out.stride(1), v_scale_stride=_stride(call.v_scale),
-            out_scale=call.out_scale, BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, **launch.options,
+            v_scale=call.v_scale, sinks=call.sinks, partial_o=partial_o, partial_lse=partial_lse, out=out,
+            lse=call.lse, out_stride_row=out.stride(0), out_stride_head=out.stride(1),
+            v_scale_stride=_stride(call.v_scale), out_scale=call.out_scale, BLOCK_M=launch.block_m,
+            BLOCK_N=launch.block_n, FAST=launch.fast, **launch.options,
             LEVELS=planned.row_levels.shape[1], V_SCALE=call.v_scale is not None,
             SINKS=call.sinks is not None, LSE=call.lse is not None, **shared,
         )  # fmt: skip
+
+
+def _reach(cache: Tensor) -> int:
+    """The largest offset of a token from its head's first."""
+    return (cache.shape[0] - 1) * cache.stride(0) + (cache.shape[1] - 1) * cache.stride(1) + cache.shape[3]
 
 
 def _stride(scale: Tensor | None) -> int:

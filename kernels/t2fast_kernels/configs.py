@@ -30,6 +30,7 @@ class Launch:
     block_n: int
     num_warps: int
     num_stages: int
+    fast: bool = False  #: whole blocks without masks; takes registers
 
     @property
     def options(self) -> dict[str, int | bool]:
@@ -57,17 +58,21 @@ def prefix_launch(chip: Chip, block_m: int, block_d: int, itemsize: int) -> Laun
         if block_m == 16:
             return Launch(block_m, 16 if row > 512 else 32, 4, 2 if hip else 3)
         return Launch(block_m, 16, 4 if row == 512 and not hip else 8, 1 if row > 512 and hip else 2)
+    fast = chip != "ampere" or block_m == 16
     warps = 8 if block_m == 128 or (block_m == 64 and row > 256 and not hip) else 4
     if hip:
-        return Launch(block_m, 32, warps, 2)
+        return Launch(block_m, 32, warps, 2, fast)
     narrow = row > 256 or (chip == "ampere" and block_m == 64 and row == 256)
-    return Launch(block_m, 32 if narrow else 64, warps, 2 if block_m > 16 and row > 256 else 3)
+    return Launch(
+        block_m, 32 if narrow else 64, warps, 2 if row > 256 and (block_m > 16 or chip == "hopper") else 3, fast
+    )
 
 
-def suffix_launch(chip: Chip, group: int, block_d: int, itemsize: int) -> Launch:
+def suffix_launch(chip: Chip, group: int, block_d: int, itemsize: int, cache_itemsize: int) -> Launch:
     """Launch B, for ``group`` query heads per KV head. Five stages keep two blocks of K and V on their way."""
     block_m = next(m for m in (16, 64, 128) if m >= group)
     if block_m > 16 or chip == "cdna" or itemsize == 4:
         return prefix_launch(chip, block_m, block_d, itemsize)
     wide = block_d * itemsize > 256
-    return Launch(block_m, 16 if wide else 64, 8 if wide and chip == "ampere" else 4, 5)
+    stages = 4 if cache_itemsize == 1 or chip == "ampere" else 5  # registers are what fp8's conversion needs
+    return Launch(block_m, 16 if wide else 64, 8 if wide and chip == "ampere" else 4, stages, True)

@@ -82,10 +82,11 @@ def _launch(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tenso
         return
     # Bytes are copied as they are, whatever they mean.
     k, v = (cache.view(torch.uint8) if cache.element_size() == 1 else cache for cache in (k_cache, v_cache))
-    copy_kernel[(len(source), triton.cdiv(page_size * heads * dim, BLOCK))](
-        k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size,
-        HEADS=heads, DIM=dim, BLOCK=BLOCK, **OPTIONS,
-    )  # fmt: skip
+    with torch.cuda.device_of(k):
+        copy_kernel[(len(source), triton.cdiv(page_size * heads * dim, BLOCK))](
+            k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size,
+            HEADS=heads, DIM=dim, BLOCK=BLOCK, **OPTIONS,
+        )  # fmt: skip
 
 
 @_op.register_fake

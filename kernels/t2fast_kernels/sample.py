@@ -20,8 +20,10 @@ Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
 #: Four tokens share a Philox call: a program reads 4 * QUADS tokens. A fixed size, whatever the batch, so that sums are
 #: formed in one order only; also at few rows there are enough programs to fill the chip.
 QUADS = 1024
-#: Launches of ``verify`` before the rows that are still undecided go on by themselves.
-PASSES = 2
+#: Launches of ``verify`` before the rows that are still undecided go on by themselves; the first only measures.
+PASSES = 3
+#: Groups of 32 tokens that the search for top-k's border holds in registers.
+HELD = 64
 #: Launch options of every kernel. Fused multiply-add is Triton's default up to 3.9; named, it gives no warning.
 OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
 
@@ -88,34 +90,36 @@ def _launch(call: SampleCall) -> Drawn:
     plain = counts is None and logit_bias is None and allowed is None
     processed = None if plain else logits.new_empty((rows, vocab), dtype=torch.float32)
     packed = allowed is not None and allowed.dtype == torch.int32
-    kernels.scan_kernel[(size,)](
-        logits, logits.stride(0), vocab, n_chunks, *keys, temperature, *penalties,
-        counts, 0 if counts is None else counts.stride(0),
-        logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
-        allowed if packed or allowed is None else allowed.view(torch.uint8),
-        0 if allowed is None else allowed.stride(0),
-        packed, processed, groups, found, winners, size, QUADS=QUADS, **OPTIONS,
-    )  # fmt: skip
-    read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
-    shares = None
-    if call.top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
-        shares = logits.new_empty(rows, dtype=torch.float32)
-        kernels.share_kernel[(rows,)](
-            *read, vocab, n_chunks, temperature, top_k, groups, found, size, shares,
-            **sizes, GROUPS=n_groups_2, **OPTIONS,
+    with torch.cuda.device_of(logits):
+        kernels.scan_kernel[(size,)](
+            logits, logits.stride(0), vocab, n_chunks, *keys, temperature, *penalties,
+            counts, 0 if counts is None else counts.stride(0),
+            logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
+            allowed if packed or allowed is None else allowed.view(torch.uint8),
+            0 if allowed is None else allowed.stride(0),
+            packed, processed, groups, found, winners, size, QUADS=QUADS, **OPTIONS,
         )  # fmt: skip
-    held = logits.new_empty((passes, rows), dtype=torch.float32)
-    held_tokens = logits.new_empty((passes, 2, rows), dtype=torch.int32)
-    limits = (temperature, top_k, top_p, min_p, shares)
-    shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
-    for number in range(1, passes + 1):
-        kernels.verify_kernel[(size,)](*shared, PASS=number, **sizes, **OPTIONS)
-    kernels.finish_kernel[(rows,)](*shared, tokens, logprobs, PASS=passes, **sizes, **OPTIONS)
-    if n_logprobs:
-        kernels.top_kernel[(rows,)](
-            *read, vocab, n_chunks, temperature, groups, found, size, n_logprobs, top_tokens, top_logprobs,
-            **sizes, GROUPS=n_groups_2, **OPTIONS,
-        )  # fmt: skip
+        read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
+        shares = None
+        if call.top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
+            shares = logits.new_empty(rows, dtype=torch.float32)
+            kernels.share_kernel[(rows,)](
+                *read, vocab, n_chunks, temperature, top_k, groups, found, size,
+                logits.new_empty((rows, HELD), dtype=torch.int32), shares,
+                **sizes, GROUPS=n_groups_2, HELD=HELD, **OPTIONS,
+            )  # fmt: skip
+        held = logits.new_empty((passes, rows), dtype=torch.float32)
+        held_tokens = logits.new_empty((passes, 2, rows), dtype=torch.int32)
+        limits = (temperature, top_k, top_p, min_p, shares)
+        shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
+        for number in range(1, passes + 1):
+            kernels.verify_kernel[(size,)](*shared, PASS=number, **sizes, **OPTIONS)
+        kernels.finish_kernel[(rows,)](*shared, tokens, logprobs, PASS=passes, **sizes, **OPTIONS)
+        if n_logprobs:
+            kernels.top_kernel[(rows,)](
+                *read, vocab, n_chunks, temperature, groups, found, size, n_logprobs, top_tokens, top_logprobs,
+                **sizes, GROUPS=n_groups_2, **OPTIONS,
+            )  # fmt: skip
     return results
 
 

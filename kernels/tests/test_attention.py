@@ -84,6 +84,9 @@ SHARED = Scene(
     [
         {},
         {"scale": 0.7},
+        {"scale": -0.7, "logits_soft_cap": 2.0},
+        {"scale": 0.0},
+        {"sinks": torch.tensor([0.0, -torch.inf] * 4)},
         {"window": 40, "logits_soft_cap": 2.0, "sinks": torch.arange(8.0)},
         {"k_scale": 0.5, "v_scale": 3.0},
         {"k_scale": torch.tensor([0.5]), "v_scale": torch.tensor([3.0, 0.25])},
@@ -122,6 +125,9 @@ def test_nothing_to_read():
     buffers = scene.buffers()
     scene.plan(buffers)
     out, lse = scene.decode(buffers)
+    assert not out.any()
+    assert (lse == -torch.inf).all()
+    out, lse = scene.decode(buffers, sinks=torch.full((8,), -torch.inf))  # sinks that are none
     assert not out.any()
     assert (lse == -torch.inf).all()
     out, lse = scene.decode(buffers, sinks=torch.ones(8))

@@ -130,6 +130,35 @@ def test_shipped_chunks(device, monkeypatch) -> None:
     agrees(tokens, logprobs, logits, key, filters=[{"top_p": 0.9, "top_k": 40, "top_k_first": True}])
 
 
+@pytest.mark.parametrize("shift", [-(2.0**24), 2.0**10, 2.0**20])
+@pytest.mark.parametrize("filters", [{}, {"top_k": 7, "top_p": 0.9}, {"min_p": 0.1}], ids=str)
+def test_a_number_added_to_all_logits_changes_nothing(device, shift, filters) -> None:
+    # Multiples of the shift's rounding, so that the sums are exact.
+    logits = logits_of(6, 270, device).round() * 4
+    key = (3, torch.arange(6, device=device), 1, 0)
+    for temperature in (0.7, 0.0):
+        options = {"temperature": temperature, "n_logprobs": 3, **filters}
+        for moved, still in zip(sample(logits + shift, *key, **options), sample(logits, *key, **options), strict=True):
+            assert torch.equal(moved, still)
+
+
+def test_masks_of_the_smallest_float_are_equal_logits(device) -> None:
+    for value in (0.0, -1e30, torch.finfo(torch.float32).min):
+        _, logprobs = sample(torch.full((2, 100), value, device=device), 1, 0, 0, 0)
+        assert logprobs.tolist() == pytest.approx([-np.log(100)] * 2, abs=1e-6)  # a few roundings of a sum of 100 ones
+
+
+@pytest.mark.parametrize("held", [1, 2, 64])
+def test_the_search_for_top_k_holds_what_it_can(device, held, monkeypatch) -> None:
+    monkeypatch.setattr(operator, "HELD", held)
+    logits = logits_of(4, 270, device, seed=5)
+    logits[0] = logits[0].round()  # ties at the border
+    key = [torch.full((4,), k) for k in (1, 2, 3, 4)]
+    for k in (1, 2, 5, 70):
+        tokens, logprobs = sample(logits, 1, 2, 3, 4, top_k=k, top_p=0.7)
+        agrees(tokens, logprobs, logits, key, filters=[{"top_k": k, "top_p": 0.7, "top_k_first": True}])
+
+
 # Borders
 
 
@@ -233,10 +262,12 @@ def test_hugging_face_processors(device) -> None:
     )[0].cpu()
     noise = reference.gumbel(vocab, *key)
     assert torch.equal(ours, (theirs + noise).argmax(1))
-    x = reference.processed(logits, 0.7, 1.4, 0.0, 0.0, counts, None, None)
+    x = reference.heated(reference.processed(logits, 1.4, 0.0, 0.0, counts, None, None), 0.7)
     keep = x >= reference.threshold(x, 25, 0.85, 0.01, top_k_first=True)
     assert torch.equal(keep, theirs > -torch.inf)
-    torch.testing.assert_close(x[keep], theirs[keep])
+    theirs = theirs - theirs.amax(1, keepdim=True)
+    # Quotients rounded at 10, then their difference: four steps of 2^-21.
+    torch.testing.assert_close(x[keep], theirs[keep], atol=2e-6, rtol=0)
 
 
 def test_reference_beyond_its_head() -> None:

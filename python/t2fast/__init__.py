@@ -16,6 +16,7 @@ from t2fast.results import Progress, Result
 
 if TYPE_CHECKING:
     from t2fast import costs, datasets, fitting, passk, planning
+    from t2fast.choosing import ModelChoice, Price, choose, read_prices
     from t2fast.planning import (
         Design,
         DesignComparison,
@@ -45,12 +46,16 @@ _LAZY = {
     "IsoFlop": "planning",
     "Plan": "planning",
     "Point": "planning",
+    "ModelChoice": "choosing",
+    "Price": "choosing",
     "cheapest": "planning",
+    "choose": "choosing",
     "compare": "planning",
     "frontier": "planning",
     "grid_search": "planning",
     "isoflop": "planning",
     "plan": "planning",
+    "read_prices": "choosing",
 }
 
 __all__ = [
@@ -69,8 +74,10 @@ __all__ = [
     "LawAverage",
     "LawError",
     "MissingExtraError",
+    "ModelChoice",
     "Plan",
     "Point",
+    "Price",
     "Progress",
     "Result",
     "T2Error",
@@ -78,6 +85,7 @@ __all__ = [
     "T2PassLaw",
     "Workload",
     "cheapest",
+    "choose",
     "compare",
     "costs",
     "datasets",
@@ -91,6 +99,7 @@ __all__ = [
     "plan",
     "planning",
     "presets",
+    "read_prices",
     "train_flops",
 ]
 __version__ = "0.1.0"

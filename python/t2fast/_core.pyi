@@ -156,6 +156,18 @@ class PowerTable(TypedDict):
     unique_tokens: _Floats | None
     weights: _Floats | None
 
+class CountsTable(TypedDict):
+    n_params: _Floats
+    n_tokens: _Floats
+    n_samples: _Floats
+    n_correct: _Floats
+
+class CurvesTable(TypedDict):
+    n_params: _Floats
+    n_tokens: _Floats
+    k: _Floats
+    pass_at_k: _Floats
+
 class PowerSettings(TypedDict):
     log: bool
     penalty: str
@@ -197,26 +209,10 @@ class FitProblem:
     @staticmethod
     def power_sum(table: PowerTable, settings: PowerSettings) -> FitProblem: ...
     @staticmethod
-    def latent(
-        n_params: _Floats,
-        n_tokens: _Floats,
-        n_samples: _Floats,
-        n_correct: _Floats,
-        weights: _Floats | None,
-        *,
-        overtraining: bool = False,
-    ) -> FitProblem: ...
+    def latent(table: CountsTable, *, overtraining: bool = False) -> FitProblem: ...
     def with_losses(self, law: Law) -> FitProblem: ...
     @staticmethod
-    def staged_curves(
-        first: FitProblem,
-        checkpoint: NDArray[np.int64],
-        n_params: _Floats,
-        n_tokens: _Floats,
-        k: _Floats,
-        pass_at_k: _Floats,
-        weights: _Floats | None,
-    ) -> FitProblem: ...
+    def staged_curves(first: FitProblem, checkpoint: NDArray[np.int64], table: CurvesTable) -> FitProblem: ...
     @staticmethod
     def staged_counts(first: FitProblem, checkpoint: NDArray[np.int64], counts: FitProblem) -> FitProblem: ...
     def names(self) -> list[str]: ...

@@ -52,6 +52,12 @@ class Checkpoint:
         when it is that answer, so that ``exp(-answer_nll)`` is the chance that it is.
     n_correct
         For each problem how many of the samples were right.
+
+    Examples
+    --------
+    >>> one = load_lab().checkpoints[0]
+    >>> one.stage, len(one.n_correct)
+    ('chinchilla', 192)
     """
 
     run: str
@@ -100,6 +106,12 @@ class Lab(Result):
         Samples drawn of every problem by every model.
     manifest
         How the table was made: the preset, versions, device, hash of the text.
+
+    Examples
+    --------
+    >>> lab = load_lab()
+    >>> len(lab.grid), len(lab.side("planned")), lab.n_samples
+    (42, 3, 256)
     """
 
     checkpoints: tuple[Checkpoint, ...]

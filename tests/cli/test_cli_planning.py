@@ -11,8 +11,11 @@ import time
 import pytest
 
 import t2fast as t2
+from t2fast.laws import DEFAULT_LAW
 
 PAIR = ("--train-flops", "1e22", "--inference-flops", "1.4e11")
+#: One law of the core, whose unlimited optimum lies far beyond its data.
+T2 = ("--law", "pythia-gsm8k")
 
 
 def t2fast(*arguments, cwd=None):
@@ -34,7 +37,7 @@ def data(*arguments):
 
 
 def test_plan_prints_its_designs_and_how_far_they_extrapolate():
-    done = t2fast("plan", *PAIR)
+    done = t2fast("plan", *PAIR, *T2)
     assert done.returncode == 0
     assert done.stderr == ""
     rows = {line.split("  ")[0] for line in done.stdout.splitlines()}
@@ -44,7 +47,7 @@ def test_plan_prints_its_designs_and_how_far_they_extrapolate():
 
 
 def test_plan_as_json_is_what_python_computes():
-    found = data("plan", *PAIR)
+    found = data("plan", *PAIR, *T2)
     best = t2.plan(t2.load_law("pythia-gsm8k"), t2.Budget(train_flops=1e22, inference_flops=1.4e11))
     assert found == json.loads(json.dumps(best.to_dict()))
     assert found["chinchilla"].keys() == found["inside_data"].keys() >= {"n_params", "n_tokens", "k", "pass_at_k"}
@@ -52,11 +55,25 @@ def test_plan_as_json_is_what_python_computes():
     assert found["extrapolation"]["n_tokens"] == 1
 
 
+def test_the_default_plan_is_borne_out_by_what_was_measured_nearby():
+    found = data("plan", *PAIR)
+    low, high = found["interval"]
+    assert low < found["pass_at_k"] < high
+    assert len(found["nearest"]) >= 2
+    for one in found["nearest"]:
+        # Measured intervals and the predicted one overlap.
+        assert one["low"] < high
+        assert one["high"] > low
+    assert found["cheapest_within_1pct"]["train_flops"] < found["train_flops"] < 0.1 * 1e22
+    assert found["unlimited"]["pass_at_k"] >= found["pass_at_k"]
+    assert "Measured nearby" in t2fast("plan", *PAIR).stdout
+
+
 def test_plan_reads_quantities_and_a_workload():
     options = "--total-flops 1e22 --queries 1B --prompt-tokens 500 --answer-tokens 300 --max-tokens 1T --attention"
     found = data("plan", *options.split())
     use = t2.Workload(queries=1e9, prompt_tokens=500, answer_tokens=300, attention=t2.Attention())
-    best = t2.plan(t2.load_law("pythia-gsm8k"), t2.Budget(total_flops=1e22, workload=use, max_tokens=1e12))
+    best = t2.plan(t2.load_law(DEFAULT_LAW), t2.Budget(total_flops=1e22, workload=use, max_tokens=1e12))
     assert found["n_params"] == best.n_params
     assert found["budget"]["workload"]["queries"] == 1e9
 
@@ -120,11 +137,12 @@ def test_presets():
         (("plan", "--train-flops", "-1e20", "--inference-flops", "1e9"), "train_flops = -1e20: must be positive"),
         (("plan", "--train-flops", "inf", "--inference-flops", "1e9"), "must be finite"),
         (("plan", "--train-flops", "1", "--inference-flops", "1e9"), "train_flops = 1 is too small"),
+        (("plan", "--train-flops", "1", "--inference-flops", "1e9", *T2), "train_flops = 1 is too small"),
         (("plan", "--train-flops", "1e20"), "k is unbounded"),
         (("plan", *PAIR, "--law", "pythia-gsm9k"), "did you mean pythia-gsm8k"),
         (("plan", *PAIR, "--law", "absent.json"), "no such file"),
         (("plan", "--target", "0.999", "--inference-flops", "1.4e11"), "is out of reach"),
-        (("plan", "--target", "0.999", "--inference-flops", "1"), "no design within the bounds"),
+        (("plan", "--target", "0.999", "--inference-flops", "1"), "inference_flops = 1 is too small"),
         (("plan", "--bogus", "1"), "No such option"),
         (("bogus",), "No such command"),
         (("compare", "70B"), "write N:D or N:D:k=K"),
@@ -133,6 +151,7 @@ def test_presets():
         (("grid", *PAIR, "--n-params", "1M:2"), "1M:10B:50"),
         (("grid", "--train-flops", "1", "--inference-flops", "1e9"), "no point of the grid is affordable"),
         (("grid", *PAIR, "--top", "0"), "top"),
+        (("grid", *PAIR, "--n-params", "1M:1B:60000", "--n-tokens", "1B:1T:60000"), "at most 4000000"),
         (("frontier",), "no budget to sweep"),
         (("presets", "hofmann"), "did you mean hoffmann"),
     ],
@@ -154,7 +173,7 @@ def test_debug_shows_the_traceback():
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_stops_a_long_search():
     grid = ("--n-params", "1M:100B:60000", "--n-tokens", "100M:100T:60000", "--k", "1,2,3", "--threads", "1")
-    command = [sys.executable, "-m", "t2fast", "grid", *PAIR, *grid]
+    command = [sys.executable, "-m", "t2fast", "grid", *PAIR, *T2, *grid]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(6)  # to be well past the imports on a busy machine
         assert process.poll() is None, "too short a search to interrupt"

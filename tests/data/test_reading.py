@@ -211,16 +211,16 @@ def test_inspect_samples_that_crashed_follow_the_policy(tmp_path):
 
 
 def test_compiled_and_interpreted_reading_agree(tmp_path, monkeypatch):
-    from t2fast.data import reading
+    from t2fast.data.formats import recognise
 
-    monkeypatch.setattr(reading, "_BLOCK", 1000)
+    monkeypatch.setattr(recognise, "_BLOCK", 1000)
     rows = [{"task_id": f"t/{i % 7}", "completion": "x" * (i % 50), "passed": i % 3 == 0} for i in range(500)]
     # A line that only interpreted code understands.
     rows[250]["passed"] = "true"
     path = tmp_path / "x.jsonl"
     path.write_text(lines(rows))
     mixed = read_counts(path)
-    monkeypatch.setattr(reading, "_plain_lines", lambda *_: False)
+    monkeypatch.setattr(recognise, "_plain_lines", lambda *_: False)
     slow = read_counts(path)
     assert pairs(mixed) == pairs(slow)
     assert mixed.problem_id == slow.problem_id

@@ -1,4 +1,7 @@
+import gzip
+import io
 import json
+import sys
 
 import pytest
 
@@ -122,7 +125,7 @@ def test_unusable_sources(source, message):
         ("t.csv", "", "no rows"),
         ("t.jsonl", '{"a": 1}\n{"a"\n', "line 2 is not JSON"),
         ("t.jsonl", "[1]\n", "line 1 is not a JSON object"),
-        ("t.xls", "", "must end in .csv"),
+        ("t.xls", "", "no rows"),
     ],
 )
 def test_malformed_files_name_the_line(tmp_path, name, text, message):
@@ -138,3 +141,67 @@ def test_absent_column_says_what_would_do():
     with pytest.raises(t2fast.DataError, match="holds text such as 'a'"):
         table.number("family")
     assert table.optional("k") is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [(["20M", "1.4B"], [2e7, 1.4e9]), (['"20,000,000"', "3e9"], [2e7, 3e9]), (["2.7e7 ", "1000000"], [2.7e7, 1e6])],
+)
+def test_quantities_as_people_write_them(tmp_path, cells, expected):
+    (tmp_path / "t.csv").write_text("params,tokens\n" + "".join(f"{cell},400M\n" for cell in cells))
+    table = read_table(tmp_path / "t.csv")
+    assert table.number("n_params").tolist() == expected
+    assert table.number("n_tokens").tolist() == [4e8, 4e8]
+
+
+@pytest.mark.parametrize("gap", ["N/A", "-", "#N/A", "None", "", "nan"])
+def test_gaps_are_named_by_row(tmp_path, gap):
+    (tmp_path / "t.csv").write_text(f"params,loss\n2e7,4.1\n1.5e8,{gap}\n")
+    with pytest.raises(t2fast.DataError, match="loss has no value in row 2"):
+        read_table(tmp_path / "t.csv").number("loss")
+    (tmp_path / "t.csv").write_text("params,loss\n2e7,4.1\n1.5e8,about 3\n")
+    with pytest.raises(t2fast.DataError, match="holds text such as 'about 3' in row 2"):
+        read_table(tmp_path / "t.csv").number("loss")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_as_it_comes(tmp_path, delimiter, encoding):
+    write_csv(tmp_path / "t", delimiter)
+    text = (tmp_path / "t").read_text()
+    (tmp_path / "t").write_bytes(text.encode(encoding))
+    same(read_table(tmp_path / "t"))
+    (tmp_path / "t.gz").write_bytes(gzip.compress(text.encode(encoding)))
+    same(read_table(tmp_path / "t.gz"))
+
+
+def test_pipes_indexes_records_and_repeated_headers(tmp_path, monkeypatch):
+    write_csv(tmp_path / "t.csv", ",")
+    text = (tmp_path / "t.csv").read_text()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    same(read_table("-"))
+    head, *rows = text.splitlines()
+    (tmp_path / "t.csv").write_text("\n".join([f",{head}", *(f"{i},{row}" for i, row in enumerate(rows))]))
+    same(read_table(tmp_path / "t.csv"))
+    (tmp_path / "t.csv").write_text("\n".join([head, rows[0], head, *rows[1:]]))
+    same(read_table(tmp_path / "t.csv"))
+    (tmp_path / "t.json").write_text(
+        json.dumps([dict(zip(ROWS, row, strict=True)) for row in zip(*ROWS.values(), strict=True)])
+    )
+    same(read_table(tmp_path / "t.json"))
+
+
+def test_tokens_from_training_flops_on_request():
+    columns = {"params": [1e8, 1e9], "C": [1.2e18, 1.2e20], "loss": [3.0, 2.0]}
+    with pytest.raises(
+        t2fast.DataError, match="if C is training FLOP, D = C / 6N follows from .*--column train_flops=C"
+    ):
+        read_table(columns)["n_tokens"]
+    assert read_table(columns, columns={"train_flops": "C"})["n_tokens"].tolist() == [2e9, 2e10]
+
+
+def test_impossible_sizes_are_refused():
+    with pytest.raises(t2fast.DataError, match="n_params reaches 1e\\+18"):
+        read_table({"n_params": [1e8, 1e18]})
+    with pytest.raises(t2fast.DataError, match="n_tokens reaches 1e\\+21"):
+        read_table({"n_tokens": [1e9, 1e21]})

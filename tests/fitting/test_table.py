@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from tests.oracles import fitting as oracle
-from tests.support.checkpoints import LAW, design
+from tests.support.checkpoints import LAW, counts, design, losses
 
 import t2fast
 from t2fast import fitting
@@ -25,3 +25,29 @@ def test_a_table_of_two_benchmarks_is_refused():
     table = {"benchmark": ["a", "b"], "n_params": [1e8, 1e9], "d_tokens": [1e10, 1e11], "loss": [3.0, 2.5]}
     with pytest.raises(t2fast.DataError, match=r"benchmark holds 2 values, a, b.*--where"):
         fitting.fit_table(table, "chinchilla")
+
+
+def test_populations_pooled_in_one_table_are_named():
+    n, d, y = losses(0.01)
+    table = {"N": n, "D": d, "loss": y, "corpus": np.where(np.arange(60) % 3, "c4", "pile")}
+    fit = fitting.fit_table(table, "chinchilla")
+    assert fit.warnings[0].startswith("column corpus holds 2 values (c4, pile): populations pooled")
+    assert fit.law.warnings == fit.warnings
+    # A column that differs within checkpoints describes problems, not models.
+    n, d, samples, correct, problem = counts(12, 20)
+    table = {"N": n, "D": d, "n": samples, "c": correct, "problem": problem, "family": (problem % 2).astype(str)}
+    assert not any("pooled" in line for line in fitting.fit_table(table, "t2-pass").warnings)
+
+
+def test_pooled_populations_are_asked_about():
+    n, d = design(12)
+    loss = 1.7 + 400 / n**0.34 + 1800 / d**0.36
+    table = {
+        "n_params": np.tile(n, 2), "n_tokens": np.tile(d, 2), "loss": np.concatenate([loss, 0.4 * loss]),
+        "condition": ["exp"] * 12 + ["raw"] * 12,
+    }  # fmt: skip
+    with pytest.raises(t2fast.DataError, match=r"12 checkpoints .* several values of column condition \(exp, raw\)"):
+        fitting.fit_table(table, "chinchilla")
+    # Seeds that agree are repeats, not populations.
+    table["loss"] = np.concatenate([loss, 1.001 * loss])
+    assert fitting.fit_table(table, "chinchilla").n_rows == 24

@@ -1,7 +1,9 @@
 """What a laboratory found, as a result: text, data, copies, figures."""
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import pytest
 from tests.support import laboratory
@@ -16,6 +18,12 @@ def test_summary_and_json(found):
     assert len(data["claims"]) == len(found.claims) == len(found.rows()) == 8
     assert data["laws"]["counts"]["law"]["name"] == "lab-tiny"
     assert len(repr(found)) < 200
+
+
+def test_copies_are_equal(found):
+    assert copy.deepcopy(found) == found
+    assert pickle.loads(pickle.dumps(found)) == found
+    assert dataclasses.replace(found, claims=found.claims[1:]) != found
 
 
 def test_it_is_drawn(found, tmp_path):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 import t2fast as t2
@@ -58,3 +59,18 @@ def test_a_law_is_given_as_object_name_or_path(tmp_path):
 def test_what_names_no_law_is_refused(given):
     with pytest.raises(t2.LawError, match=r"law = .*must be a law, the name of a preset or the path"):
         as_law(given)
+
+
+def test_a_preset_bears_the_name_of_its_file():
+    for name, law in t2.presets().items():
+        assert t2.load_law(name) is law
+        assert law.name == name
+
+
+@pytest.mark.parametrize("name", [name for name in t2.presets() if name.startswith("olmo-")])
+def test_task_laws_say_how_they_did_held_out(name):
+    law = t2.presets()[name]
+    assert law.kind == "chinchilla"
+    assert "Held out: off by" in law.source
+    low, high = np.quantile(law.predictive(6.9e9, 3.9e12), [0.05, 0.95])
+    assert low < law.value(6.9e9, 3.9e12) < high

@@ -119,6 +119,51 @@ def optimum(law, budget, points=120):
     return sign(law) * value, n, d, samples(n, d)
 
 
+def zoomed(law, budget, points=60, rounds=6):
+    """(value, N, D, k) of the best design with a real k: a lattice over ln N and the place of ln D, ever finer around its best.
+
+    Whole lattices at once, so that far more points are looked at than by :func:`optimum`; the law's own arrays give the
+    values where tokens do not repeat.
+    """
+    limits = [budget.max_params or 1e40]
+    if budget.train_flops is not None:
+        limits.append(budget.train_flops / 6)
+    if budget.inference_flops is not None:
+        limits.append(budget.inference_flops / (2 * budget.workload.queries * budget.workload.answer_tokens))
+    if budget.total_flops is not None:
+        limits.append(budget.total_flops / 6)
+    ends = np.array([[0.0, math.log(min(limits))], [0.0, 1.0]])
+    box, best = ends.copy(), None
+    for _ in range(rounds):
+        x, v = (np.linspace(*side, points) for side in box)
+        n = np.exp(x)
+        most = np.array([max(most_tokens(budget, float(size), 1), 0.0) for size in n])
+        d = np.exp(v * np.log(np.maximum(most, 1.0))[:, None])
+        fixed = np.array([float(costs.inference(float(size), 0, budget.workload)) for size in n])[:, None]
+        per_sample = np.array([float(costs.inference(float(size), 1, budget.workload)) for size in n])[:, None] - fixed
+        train = np.array([float(costs.training(float(size), 1, budget.workload)) for size in n])[:, None] * d
+        k = np.full(d.shape, math.inf if budget.max_k is None else float(budget.max_k))
+        if budget.inference_flops is not None:
+            k = np.minimum(k, (budget.inference_flops - fixed) / per_sample)
+        if budget.total_flops is not None:
+            k = np.minimum(k, (budget.total_flops - train - fixed) / per_sample)
+        fits = (most >= 1)[:, None] & (k >= 1)
+        if not fits.any():
+            break
+        k = np.where(fits, 1.0 if law.kind == "chinchilla" else k, 1.0)
+        sizes = np.repeat(n[:, None], points, 1)
+        if budget.unique_tokens is None:
+            value = np.asarray(law.value(sizes, d, k))
+        else:
+            value = laws.values(law, sizes, d, k, budget.unique_tokens)
+        i, j = np.unravel_index(np.argmin(np.where(fits, sign(law) * value, np.inf)), value.shape)
+        found = (sign(law) * value[i, j], n[i], d[i, j], k[i, j])
+        best = found if best is None else min(best, found)
+        centre, step = np.array([x[i], v[j]]), 2 * (box[:, 1] - box[:, 0]) / (points - 1)
+        box = np.clip(np.stack([centre - step, centre + step], 1), ends[:, :1], ends[:, 1:])
+    return None if best is None else (sign(law) * best[0], *(float(it) for it in best[1:]))
+
+
 def pareto(law, designs):
     """For each (value, training, inference) whether no other is as good in all and better in one, or an earlier equal."""
 

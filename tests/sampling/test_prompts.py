@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from t2fast.errors import DataError, T2Error
@@ -93,4 +94,56 @@ def test_files_without_prompts(tmp_path):
         read_prompts(path)
     path.write_bytes(b'{"id": "\xff"}')
     with pytest.raises(DataError, match="line 1: "):
+        read_prompts(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"max_tokens": 3}, 'max_tokens has no effect here: give {"params": {"max_new_tokens": ...}}'),
+        ({"n": 3}, 'give {"params": {"k": ...}}'),
+        ({"stop_sequences": ["a"]}, 'give {"params": {"stop": ...}}'),
+        ({"seed": 3}, "the seed is one for the whole run"),
+        ({"enable_thinking": False}, "give it under chat_template_kwargs"),
+        ({"response_format": {}}, "t2fast has no such setting"),
+        ({"max_new_token": 3}, '{"params": {"max_new_tokens": ...}} sets max_new_tokens'),
+        ({"params": {"max_tokens": 3}}, "'max_tokens' is not a sampling parameter: give"),
+        ({"tools": [{}]}, "tools has no effect without messages"),
+        ({"continue_final_message": True}, "continue_final_message has no effect without messages"),
+    ],
+)
+def test_settings_are_never_swallowed(tmp_path, line, message):
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"id": "a", "prompt": "x"} | line))
+    with pytest.raises(DataError) as error:
+        read_prompts(path)
+    assert message in str(error.value)
+
+
+def test_what_is_data_stays_data(tmp_path):
+    path = tmp_path / "p.jsonl"
+    line = {"id": "a", "prompt": "x", "subject": "algebra", "answers": [1], "metadata": {"n": 3}}
+    path.write_text(json.dumps(line))
+    assert read_prompts(path)[0].metadata == {"subject": "algebra", "answers": [1], "n": 3}
+
+
+def test_chats_from_a_file(tmp_path):
+    path = tmp_path / "p.jsonl"
+    line = {
+        "id": "a", "messages": [{"role": "user", "content": "hi"}], "tools": [{"type": "function"}],
+        "chat_template_kwargs": {"enable_thinking": False}, "continue_final_message": False,
+    }  # fmt: skip
+    path.write_text(json.dumps(line))
+    [prompt] = read_prompts(path)
+    assert prompt.to_dict() == line
+    assert prompt.chat_template_kwargs == {"enable_thinking": False}
+
+
+def test_token_ids_of_numpy_and_long_numbers(tmp_path):
+    assert Prompt("x", token_ids=np.array([5, 6])).token_ids == (5, 6)
+    with pytest.raises(T2Error, match="found 5.5"):
+        Prompt("x", token_ids=np.array([5.5]))
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"id": "a", "prompt": "x", "answer": ' + "9" * 5000 + "}")
+    with pytest.raises(DataError, match="line 1: Exceeds the limit"):
         read_prompts(path)

@@ -56,6 +56,17 @@ def test_every_sample_once(tmp_path):
     assert manifest["versions"]["t2fast"]
 
 
+def test_what_follows_the_reasoning_is_judged(tmp_path):
+    """The stand-in never ends its reasoning, so none of its answers counts; and a file keeps to one way of judging."""
+    path = tmp_path / "s.jsonl"
+    run = sample_to_file(StandIn(), PROMPTS, PARAMS, path, verifier="numeric", reasoning_end="</think>")
+    assert run.n_accepted == 0
+    assert all(sample.correct is False for sample in read_samples(path))
+    assert json.loads((tmp_path / "s.jsonl.manifest.json").read_text())["verifier"] == "numeric after </think>"
+    with pytest.raises(T2Error, match="verifier changed from"):
+        sample_to_file(StandIn(), PROMPTS, PARAMS, path, verifier="numeric", resume=True)
+
+
 def _sorted(path):
     return sorted(Path(path).read_bytes().splitlines(keepends=True))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from t2fast_kernels.calls import SampleCall
 
-__all__ = ["gumbel", "philox", "processed", "sample", "threshold"]
+__all__ = ["gumbel", "heated", "philox", "processed", "sample", "threshold"]
 
 _LOW = 0xFFFFFFFF
 #: Counters worked on at a time, so that the integer temporaries stay in a core's cache.
@@ -61,7 +61,6 @@ def gumbel(vocab: int, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tenso
 
 def processed(
     logits: Tensor,
-    temperature: float | Tensor,
     repetition: float | Tensor,
     presence: float | Tensor,
     frequency: float | Tensor,
@@ -69,10 +68,7 @@ def processed(
     logit_bias: Tensor | None,
     allowed: Tensor | None,
 ) -> Tensor:
-    """The logits, fp32, after bias, penalties, allowed tokens and temperature, in this order.
-
-    Tensors are ``[rows, 1]``. Temperature 0 leaves the scale alone.
-    """
+    """The logits, fp32, after bias, penalties and allowed tokens, in this order. Tensors are ``[rows, 1]``."""
     x = logits.float()
     if logit_bias is not None:
         x = x + logit_bias
@@ -84,8 +80,18 @@ def processed(
             token = torch.arange(logits.shape[1], device=logits.device)
             allowed = (allowed[:, token // 32] >> (token % 32)) & 1 == 1
         x = x.masked_fill(~allowed, -torch.inf)
-    scale = torch.as_tensor(temperature, dtype=torch.float32, device=logits.device)
-    return x * torch.where(scale > 0, 1 / scale, 1.0)
+    return x
+
+
+def heated(x: Tensor, temperature: float | Tensor) -> Tensor:
+    """The logits beside their row's largest, over the temperature; temperature 0 leaves the scale alone.
+
+    Differences first: adding one number to all logits then changes nothing but their own rounding.
+    """
+    heat = torch.as_tensor(temperature, dtype=torch.float32, device=x.device)
+    scale = torch.where(heat > 0, 1 / heat, 1.0).clamp_(max=torch.finfo(torch.float32).max)
+    top = x.amax(1, keepdim=True)
+    return (x - torch.where(top == -torch.inf, 0.0, top)) * scale
 
 
 def threshold(
@@ -133,17 +139,19 @@ def sample(call: SampleCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         value if row is None else row.reshape(-1, 1) for value, row in zip(settings, per_row, strict=True)
     )
     rows, vocab = logits.shape
-    x = processed(logits, temperature, repetition, presence, frequency, counts, logit_bias, allowed)
-    top, total = x.amax(1), x.logsumexp(1)
-    chosen = x
+    x = processed(logits, repetition, presence, frequency, counts, logit_bias, allowed)
+    top = x.amax(1)
+    y = heated(x, temperature)
+    total = y.logsumexp(1)
+    chosen = y
     cold = torch.as_tensor(temperature, device=x.device) <= 0
     if not bool(cold.all()):
-        chosen = x + torch.where(cold, 0.0, gumbel(vocab, seed, prompt, sample, step))
+        chosen = y + torch.where(cold, 0.0, gumbel(vocab, seed, prompt, sample, step))
         if any(row is not None for row in per_row[1:4]) or list(settings[1:4]) != [0, 1, 0]:
-            chosen.masked_fill_(x < threshold(x, top_k, top_p, min_p, top_k_first), -torch.inf)
+            chosen.masked_fill_(y < threshold(y, top_k, top_p, min_p, top_k_first), -torch.inf)
     tokens = chosen.argmax(1)
     empty, broken = top == -torch.inf, top.isnan() | (top == torch.inf)
-    logprobs = torch.where(empty, -torch.inf, x.gather(1, tokens[:, None])[:, 0] - total)
+    logprobs = torch.where(empty, -torch.inf, y.gather(1, tokens[:, None])[:, 0] - total)
     logprobs = torch.where(broken, torch.nan, logprobs)
     tokens = torch.where(broken | empty, -1, tokens)
     if not n_logprobs:
@@ -152,7 +160,7 @@ def sample(call: SampleCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     bits = (x + 0.0).view(torch.int32).long()
     rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) * vocab - torch.arange(vocab, device=x.device)
     top_tokens = rank.topk(n_logprobs, dim=1).indices
-    top_logprobs = x.gather(1, top_tokens) - total[:, None]
+    top_logprobs = y.gather(1, top_tokens) - total[:, None]
     impossible = empty[:, None] | (top_logprobs == -torch.inf)
     top_tokens = top_tokens.masked_fill(impossible | broken[:, None], -1)
     top_logprobs = top_logprobs.masked_fill(impossible, -torch.inf).masked_fill(broken[:, None], torch.nan)

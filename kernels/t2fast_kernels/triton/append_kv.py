@@ -16,7 +16,7 @@ def _store(x, scale, head, cache, at, mask, LARGEST: tl.constexpr):
     tl.store(cache + at, x.to(cache.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["page_size", "block_tables", "table_stride", "row_table", "index", "positions"])
 def append_kernel(
     k,
     k_token_stride,

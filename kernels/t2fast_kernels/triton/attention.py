@@ -9,6 +9,8 @@ import triton.language as tl
 
 #: Smaller than any score, and finite, so that no difference of two infinities turns into NaN.
 LOWEST = tl.constexpr(-3.0e38)
+#: What changes from step to step, or from batch to batch: neither its value nor its alignment compiles anything anew.
+_PLANNED = ("block_tables", "seq_lens", "rows", "tables_stride", "page_size", "window")
 
 
 @triton.jit
@@ -22,54 +24,100 @@ def _soft_capped(x, cap):
 
 
 @triton.jit
+def _block(
+    m, l, acc, x,
+    k_cache, v_cache, k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
+    pages, page_size, first, end,
+    at, shift, window, scale, cap,
+    HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr,
+    WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, UPCAST: tl.constexpr, LONG: tl.constexpr, SAME: tl.constexpr,
+    POSITIVE: tl.constexpr, FAST: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    """The state after reading the next BLOCK_N tokens; all of them are there if WHOLE, else those before ``end``."""
+    dims = tl.arange(0, BLOCK_D)
+    n = first + tl.arange(0, BLOCK_N)
+    inside = n < end
+    step = PAGE if PAGE > 0 else page_size  # a constant power of two divides by shifting
+    page = tl.load(pages + n // step) if WHOLE else tl.load(pages + n // step, mask=inside, other=0)
+    page = page.to(tl.int64) if LONG else page
+    slot = n % step
+    k_token = page * k_stride_page + slot * k_stride_slot
+    v_token = k_token if SAME else page * v_stride_page + slot * v_stride_slot
+    # Masks are computed for every element: a whole block of a head that fills its tile has none.
+    if WHOLE and HEAD_DIM == BLOCK_D:
+        k = tl.load(k_cache + k_token[:, None] + dims[None, :])
+        v = tl.load(v_cache + v_token[:, None] + dims[None, :])
+    else:
+        there = (dims < HEAD_DIM)[None, :] if WHOLE else inside[:, None] & (dims < HEAD_DIM)[None, :]
+        v = tl.load(v_cache + v_token[:, None] + dims[None, :], mask=there, other=0.0)
+        if FAST:
+            k = tl.load(k_cache + k_token[:, None] + dims[None, :], mask=there, other=0.0)
+        else:
+            there = inside[None, :] & (dims < HEAD_DIM)[:, None]
+            k = tl.load(k_cache + k_token[None, :] + dims[:, None], mask=there, other=0.0)
+    if FAST:  # keys lie like values, so that both share their tokens' addresses
+        k = tl.trans(k)
+    k = k.to(tl.float32) if UPCAST else k.to(x.dtype)
+    v = v.to(tl.float32) if UPCAST else v.to(x.dtype)
+    scores = tl.dot(x, k, input_precision="ieee")
+    if SOFT_CAP:
+        scores = _soft_capped(scores * scale, cap)
+    elif not POSITIVE:
+        scores *= scale
+    if WINDOW:
+        visible = at[:, None] - (n + shift)[None, :] < window
+        scores = tl.where(visible if WHOLE else visible & inside[None, :], scores, -float("inf"))
+    elif not WHOLE:
+        scores = tl.where(inside[None, :], scores, -float("inf"))
+    if POSITIVE and not SOFT_CAP:  # the scale is applied in the same operation as the difference
+        m_new = tl.maximum(m, tl.max(scores, 1) * scale)
+        weights = tl.exp2(scores * scale - m_new[:, None])
+    else:
+        m_new = tl.maximum(m, tl.max(scores, 1))
+        weights = tl.exp2(scores - m_new[:, None])
+    decay = tl.exp2(m - m_new)
+    l = l * decay + tl.sum(weights, 1)
+    acc = tl.dot(weights.to(v.dtype), v, acc * decay[:, None], input_precision="ieee")
+    return m_new, l, acc
+
+
+@triton.jit
 def _read(
     m, l, acc, x,
     k_cache, v_cache, k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
     pages, page_size, start, end,
     at, shift, window, scale, cap,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr,
-    WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, UPCAST: tl.constexpr,
+    WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, UPCAST: tl.constexpr, LONG: tl.constexpr,
+    SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """The state after reading tokens start to end - 1; token n stands at position n + shift, the query at ``at``."""
-    dims = tl.arange(0, BLOCK_D)
-    for first in range(start, end, BLOCK_N):
-        n = first + tl.arange(0, BLOCK_N)
-        inside = n < end
-        if PAGE > 0:  # a constant power of two divides by shifting
-            page = tl.load(pages + n // PAGE, mask=inside, other=0).to(tl.int64)
-            slot = n % PAGE
-        else:
-            page = tl.load(pages + n // page_size, mask=inside, other=0).to(tl.int64)
-            slot = n % page_size
-        k_token = page * k_stride_page + slot * k_stride_slot
-        v_token = page * v_stride_page + slot * v_stride_slot
-        if HEAD_DIM == BLOCK_D:
-            k_mask = inside[None, :]
-            v_mask = inside[:, None]
-        else:
-            k_mask = inside[None, :] & (dims < HEAD_DIM)[:, None]
-            v_mask = inside[:, None] & (dims < HEAD_DIM)[None, :]
-        k = tl.load(k_cache + k_token[None, :] + dims[:, None], mask=k_mask, other=0.0)
-        v = tl.load(v_cache + v_token[:, None] + dims[None, :], mask=v_mask, other=0.0)
-        k = k.to(tl.float32) if UPCAST else k.to(x.dtype)
-        v = v.to(tl.float32) if UPCAST else v.to(x.dtype)
-        scores = tl.dot(x, k, input_precision="ieee") * scale
-        if SOFT_CAP:
-            scores = _soft_capped(scores, cap)
-        visible = inside[None, :]
-        if WINDOW:
-            visible = visible & (at[:, None] - (n + shift)[None, :] < window)
-        scores = tl.where(visible, scores, -float("inf"))
-        m_new = tl.maximum(m, tl.max(scores, 1))
-        weights = tl.exp2(scores - m_new[:, None])
-        decay = tl.exp2(m - m_new)
-        l = l * decay + tl.sum(weights, 1)
-        acc = tl.dot(weights.to(v.dtype), v, acc * decay[:, None], input_precision="ieee")
-        m = m_new
+    # What follows whole blocks is read with masks; where registers are short, everything is.
+    if FAST:
+        whole = start + tl.maximum(end - start, 0) // BLOCK_N * BLOCK_N
+        for first in range(start, whole, BLOCK_N):
+            m, l, acc = _block(
+                m, l, acc, x, k_cache, v_cache, k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
+                pages, page_size, first, end, at, shift, window, scale, cap,
+                HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST, True,
+            )  # fmt: skip
+        if whole < end:
+            m, l, acc = _block(
+                m, l, acc, x, k_cache, v_cache, k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
+                pages, page_size, whole, end, at, shift, window, scale, cap,
+                HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST, False,
+            )  # fmt: skip
+    else:
+        for first in range(start, end, BLOCK_N):
+            m, l, acc = _block(
+                m, l, acc, x, k_cache, v_cache, k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
+                pages, page_size, first, end, at, shift, window, scale, cap,
+                HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST, False,
+            )  # fmt: skip
     return m, l, acc
 
 
-@triton.jit
+@triton.jit(do_not_specialize=[*_PLANNED, "counts", "items", "row_map", "n_rows"])
 def prefix_kernel(
     q, k_cache, v_cache, block_tables, seq_lens, counts, items, row_map, rows, k_scale, partial_o, partial_lse,
     n_rows, q_stride_row, q_stride_head, tables_stride, page_size,
@@ -77,7 +125,8 @@ def prefix_kernel(
     window, scale, cap,
     N_Q_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr,
-    WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, K_SCALE: tl.constexpr, UPCAST: tl.constexpr,
+    WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, K_SCALE: tl.constexpr, UPCAST: tl.constexpr, LONG: tl.constexpr,
+    SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """Launch A, grid (KV heads, programs): pieces of prefixes for tiles of rows x query heads of a KV head."""
     head = tl.program_id(0)
@@ -86,6 +135,8 @@ def prefix_kernel(
     dims = tl.arange(0, BLOCK_D)
     if K_SCALE:
         scale *= tl.load(k_scale + head * k_scale_stride)
+    if POSITIVE:
+        scale = tl.maximum(scale, 1e-30)  # a scale of 0 must not meet what is masked with -inf
     for item in range(tl.program_id(1), tl.load(counts), tl.num_programs(1)):
         entry = items + item * 8
         begin, end = tl.load(entry + 3), tl.load(entry + 4)
@@ -95,7 +146,9 @@ def prefix_kernel(
         valid &= row < n_rows
         mask = valid[:, None] & (dims < HEAD_DIM)[None, :]
         x = tl.load(
-            q + row[:, None] * q_stride_row + q_head[:, None] * q_stride_head + dims[None, :], mask=mask, other=0.0
+            q + row[:, None].to(tl.int64) * q_stride_row + q_head[:, None] * q_stride_head + dims[None, :],
+            mask=mask,
+            other=0.0,
         )
         x = x.to(tl.float32) if UPCAST else x
         at = row
@@ -112,11 +165,11 @@ def prefix_kernel(
         acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
         m, l, acc = _read(
             m, l, acc, x,
-            k_cache + head * k_stride_head, v_cache + head * v_stride_head,
+            k_cache + head.to(tl.int64) * k_stride_head, v_cache + head.to(tl.int64) * v_stride_head,
             k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
             block_tables + tl.load(entry + 2).to(tl.int64) * tables_stride, page_size, start, end,
             at, shift, window, scale, cap,
-            HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST,
+            HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST,
         )  # fmt: skip
         seen = l > 0
         partial = (tl.load(entry + 6) + member).to(tl.int64) * N_Q_HEADS + q_head
@@ -126,7 +179,7 @@ def prefix_kernel(
         )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=[*_PLANNED, "segments", "row_levels"])
 def suffix_kernel(
     q, k_cache, v_cache, block_tables, seq_lens, segments, row_levels, rows,
     k_scale, v_scale, sinks, partial_o, partial_lse, out, lse,
@@ -136,7 +189,8 @@ def suffix_kernel(
     N_Q_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr, LEVELS: tl.constexpr,
     WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, K_SCALE: tl.constexpr, V_SCALE: tl.constexpr,
-    SINKS: tl.constexpr, LSE: tl.constexpr, UPCAST: tl.constexpr,
+    SINKS: tl.constexpr, LSE: tl.constexpr, UPCAST: tl.constexpr, LONG: tl.constexpr,
+    SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """Launch B, grid (KV heads, rows): sinks, partial results in the order of the levels, what the row reads alone."""
     head, row = tl.program_id(0), tl.program_id(1)
@@ -147,7 +201,11 @@ def suffix_kernel(
     mask = valid[:, None] & (dims < HEAD_DIM)[None, :]
     if K_SCALE:
         scale *= tl.load(k_scale + head * k_scale_stride)
-    x = tl.load(q + row * q_stride_row + q_head[:, None] * q_stride_head + dims[None, :], mask=mask, other=0.0)
+    if POSITIVE:
+        scale = tl.maximum(scale, 1e-30)  # a scale of 0 must not meet what is masked with -inf
+    x = tl.load(
+        q + row.to(tl.int64) * q_stride_row + q_head[:, None] * q_stride_head + dims[None, :], mask=mask, other=0.0
+    )
     x = x.to(tl.float32) if UPCAST else x
     table, row_begin = tl.load(rows + row * 4), tl.load(rows + row * 4 + 1)
     row_position = tl.load(rows + row * 4 + 2)
@@ -157,8 +215,10 @@ def suffix_kernel(
     l = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     if SINKS:
-        m = tl.load(sinks + q_head, mask=valid, other=0.0) * 1.4426950408889634
-        l += 1.0
+        # A sink of -inf is none.
+        sink = tl.load(sinks + q_head, mask=valid, other=0.0) * 1.4426950408889634
+        m = tl.maximum(sink, LOWEST)
+        l = tl.exp2(sink - m)
     for level in range(LEVELS + 1):
         of_table, begin, end, position = tl.maximum(table, 0), row_begin, row_end, row_position
         if level < LEVELS:
@@ -187,11 +247,11 @@ def suffix_kernel(
             start += tl.maximum(row_position + row_end - row_begin - window - position, 0) // BLOCK_N * BLOCK_N
         m, l, acc = _read(
             m, l, acc, x,
-            k_cache + head * k_stride_head, v_cache + head * v_stride_head,
+            k_cache + head.to(tl.int64) * k_stride_head, v_cache + head.to(tl.int64) * v_stride_head,
             k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
             block_tables + of_table.to(tl.int64) * tables_stride, page_size, start, end,
             at, position - begin, window, scale, cap,
-            HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST,
+            HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST,
         )  # fmt: skip
     seen = l > 0
     if V_SCALE:
@@ -199,10 +259,10 @@ def suffix_kernel(
     l = tl.where(seen, l, 1.0)
     result = acc / l[:, None] * out_scale
     tl.store(
-        out + row * out_stride_row + q_head[:, None] * out_stride_head + dims[None, :],
+        out + row.to(tl.int64) * out_stride_row + q_head[:, None] * out_stride_head + dims[None, :],
         result.to(out.dtype.element_ty),
         mask=mask,
     )
     if LSE:
         total = tl.where(seen & (table >= 0), (m + tl.log2(l)) * 0.6931471805599453, -float("inf"))
-        tl.store(lse + row * N_Q_HEADS + q_head, total, mask=valid)
+        tl.store(lse + row.to(tl.int64) * N_Q_HEADS + q_head, total, mask=valid)

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["source", "destination", "page_size"])
 def copy_kernel(
     k_cache,
     k_page_stride,

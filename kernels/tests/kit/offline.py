@@ -53,6 +53,7 @@ class Built:
     spilled: int
     shared: int
     instructions: dict[str, int] = field(default_factory=dict)
+    cubin: bytes = b""
 
 
 def build(case: Case) -> Built:
@@ -62,7 +63,8 @@ def build(case: Case) -> Built:
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, name in enumerate(names)
-        if signature[name].startswith("*") or ("stride" in name and signature[name] != "constexpr")
+        if not case.kernel.params[i].do_not_specialize
+        and (signature[name].startswith("*") or ("stride" in name and signature[name] != "constexpr"))
     }
     source = ASTSource(
         fn=case.kernel,
@@ -79,14 +81,29 @@ def build(case: Case) -> Built:
         # Scalar registers spill into lanes of vector registers, never to memory.
         spilled = told["vgpr_spill_count"] + told["private_segment_fixed_size"]
         return Built(told["vgpr_count"], spilled, shared, {"mma": text.count("v_mfma")})
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
-        file.flush()
-        told = subprocess.run(
-            [CUOBJDUMP, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
-        ).stdout
+    told = _dump(compiled.asm["cubin"], "--dump-resource-usage")
     registers, stack, local = (int(re.search(rf"{key}:(\d+)", told)[1]) for key in ("REG", "STACK", "LOCAL"))
     ptx = compiled.asm["ptx"]
     counts = {"wgmma": ptx.count("wgmma.mma_async"), "mma": ptx.count("mma.sync"), "cp.async": ptx.count("cp.async.c")}
     counts["ld.v4"] = len(re.findall(r"ld\.global[^;]*\.v4", ptx))
-    return Built(registers, stack + local, shared, counts)
+    return Built(registers, stack + local, shared, counts, compiled.asm["cubin"])
+
+
+def _dump(cubin: bytes, what: str) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return subprocess.run([CUOBJDUMP, what, file.name], capture_output=True, text=True, check=True).stdout
+
+
+def loop_instructions(built: Built) -> int:
+    """Machine instructions in the loop over blocks: the shortest backward branch around products on tensor cores."""
+    found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+ )?([A-Z][^;]*);", _dump(built.cubin, "--dump-sass"))
+    code = [(int(at, 16), words) for at, words in found]
+    loops = []
+    for at, words in code:
+        to = re.match(r"BRA\S* .*?0x([0-9a-f]+)", words)
+        if to and int(to[1], 16) < at:
+            body = [inside for place, inside in code if int(to[1], 16) <= place <= at]
+            loops += [len(body)] * any("MMA." in inside for inside in body)
+    return min(loops)

@@ -20,14 +20,14 @@ FLOATS = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "f
 TYPES = {
     **dict.fromkeys(FLOATS, "fp32"),
     **dict.fromkeys(("bias", "processed", "groups", "found", "held", "shares", "logprobs", "top_logprobs"), "*fp32"),
-    **dict.fromkeys(("counts", "allowed", "tokens", "held_tokens", "prompt", "sample", "step"), "*i32"),
+    **dict.fromkeys(("counts", "allowed", "tokens", "held_tokens", "live", "prompt", "sample", "step"), "*i32"),
     **dict.fromkeys(("seed", "drawn", "top_tokens", "positions"), "*i64"),
     **dict.fromkeys(("block_tables", "row_table", "index", "source", "destination"), "*i32"),
     **dict.fromkeys(("cos", "sin", "k_scale", "v_scale", "s_a", "s_b", "s"), "*fp32"),
 }
 PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACKED": False}
 #: Vocabularies to 262,144 tokens; beyond, the same code with more chunks.
-SIZES = {"QUADS": shipped["sample"].QUADS, "CHUNKS": 64, "GROUPS": 8192}
+SIZES = {"QUADS": shipped["sample"].QUADS, "CHUNKS": 64, "GROUPS": 8192, "HELD": shipped["sample"].HELD}
 
 
 def case(chip: str, name: str, kernel: Any, operator: str, constants: dict[str, Any], **types: str) -> Case:

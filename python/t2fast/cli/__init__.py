@@ -18,7 +18,21 @@ from t2fast.text import printable
 __all__ = ["build", "main"]
 
 #: The verbs, in the order of the help page; each module offers ``register(app)``.
-VERBS = ("plan", "fit", "regret", "sample", "score", "passk", "cost", "compare", "grid", "frontier", "presets", "lab")
+VERBS = (
+    "plan",
+    "fit",
+    "regret",
+    "sample",
+    "score",
+    "passk",
+    "cost",
+    "compare",
+    "grid",
+    "frontier",
+    "choose",
+    "presets",
+    "lab",
+)
 
 #: Exit code after Ctrl-C, as shells have it.
 _INTERRUPTED = 130

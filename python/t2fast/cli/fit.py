@@ -37,9 +37,7 @@ def _fit(
     tie_exponents: Annotated[bool, typer.Option("--tie-exponents", help="alpha = beta (chinchilla).")] = False,
     fixed_e: Annotated[float | None, typer.Option("--E", help="Fix E instead of fitting it.")] = None,
     loss_law: Annotated[str | None, typer.Option(help="Law of the loss, for t2-pass on counts.")] = None,
-    overtraining: Annotated[
-        bool, typer.Option("--overtraining", help="Add the term F (D/N)^delta (t2-pass on counts).")
-    ] = False,
+    overtraining: Annotated[bool, typer.Option("--overtraining", help="Add the term F (D/N)^delta.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates; 0 for none. Ctrl-C keeps what is done.")] = 0,
     by: Annotated[list[str] | None, typer.Option(help="What to resample: checkpoint, group, problem.")] = None,
     seed: Annotated[int, typer.Option(help="Key of the random numbers.")] = 0,

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from t2fast import sampling
+from t2fast.arguments import choice
 from t2fast.cli import options as o
 from t2fast.errors import T2Error
 from t2fast.quantity import format_quantity, parse_quantity
@@ -66,14 +67,14 @@ Trust = Annotated[
 ]
 
 
-def load(model: str, **options: Any) -> Any:
+def load(model: str, engine: str = "t2fast", **options: Any) -> Any:
     """Load a sampler, leaving to it what was not given."""
-    make = sampling.Sampler.from_pretrained
+    make: Any = sampling.GenerateSampler if engine == "generate" else sampling.Sampler
     if not sys.stderr.isatty():
         logging: Any = importlib.import_module("transformers.utils.logging")
         logging.disable_progress_bar()
     given = {name: value for name, value in options.items() if value is not None}
-    return make(model, **given)
+    return make.from_pretrained(model, **given)
 
 
 def whole(flag: str, text: str | None) -> int | None:
@@ -225,6 +226,9 @@ def sample(
         ),
     ] = "auto",
     verifier_timeout: Annotated[float, _verdict("--verifier-timeout", "Seconds for one answer.")] = 30.0,
+    reasoning_end: Annotated[
+        str | None, _verdict("--reasoning-end", "Judge what follows this mark, such as '</think>'.")
+    ] = None,
     benchmark: Annotated[str, _verdict("--benchmark", "The prompts' name in tables.")] = "",
     name: Name = None,
     n_params: NParams = None,
@@ -235,6 +239,15 @@ def sample(
     max_batch: Annotated[int | None, _of_model("--max-batch", "Most samples drawn at once.")] = None,
     trust_remote_code: RemoteCode = False,
     trust: Trust = False,
+    engine: Annotated[
+        str, _of_model("--engine", "t2fast, or generate: transformers' own generation, slow, for any causal model.")
+    ] = "t2fast",
+    generation_config: Annotated[
+        bool,
+        typer.Option(
+            "--generation-config", help="Start from the model's own settings for sampling.", rich_help_panel=_MODEL
+        ),
+    ] = False,
     workers: Annotated[
         str, _of_model("--workers", "local, or ray: one per GPU of a Ray cluster; ray:8 for that many.")
     ] = "local",
@@ -265,11 +278,16 @@ def sample(
         raise T2Error("--model: missing; give a model's folder or its name on the hub, or --endpoint")
     else:
         make = partial(
-            load, model, dtype=dtype, device=device, kv_memory=whole("--kv-memory", kv_memory), max_batch=max_batch,
-            trust_remote_code=trust_remote_code, trust=trust,
+            load, model, choice("--engine", engine, ("t2fast", "generate")), dtype=dtype, device=device,
+            max_batch=max_batch, trust_remote_code=trust_remote_code,
+            **({} if engine == "generate" else {"kv_memory": whole("--kv-memory", kv_memory), "trust": trust}),
         )  # fmt: skip
     judge = usual(asked) if verifier == "auto" else None if verifier == "none" else verifier
+    if generation_config and (server is not None or workers != "local"):
+        raise T2Error("--generation-config: needs a model that runs in this process (no --endpoint, no --workers)")
     with _workers(workers, make) as sampler, _bar(out) as progress:
+        if generation_config:
+            params = sampler.with_defaults(params)
         sampled = sampling.sample_to_file(
             sampler,
             asked,
@@ -278,6 +296,7 @@ def sample(
             seed=seed,
             verifier=judge,
             verifier_timeout=verifier_timeout,
+            reasoning_end=reasoning_end,
             resume=resume,
             name=name,
             benchmark=benchmark,

@@ -207,9 +207,7 @@ def text(raw: Buffered) -> Iterator[str]:
     """
     stream = io.TextIOWrapper(raw, encoding=encoding(raw.peek(64)[:64]), newline="")
     try:
-        while line := stream.readline(LONGEST):
-            if len(line) >= LONGEST:
-                raise DataError(f"a line is longer than {LONGEST >> 20} MiB")
+        for line in stream:
             yield line.lstrip("\ufeff") if line[0] == "\ufeff" else line
     finally:
         # Whoever opened the file closes it.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t2fast.errors import DataError, MissingExtraError
+from t2fast.costs import train_flops
+from t2fast.data.cells import MISSING, number
+from t2fast.data.table_files import read_columns
+from t2fast.errors import DataError, T2Error
 
 __all__ = ["ROLES", "Table", "read_table"]
 
@@ -32,7 +32,10 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "group": ("group", "run", "run_id"),
     "unique_tokens": ("unique_tokens", "U", "n_unique_tokens"),
     "weight": ("weight", "weights", "w"),
+    "train_flops": ("train_flops",),
 }
+#: Names that training FLOP go by elsewhere: tokens follow from them only where the caller says so.
+_FLOPS = ("C", "flops", "compute", "training_flops", "total_flops", "train_compute", "training_compute")
 _LABELS = ("problem", "group")
 
 
@@ -73,6 +76,12 @@ class Table:
         """
         if name not in self.columns:
             usual = f" (usually called {', '.join(ROLES[name])})" if name in ROLES else ""
+            flops = [one for one in self.columns if _plain(one) in _FLOPS]
+            if name == "n_tokens" and flops:
+                raise DataError(
+                    f"{self.origin}: no column n_tokens{usual}; if {flops[0]} is training FLOP, D = C / 6N follows "
+                    f"from columns={{'train_flops': '{flops[0]}'}} or --column train_flops={flops[0]}"
+                )
             raise DataError(
                 f"{self.origin}: no column {name}{usual}; it has {', '.join(self.columns)}. "
                 f"Name it with columns={{'{name}': '...'}} or --column {name}=..."
@@ -89,8 +98,10 @@ class Table:
         """
         column = self[name]
         if column.dtype != np.float64:
+            row = _no_number(column)
             raise DataError(
-                f"{self.origin}: column {self.found.get(name, name)} holds text such as {str(column[0])!r}, not numbers"
+                f"{self.origin}: column {self.found.get(name, name)} holds text such as {str(column[row])!r} in row "
+                f"{row + 1}, not numbers"
             )
         missing = np.flatnonzero(np.isnan(column))
         if missing.size:
@@ -118,8 +129,9 @@ def read_table(
     Parameters
     ----------
     source
-        A path ending in .csv, .tsv, .parquet, .jsonl or .ndjson; a pandas, polars or pyarrow table; or a mapping of
-        columns. A row per checkpoint, per checkpoint and k, or per checkpoint and problem.
+        A file (CSV, JSON, JSON Lines or Parquet, compressed or not; ``"-"`` is standard input); a pandas, polars or
+        pyarrow table; or a mapping of columns. A row per checkpoint, per checkpoint and k, or per checkpoint and
+        problem. Numbers may be written ``20M`` or ``20,000,000``.
     columns
         Role to column name, for columns that don't go by a usual name (see :data:`ROLES`).
     units
@@ -138,7 +150,7 @@ def read_table(
     if isinstance(source, str | Path):
         path = Path(source)
         origin = path.name
-        raw = _read_file(path)
+        raw: Mapping[str, Any] = read_columns(path)
     else:
         origin = "table"
         raw = _from_frame(source)
@@ -154,6 +166,9 @@ def read_table(
     for name, column in raw.items():
         if name not in found.values() and name not in out:
             out[name] = _array(column)
+    if "train_flops" in out and "n_tokens" not in out and "n_params" in out:
+        held = Table(out, origin, found)
+        out["n_tokens"] = held.number("train_flops") / train_flops(1.0, 1.0) / held.number("n_params")
     for role, factor in (units or {}).items():
         if role not in out or out[role].dtype != np.float64:
             raise DataError(f"units: {role!r} is no numeric column of {origin}")
@@ -163,61 +178,7 @@ def read_table(
     return Table(out, origin, found, _check_units(out, origin))
 
 
-def _read_file(path: Path) -> dict[str, Sequence[Any] | NDArray[Any]]:
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if suffix == ".parquet":
-        try:
-            import pyarrow.parquet as parquet  # type: ignore[import-untyped]
-        except ImportError:
-            raise MissingExtraError("reading Parquet needs pyarrow: pip install pyarrow") from None
-        return _from_frame(parquet.read_table(path))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    if suffix in (".csv", ".tsv"):
-        return _read_csv(text, path.name, "\t" if suffix == ".tsv" else ",")
-    if suffix in (".jsonl", ".ndjson"):
-        return _read_json_lines(text, path.name)
-    raise DataError(f"{path}: the name must end in .csv, .tsv, .parquet, .jsonl or .ndjson")
-
-
-def _read_csv(text: str, origin: str, delimiter: str) -> dict[str, Sequence[Any] | NDArray[Any]]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [name.strip() for name in next(rows, [])]
-    if len(set(header)) < len(header):
-        raise DataError(f"{origin}: line 1 names a column twice: {', '.join(header)}")
-    columns: list[list[str]] = [[] for _ in header]
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise DataError(f"{origin}: line {rows.line_num} has {len(row)} fields, line 1 has {len(header)}")
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-    return dict(zip(header, columns, strict=True))
-
-
-def _read_json_lines(text: str, origin: str) -> dict[str, Sequence[Any] | NDArray[Any]]:
-    records: list[dict[str, Any]] = []
-    # JSON Lines end at \n alone: strings may hold what splitlines() takes for an end.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{origin}: line {number} is not JSON: {error.msg}") from None
-        if not isinstance(record, dict):
-            raise DataError(f"{origin}: line {number} is not a JSON object")
-        records.append(record)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    return {name: [record.get(name) for record in records] for name in names}
-
-
-def _from_frame(source: Any) -> dict[str, Sequence[Any] | NDArray[Any]]:
+def _from_frame(source: Any) -> Mapping[str, Sequence[Any] | NDArray[Any]]:
     # pyarrow names its columns in column_names, pandas and polars in columns; a mapping by its keys.
     names: Iterable[Any] | None = getattr(source, "column_names", None)
     if names is None:
@@ -272,10 +233,26 @@ def _array(column: Any) -> NDArray[Any]:
     if values.dtype.kind in "fiub":
         return np.ascontiguousarray(values, dtype=np.float64)
     try:
-        gaps = ("", "nan", "NaN", "NA", "null", None)
-        return np.asarray([np.nan if value in gaps else float(value) for value in values.tolist()], dtype=np.float64)
+        return np.asarray([_cell(value) for value in values.tolist()], dtype=np.float64)
     except (TypeError, ValueError):
         return _text(values.tolist())
+
+
+def _cell(value: Any) -> float:
+    """A number as a table holds it, NaN for a gap."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
+        return np.nan
+    return number(value) if isinstance(value, str) else float(value)
+
+
+def _no_number(column: NDArray[Any]) -> int:
+    """The first row of a column of text that holds no number."""
+    for row, value in enumerate(column.tolist()):
+        try:
+            _cell(value)
+        except (T2Error, TypeError, ValueError):
+            return row
+    return 0
 
 
 def _check_units(columns: Mapping[str, NDArray[Any]], origin: str) -> tuple[str, ...]:
@@ -295,6 +272,12 @@ def _check_units(columns: Mapping[str, NDArray[Any]], origin: str) -> tuple[str,
             raise DataError(
                 f"{origin}: {name} is {middle:g} in the middle of the table: probably millions or billions; "
                 f"give the unit with units={{'{name}': 1e9}} or --unit {name}=1e9"
+            )
+    for name, column, most, likely in (("n_params", n, 1e14, "FLOP or bytes"), ("n_tokens", d, 1e18, "FLOP")):
+        if column is not None and np.any(column > most):
+            raise DataError(
+                f"{origin}: {name} reaches {np.nanmax(column):g}: no model has so many; is it {likely}, or a unit "
+                "given twice?"
             )
     if n is not None and d is not None:
         short = int(np.count_nonzero(d < n))

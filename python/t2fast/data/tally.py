@@ -47,7 +47,7 @@ class Options:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """Counts of one problem."""
 

@@ -54,8 +54,9 @@ class Tally:
         terms = quadratic(self.n_params, self.n_tokens, self.center)
         if len(terms) <= TERMS or np.linalg.matrix_rank(terms) < TERMS:
             raise T2Error(
-                f"{len(terms)} checkpoints do not determine an ability that is quadratic in ln N and ln D: at least "
-                f"{TERMS + 1} are needed, with three sizes and three token counts among them"
+                f"{len(terms)} checkpoints of {len(np.unique(self.n_params))} sizes and "
+                f"{len(np.unique(self.n_tokens))} token counts do not determine an ability that is quadratic in ln N "
+                f"and ln D: at least {TERMS + 1} are needed, three sizes among them, at more than one training budget"
             )
         return terms
 

@@ -76,7 +76,7 @@ def diagnose(refit: Refit, observed: Observed, said: Labelled) -> FitResult:
         title=said.title,
         source=f"fitted by t2fast: {said.method}",
         params_counted=said.params_counted,
-        data_range=DataRange(*ends, _overtraining(observed)),
+        data_range=DataRange(ends[0], ends[1], ends[2], _overtraining(observed)),
         uncertainty={"method": "robust sandwich, clustered", "standard_errors": errors} if errors else {},
         warnings=warnings,
     )

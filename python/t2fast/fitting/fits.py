@@ -345,8 +345,8 @@ def _cautions(refit: Refit) -> tuple[str, ...]:
     if gain >= _GAIN:
         return ()
     return (
-        f"the term of overtraining gains {gain:.1f} nats of likelihood: these data do not determine F and delta, whose "
-        "priors speak instead; fit without it, or add checkpoints trained longer",
+        f"the term of overtraining gains {max(gain, 0):.1f} nats of likelihood: these data do not determine F and "
+        "delta, whose priors speak instead; fit without it, or add checkpoints trained longer",
     )
 
 

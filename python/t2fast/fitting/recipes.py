@@ -87,7 +87,9 @@ class Curves:
     def build(self) -> _core.FitProblem:
         """The core's problem."""
         return _core.FitProblem.staged_curves(
-            self.first.build(), self.checkpoint, self.n_params, self.n_tokens, self.k, self.value, None
+            self.first.build(),
+            self.checkpoint,
+            {"n_params": self.n_params, "n_tokens": self.n_tokens, "k": self.k, "pass_at_k": self.value},
         )
 
     def with_values(self, value: FloatArray) -> Curves:
@@ -111,7 +113,13 @@ class Counts:
     def build(self) -> _core.FitProblem:
         """The core's problem."""
         core = _core.FitProblem.latent(
-            self.n_params, self.n_tokens, self.n_samples, self.n_correct, None, overtraining=self.overtraining
+            {
+                "n_params": self.n_params,
+                "n_tokens": self.n_tokens,
+                "n_samples": self.n_samples,
+                "n_correct": self.n_correct,
+            },
+            overtraining=self.overtraining,
         )
         if self.first is not None:
             return _core.FitProblem.staged_counts(self.first.build(), self.checkpoint, core)

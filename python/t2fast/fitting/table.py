@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,10 +15,15 @@ from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.diagnose import LAWS
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
 from t2fast.fitting.result import FitResult
-from t2fast.fitting.rows import FloatArray
+from t2fast.fitting.rows import FloatArray, checkpoints
 from t2fast.fitting.targets import neg_log_pass_at_k
 
 __all__ = ["POWERS", "average_table", "fit_table", "one_benchmark"]
+
+Fit = TypeVar("Fit", FitResult, AverageFit)
+
+#: Columns that tell populations of models apart.
+_POPULATIONS = ("family", "model_family", "corpus", "train_set", "dataset", "tokenizer")
 
 #: Values of k at which probabilities are tabulated for Approach 1.
 POWERS = 2.0 ** np.arange(0, 14)
@@ -64,10 +69,7 @@ def fit_table(
     if "group" in table:
         options.setdefault("group", table["group"])
     fit = {"chinchilla": _chinchilla, "t2-loss": _t2_loss, "t2-pass": _t2_pass}[law](table, options)
-    if not table.warnings:
-        return fit
-    warnings = (*table.warnings, *fit.warnings)
-    return replace(fit, warnings=warnings, law=replace(fit.law, warnings=warnings))
+    return _warned(fit, table)
 
 
 def average_table(
@@ -105,12 +107,36 @@ def average_table(
     one_benchmark(table)
     if "group" in table:
         options.setdefault("group", table["group"])
-    counts = {role: table.number(role) for role in ("n_samples", "n_correct")}
+    counts: dict[str, Any] = {role: table.number(role) for role in ("n_samples", "n_correct")}
     fit = fit_average(table.number("n_params"), table.number("n_tokens"), **counts, problem=table["problem"], **options)
-    if not table.warnings:
+    return _warned(fit, table)
+
+
+def _warned(fit: Fit, table: Table) -> Fit:
+    """The fit with what is odd about its table said first."""
+    odd = (*table.warnings, *_pooled(table))
+    if not odd:
         return fit
-    warnings = (*table.warnings, *fit.warnings)
+    warnings = (*odd, *fit.warnings)
     return replace(fit, warnings=warnings, law=replace(fit.law, warnings=warnings))
+
+
+def _pooled(table: Table) -> list[str]:
+    """Columns by which the table's checkpoints fall into populations, each of which may have a law of its own."""
+    out = []
+    checkpoint = checkpoints(table.number("n_params"), table.number("n_tokens"))
+    for name in _POPULATIONS:
+        if name in table and table[name].dtype != np.float64:
+            values, kind = np.unique(table[name], return_inverse=True)
+            # What differs within checkpoints describes their problems.
+            within = np.unique(np.stack([checkpoint, kind]), axis=1).shape[1] > int(checkpoint.max()) + 1
+            if len(values) > 1 and not within:
+                out.append(
+                    f"column {name} holds {len(values)} values ({', '.join(values[:3].tolist())}"
+                    f"{', ...' if len(values) > 3 else ''}): populations pooled in one table may have laws of "
+                    f"their own; fit each, with --where \"{name} == '{values[0]}'\""
+                )
+    return out
 
 
 def one_benchmark(table: Table) -> None:
@@ -127,6 +153,42 @@ def one_benchmark(table: Table) -> None:
             raise DataError(
                 f"{table.origin}: column benchmark holds {len(benchmarks)} values, {', '.join(benchmarks[:4])}: a law "
                 f"describes one; choose with --where \"benchmark == '{benchmarks[0]}'\", or select the rows beforehand"
+            )
+    _one_population(table)
+
+
+#: Losses of one model and one number of tokens that differ by more than this share are not of one population.
+_APART = 0.05
+
+
+def _one_population(table: Table) -> None:
+    """Refuse checkpoints that stand in the table several times with losses far apart, a column telling them apart."""
+    if not all(name in table and table[name].dtype == np.float64 for name in ("n_params", "n_tokens", "loss")):
+        return
+    of = [table[name] for name in ("n_params", "n_tokens", "k") if name in table and table[name].dtype == np.float64]
+    _, group = np.unique(np.stack(of), axis=1, return_inverse=True)
+    group, loss = group.reshape(-1), table["loss"]
+    for name, column in table.columns.items():
+        if name in table.found or column.dtype.kind not in "U":
+            continue
+        values, kind = np.unique(column, return_inverse=True)
+        if not 1 < len(values) <= 20:
+            continue
+        # Mean loss of each checkpoint and value, where the table has it.
+        sums, counts = (np.zeros((group.max() + 1, len(values))) for _ in range(2))
+        np.add.at(sums, (group, kind), loss)
+        np.add.at(counts, (group, kind), 1.0)
+        both = (counts > 0).sum(axis=1) > 1
+        if both.sum() < 2:
+            continue
+        with np.errstate(invalid="ignore"):
+            means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)[both]
+        apart = np.nanmax(means, axis=1) / np.nanmin(means, axis=1) - 1
+        if np.median(apart) > _APART:
+            raise DataError(
+                f"{table.origin}: {int(both.sum())} checkpoints stand in the table with several values of column "
+                f"{name} ({', '.join(values[:4])}) and losses {np.median(apart):.0%} apart: a law describes one; "
+                f"choose with --where \"{name} == '{values[0]}'\", or select the rows beforehand"
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,7 @@ from t2fast.text import near
 __all__ = ["DEFAULT_LAW", "Fitted", "as_law", "load_law", "presets"]
 
 #: The preset that commands plan with when none is named.
-DEFAULT_LAW = "pythia-gsm8k"
+DEFAULT_LAW = "pythia-gsm8k-average"
 
 
 @runtime_checkable
@@ -29,12 +28,17 @@ class Fitted(Protocol):
 
 
 @cache
-def _presets() -> Mapping[str, Law]:
-    folder = resources.files("t2fast").joinpath("presets")
-    laws = (
-        _read(file.read_text(encoding="utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".json")
-    )
-    return {law.name: law for law in sorted(laws, key=lambda law: (law.kind, law.name))}
+def _names() -> tuple[str, ...]:
+    """Names of the presets, which their files bear."""
+    files = resources.files("t2fast").joinpath("presets").iterdir()
+    return tuple(sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json")))
+
+
+@cache
+def _preset(name: str) -> Law:
+    """One preset, read when it is first asked for: some carry many draws."""
+    file = resources.files("t2fast").joinpath("presets", f"{name}.json")
+    return _read(file.read_text(encoding="utf-8"), file.name)
 
 
 def presets() -> dict[str, Law]:
@@ -47,7 +51,8 @@ def presets() -> dict[str, Law]:
     >>> presets()["hoffmann"].alpha
     0.33917084
     """
-    return dict(_presets())
+    laws = sorted(map(_preset, _names()), key=lambda law: (law.kind, law.name))
+    return {law.name: law for law in laws}
 
 
 def load_law(name: str | Path) -> Law:
@@ -63,8 +68,8 @@ def load_law(name: str | Path) -> Law:
     >>> load_law("pythia-gsm8k").kind
     't2-pass'
     """
-    if isinstance(name, str) and name in _presets():
-        return _presets()[name]
+    if isinstance(name, str) and name in _names():
+        return _preset(name)
     path = Path(name)
     if path.is_file():
         try:
@@ -73,7 +78,7 @@ def load_law(name: str | Path) -> Law:
             raise LawError(f"{path}: cannot be read: {error}") from None
     if path.suffix == ".json":
         raise LawError(f"{path}: no such file")
-    raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {near(str(name), _presets())}")
+    raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {near(str(name), _names())}")
 
 
 def as_law(law: Law | str | Path | Fitted) -> Law:

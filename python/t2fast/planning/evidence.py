@@ -19,8 +19,10 @@ __all__ = ["Neighbour", "ceiling_warning", "intervals", "lower_end", "nearest", 
 
 _Floats = NDArray[np.float64]
 
-#: Measured checkpoints shown beside a design.
-_SHOWN = 4
+#: Measured checkpoints shown beside a design: so many at most, and so many even where none is near.
+_MOST_SHOWN, _LEAST_SHOWN = 4, 2
+#: How far off in (ln N, ln D) a checkpoint is still near: a factor of e.
+_NEAR = 1.0
 #: Draws with which designs are ranked; intervals take all that a law carries.
 _RANKING = 100
 #: A law that cannot exceed this pass@k, however large the model, has too little to say.
@@ -89,7 +91,10 @@ class Neighbour:
 
 
 def nearest(law: Law, design: Design) -> tuple[Neighbour, ...]:
-    """The measured checkpoints nearest to a design in (ln N, ln D), with what was measured at its k."""
+    """The measured checkpoints nearest to a design in (ln N, ln D), with what was measured at its k.
+
+    Up to four within a factor of e, and the nearest two however far they are.
+    """
     table = law.checkpoints
     if table is None:
         return ()
@@ -98,28 +103,33 @@ def nearest(law: Law, design: Design) -> tuple[Neighbour, ...]:
     )
     found: list[Neighbour] = []
     for place in np.argsort(away, kind="stable").tolist():
+        if len(found) == _MOST_SHOWN or (len(found) >= _LEAST_SHOWN and away[place] > _NEAR):
+            break
         k = min(design.k, table.most_samples(place))
         seen = table.at(place, k)
         if seen is None:
             continue
         n, d = table.n_params[place], table.n_tokens[place]
         found.append(Neighbour(n, d, k, *seen, predicted=float(law.value(n, d, k))))
-        if len(found) == _SHOWN:
-            break
     return tuple(found)
 
 
 def ceiling_warning(law: Law, k: float) -> str | None:
     """What to say of a law that cannot predict much at this k, however large the model and its training."""
-    if not isinstance(law, T2PassLaw) or law.F > 0:
+    if not law.predicts_pass:
         return None
-    most = float(law.value(1e30, 1e30, k))
-    if most >= _LOW_CEILING:
+    rate = f"a pass@{format_quantity(k)}"
+    if isinstance(law, T2PassLaw) and law.F == 0:
+        most = float(law.value(1e30, 1e30, k))
+        said = f"this law can never exceed {rate} of {most:.1%}, however large the model or its training"
+    elif law.data_range is not None:
+        # Others bend: beyond their data their values mean nothing.
+        n, d = (np.geomspace(low, high, 13) for low, high in (law.data_range.n_params, law.data_range.n_tokens))
+        most = float(np.max(law.value(n[:, None], d, k)))
+        said = f"within its data this law never exceeds {rate} of {most:.1%}, whatever the model"
+    else:
         return None
-    return (
-        f"this law can never exceed a pass@{format_quantity(k)} of {most:.1%}, however large the model or its "
-        "training: what it says at so few samples means little"
-    )
+    return f"{said}: what it says at so few samples means little" if most < _LOW_CEILING else None
 
 
 def repeats(budget: Budget, design: Design) -> float | None:

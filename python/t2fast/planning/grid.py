@@ -16,16 +16,20 @@ from t2fast import _core
 from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget, as_budget
-from t2fast.errors import InfeasibleError
+from t2fast.errors import T2Error
 from t2fast.laws import Fitted, Law, PowerLaw, as_law
 from t2fast.planning.design import Design, Interval, Point, cautions, from_core
 from t2fast.planning.evidence import intervals
 from t2fast.planning.lattice import designs_at, values
+from t2fast.planning.surroundings import STAND_IN
 from t2fast.planning.words import describe, interval_words, table
 from t2fast.results import Progress, Report, Result
 from t2fast.text import warning_lines
 
 __all__ = ["Grid", "Plane", "grid_search", "reporter"]
+
+#: Pairs of N and D that a search in memory takes at most.
+_MOST_PAIRS = 4_000_000
 
 
 _Floats = NDArray[np.float64]
@@ -183,7 +187,10 @@ def grid_search(
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
     if not isinstance(law, PowerLaw):
-        return _look_at_all(law, budget, ns, ds, ks, top, surface)
+        looked = _look_at_all(law, budget, ns, ds, ks, top, surface)
+        if progress is not None:
+            progress(Progress(total, total, "sizes"))
+        return looked
     found = _core.grid_search(law._handle, budget._handle, ns, ds, ks, top, threads, report)
     cube = None
     if surface:
@@ -204,17 +211,15 @@ def reporter(progress: Report | None, total: int, unit: str, before: int = 0) ->
 
 
 def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> Plane:
-    """The plane of a law that the core does not know; more samples are never worse."""
-    handle, slack = budget._handle, 1 + 1e-12
+    """The plane of a law that the core does not know; which k is affordable depends on no law, and more never hurt."""
+    if len(ns) * len(ds) > _MOST_PAIRS:
+        raise T2Error(
+            f"{len(ns)} x {len(ds)} pairs of N and D: at most {_MOST_PAIRS} for a law of kind {law.kind!r}, which is "
+            "searched in memory; take fewer, or a law of powers such as pythia-gsm8k"
+        )
+    chosen = _core.plane(STAND_IN._handle, budget._handle, ns, ds, ks).k
     n, d = (axis.ravel() for axis in np.meshgrid(ns, ds, indexing="ij"))
-    pairs = list(zip(n.tolist(), d.tolist(), strict=True))
-    largest = budget.max_params or np.inf
-    allowed = np.array([size <= largest and tokens <= handle.most_tokens(size, 1.0) * slack for size, tokens in pairs])
-    paid = np.array([handle.most_samples(*pair) * slack for pair in pairs])
-    place = np.searchsorted(ks, paid, side="right") - 1
-    kept = allowed & (place >= 0)
-    chosen, found = np.full(len(n), np.nan), np.full(len(n), np.nan)
-    chosen[kept] = ks[place[kept]]
+    kept, found = ~np.isnan(chosen), np.full(len(n), np.nan)
     if kept.any():
         found[kept] = values(law, budget, n[kept], d[kept], chosen[kept])
     shape = (len(ns), len(ds))
@@ -227,7 +232,8 @@ def _look_at_all(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats
     worth = np.where(np.isnan(plane.values), -np.inf, plane.values if law.predicts_pass else -plane.values).ravel()
     order = [place for place in np.argsort(-worth, kind="stable")[:top].tolist() if worth[place] > -np.inf]
     if not order:
-        raise InfeasibleError("no point of the grid is affordable: raise the budget or extend the axes downwards")
+        # Fails in the core's words.
+        _core.grid_search(STAND_IN._handle, budget._handle, ns, ds, ks, 1)
     places = [(*divmod(place, len(ds)), int(np.searchsorted(ks, plane.k.flat[place]))) for place in order]
     points = [Point(float(ns[i]), float(ds[j]), float(ks[at])) for i, j, at in places]
     cube = None

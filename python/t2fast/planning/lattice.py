@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Score = Callable[[Floats, Floats, Floats], Floats]
 
 #: Points of the coarse lattice along N and along D.
-_COARSE = 25
+_COARSE = 17
 #: The same for the finer ones, each of which spans two steps of the one before to either side.
 _FINE = 9
 _ROUNDS = 3
@@ -162,10 +162,10 @@ def best(budget: Budget, region: Region, score: Score) -> Point | None:
 
 def least_training(law: Law, budget: Budget, region: Region, target: float) -> Point | None:
     """The point of a region with the least training cost at which a law reaches a target; ``None`` when none does."""
-    sizes = _sizes(budget, region, 2 * _COARSE)
+    sizes = _sizes(budget, region, 3 * _COARSE)
     sign = 1.0 if law.predicts_pass else -1.0
     found: tuple[float, Point] | None = None
-    places = np.linspace(0.0, 1.0, 4 * _COARSE)
+    places = np.linspace(0.0, 1.0, 6 * _COARSE)
     for _ in range(1 + _ROUNDS):
         n, d, k, place = _points(budget, region, sizes, places)
         reached = sign * values(law, budget, n, d, k) >= sign * target

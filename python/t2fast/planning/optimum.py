@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from t2fast.planning.bill import PromptMode, bill_lines, estimate
 from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core, value_of
 from t2fast.planning.evidence import Neighbour, ceiling_warning, intervals, lower_end, nearest, repeats
 from t2fast.planning.lattice import Region, best, designs_at, least_training, region_of, values
-from t2fast.planning.surroundings import Surroundings, best_at_sizes, surroundings
+from t2fast.planning.surroundings import Surroundings, best_at_sizes, refuse_impossible, surroundings
 from t2fast.planning.uncertain import PlanUncertainty, resample
 from t2fast.planning.words import beside, describe, neighbours, table
 from t2fast.quantity import format_quantity
@@ -26,6 +27,9 @@ from t2fast.results import Result
 from t2fast.text import warning_lines
 
 __all__ = ["Plan", "cheapest", "plan", "planned"]
+
+#: More than any training run may cost, FLOP.
+MOST_FLOPS = 1e40
 
 #: What tables call the designs of a plan.
 _SHOWN = {
@@ -51,8 +55,8 @@ class Plan(Result):
         The recommended design. For a law of success rates, of all designs within the range of its data the one whose
         predictive interval has the best lower end (without draws, the best prediction). For a law of losses, or where
         the law does not know its data or the budget affords nothing within them, the unlimited optimum.
-    interval
-        The 90% predictive interval of the recommended design's result; ``None`` for a law without draws.
+    intervals
+        The 90% predictive interval of each of :attr:`designs`, by name; ``None`` for each by a law without draws.
     nearest
         The measured checkpoints nearest to it, and what the law says of them.
     cheapest_within_1pct
@@ -83,7 +87,7 @@ class Plan(Result):
     law: Law
     budget: Budget
     design: Design
-    interval: Interval | None
+    intervals: Mapping[str, Interval | None]
     nearest: tuple[Neighbour, ...]
     cheapest_within_1pct: Design | None
     chinchilla: Design | None
@@ -98,6 +102,11 @@ class Plan(Result):
     n_evaluations: int = field(compare=False)
 
     figure: ClassVar[str | None] = "planning:plan"
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 90% predictive interval of the recommended design's result; ``None`` for a law without draws."""
+        return self.intervals["recommended"]
 
     @property
     def n_params(self) -> float:
@@ -194,12 +203,6 @@ class Plan(Result):
         return {
             name: one for name, one in named.items() if one is not None and ((one, name) == first or one != self.design)
         }
-
-    @cached_property
-    def intervals(self) -> dict[str, Interval | None]:
-        """The 90% predictive interval of each of :attr:`designs`."""
-        found = intervals(self.law, self.budget, list(self.designs.values()))
-        return dict(zip(self.designs, found, strict=True))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -327,7 +330,7 @@ def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
     --------
     >>> found = plan("hoffmann", Budget(train_flops=1e21))
     >>> print(found.design)
-    N 2.05B, D 81.4B, k 1: loss 2.325, 39.8 tokens/param
+    N 2.22B, D 75.2B, k 1: loss 2.295, 33.9 tokens/param
     """
     law, budget = as_law(law), as_budget(budget)
     return planned(law, budget, surroundings(law, budget))
@@ -341,11 +344,11 @@ def planned(law: Law, budget: Budget, around: Surroundings, design: Design | Non
     if law.predicts_pass and law.data_range is not None and around.inside_data is not None:
         point = least_training(law, budget, region_of(law.data_range), 0.99 * value_of(design))
         frugal = None if point is None else designs_at(law, budget, [point])[0]
-    return Plan(
+    found = Plan(
         law,
         budget,
         design=design,
-        interval=intervals(law, budget, [design])[0],
+        intervals={},
         nearest=nearest(law, design),
         cheapest_within_1pct=frugal,
         chinchilla=around.chinchilla,
@@ -359,6 +362,8 @@ def planned(law: Law, budget: Budget, around: Surroundings, design: Design | Non
         success=around.success,
         n_evaluations=around.n_evaluations,
     )
+    ends = intervals(law, budget, list(found.designs.values()))
+    return replace(found, intervals=dict(zip(found.designs, ends, strict=True)))
 
 
 def _supported(law: Law, budget: Budget, around: Surroundings) -> Design:
@@ -448,12 +453,15 @@ def _cheapest_measured(law: Law, budget: Budget, target: float) -> Plan:
     """The cheapest design of a law that the core does not know: within its data, beside a budget of inference."""
     if law.data_range is None or budget.inference_limit is None or budget.train_limit or budget.total_limit:
         raise T2Error(f"a target for a law of kind {law.kind!r} needs its data's range and inference_flops alone")
+    refuse_impossible(replace(budget, train_flops=MOST_FLOPS))
     region: Region = region_of(law.data_range)
     point = least_training(law, budget, region, target)
     if point is None:
         most = best(budget, region, lambda n, d, k: values(law, budget, n, d, k))
-        what = "no design within the data" if most is None else f"{float(law.value(*most)):.6g}"
-        raise InfeasibleError(f"target = {target:g} is out of reach: the most within the data is {what}")
+        if most is None:
+            raise InfeasibleError("no design within the bounds of the budget and of the data; raise inference_flops")
+        ceiling = float(law.value(*most))
+        raise InfeasibleError(f"target = {target:g} is out of reach: the most within the data is {ceiling:.6g}")
     design = designs_at(law, budget, [point])[0]
     spent: dict[str, Any] = {"train_dollars" if budget.in_dollars else "train_flops": design.costs[0]}
     within = replace(budget, **spent)

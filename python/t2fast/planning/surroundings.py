@@ -9,15 +9,19 @@ import numpy as np
 
 from t2fast import _core
 from t2fast.costs import Budget
-from t2fast.errors import InfeasibleError, T2Error
-from t2fast.laws import Law, PowerLaw
+from t2fast.errors import InfeasibleError
+from t2fast.laws import Law, PowerLaw, T2LossLaw
 from t2fast.planning.design import Design, Interval, Point, from_core, value_of
 from t2fast.planning.lattice import Floats, Region, best, designs_at, region_of, values
 
-__all__ = ["Surroundings", "best_at_sizes", "from_outcome", "surroundings"]
+__all__ = ["STAND_IN", "Surroundings", "best_at_sizes", "from_outcome", "refuse_impossible", "surroundings"]
 
 #: Sizes, tokens and samples beyond which no plan is looked for.
 _EVERYTHING = Region((1e5, 1e14), (1e6, 1e18), (1.0, math.inf))
+
+
+#: A law that the core knows, of which only budgets are asked: what they afford depends on no law.
+STAND_IN = T2LossLaw(1.0, 1.0, 1.0, 0.3, 0.3, G=1.0, gamma=0.3)
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,13 @@ def from_outcome(law: Law, outcome: _core.Plan) -> Surroundings:
     )
 
 
+def refuse_impossible(budget: Budget) -> None:
+    """Raise as the core does for a budget that leaves something unbounded, or admits nothing at all."""
+    _core.curve(STAND_IN._handle, budget._handle, np.ones(1))
+
+
 def _by_lattice(law: Law, budget: Budget) -> Surroundings:
-    if budget.train_limit is budget.total_limit is budget.max_tokens is None:
-        raise T2Error("the number of training tokens is unbounded: give train_flops, total_flops or max_tokens")
-    if budget.inference_limit is budget.total_limit is budget.max_k is None:
-        raise T2Error("k is unbounded: give inference_flops, total_flops or max_k")
+    refuse_impossible(budget)
     count = 0
 
     def score(n: Floats, d: Floats, k: Floats) -> Floats:

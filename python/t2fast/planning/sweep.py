@@ -167,7 +167,7 @@ def frontier(
     --------
     >>> sweep = Budget(inference_flops=1.4e11).sweep(train_flops=[1e19, 1e20])
     >>> frontier("pythia-gsm8k", sweep).column("k")
-    array([1351.,  872.])
+    array([484., 501.])
     """
     budgets = [as_budget(one) for one in items("budgets", budgets, "t2fast.Budget")]
     if not budgets:

@@ -19,12 +19,14 @@ from t2fast.sampling.workers import RayWorkers
 
 if TYPE_CHECKING:
     from t2fast.sampling.engine.call import Stats
+    from t2fast.sampling.engine.generate import GenerateSampler
     from t2fast.sampling.engine.sampler import Sampler
     from t2fast.sampling.engine.score import Score
 
 __all__ = [
     "Endpoint",
     "EndpointError",
+    "GenerateSampler",
     "Prompt",
     "RayWorkers",
     "Sample",
@@ -49,7 +51,12 @@ __all__ = [
 ]
 
 #: Names whose modules need torch: loaded on first use.
-_LAZY = {"Sampler": "engine.sampler", "Score": "engine.score", "Stats": "engine.call"}
+_LAZY = {
+    "GenerateSampler": "engine.generate",
+    "Sampler": "engine.sampler",
+    "Score": "engine.score",
+    "Stats": "engine.call",
+}
 
 
 def __getattr__(name: str) -> Any:

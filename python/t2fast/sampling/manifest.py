@@ -19,12 +19,14 @@ _VERSIONS = ("t2fast", "t2fast-kernels", "torch", "transformers")
 #: Parts of a manifest that may differ when a run goes on: they don't touch the samples.
 _FREE = ("prompts.file", "begun")
 #: Settings added since the first version, and what files without them were made with.
-_ADDED = {
+_ADDED: dict[str, Any] = {
     "params.min_new_tokens": 0,
     "params.skip_special_tokens": True,
     "params.ignore_eos": False,
     "params.add_special_tokens": None,
     "params.allowed_token_ids": None,
+    "params.bad_words": [],
+    "params.bad_token_ids": [],
 }
 
 

@@ -50,6 +50,13 @@ _ELSEWHERE = {
         "t2fast has no such setting; leave it out",
     ),
 }  # fmt: skip
+#: Settings of generation configurations that change what is drawn and have no like here, with what leaves them off.
+_UNKNOWN_DEFAULTS = {
+    "num_beams": 1, "no_repeat_ngram_size": 0, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0,
+    "forced_bos_token_id": None, "forced_eos_token_id": None, "begin_suppress_tokens": None, "sequence_bias": None,
+    "guidance_scale": 1.0, "encoder_repetition_penalty": 1.0,
+}  # fmt: skip
+_DEFAULTS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "min_new_tokens")
 _SWITCHES = ("logprobs", "stop_on_success", "skip_special_tokens", "ignore_eos")
 
 
@@ -98,6 +105,9 @@ class SamplingParams:
         Added to the logits of tokens, before all else: a mapping of token ids to numbers.
     allowed_token_ids
         The only tokens that may be drawn; None for all.
+    bad_words, bad_token_ids
+        Texts, and sequences of tokens, that must not come in an answer: the last token of each is not drawn after those
+        before it. A word is forbidden as the tokens it has at the start of a text and after a blank.
 
     Raises
     ------
@@ -111,7 +121,7 @@ class SamplingParams:
     ('\n',)
     >>> SamplingParams(top_p=2.0)
     Traceback (most recent call last):
-    t2fast.errors.T2Error: top_p = 2: must be above 0 and at most 1
+    t2fast.T2Error: top_p = 2: must be above 0 and at most 1
     """
 
     k: int = 1
@@ -133,6 +143,8 @@ class SamplingParams:
     add_special_tokens: bool | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     allowed_token_ids: tuple[int, ...] | None = None
+    bad_words: tuple[str, ...] = ()
+    bad_token_ids: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -162,6 +174,12 @@ class SamplingParams:
         put("stop_token_ids", _tokens("stop_token_ids", self.stop_token_ids))
 
         put("logit_bias", _biases(self.logit_bias))
+        put("bad_words", _texts("bad_words", self.bad_words))
+        if isinstance(self.bad_token_ids, str | bytes) or not hasattr(self.bad_token_ids, "__iter__"):
+            raise T2Error(f"bad_token_ids = {shown(self.bad_token_ids)}: must be a list of lists of token ids")
+        put("bad_token_ids", tuple(_tokens("bad_token_ids", one) for one in self.bad_token_ids))
+        if not all(self.bad_token_ids):
+            raise T2Error("bad_token_ids: must be lists of at least one token")
         if self.allowed_token_ids is not None:
             put("allowed_token_ids", _tokens("allowed_token_ids", self.allowed_token_ids))
             if not self.allowed_token_ids:
@@ -187,6 +205,49 @@ class SamplingParams:
                 raise T2Error(f"{name!r} is not a sampling parameter: {hint}")
         return dataclasses.replace(self, **changes)
 
+    def with_defaults(self, config: Any) -> SamplingParams:
+        """Take what a model's generation configuration says for every setting that still has our default.
+
+        Parameters
+        ----------
+        config
+            Such as ``model.generation_config``; any object with the names of transformers.
+
+        Raises
+        ------
+        T2Error
+            When it names settings that t2fast has no like of.
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace
+        >>> model = SimpleNamespace(do_sample=True, top_k=20, temperature=0.6)
+        >>> params = SamplingParams(top_k=5).with_defaults(model)
+        >>> params.temperature, params.top_k
+        (0.6, 5)
+        """
+        found: dict[str, Any] = {}
+        if not getattr(config, "do_sample", True):
+            found["temperature"] = 0.0
+        for name in _DEFAULTS:
+            value = getattr(config, name, None)
+            if value is not None and name not in found and not (name == "top_k" and value == 0):
+                found[name] = value
+        suppressed = list(getattr(config, "suppress_tokens", None) or ())
+        if suppressed:
+            found["bad_token_ids"] = [[token] for token in suppressed]
+        found_bad = getattr(config, "bad_words_ids", None) or ()
+        if found_bad:
+            found["bad_token_ids"] = [*found.get("bad_token_ids", ()), *(list(one) for one in found_bad)]
+        for name, off in _UNKNOWN_DEFAULTS.items():
+            value = getattr(config, name, None)
+            if value is not None and value != off:
+                raise T2Error(f"the model's generation configuration has {name} = {shown(value)}, which t2fast lacks")
+        ours = SamplingParams()
+        return self.override(
+            {name: value for name, value in found.items() if getattr(self, name) == getattr(ours, name)}
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them.
 
@@ -196,6 +257,7 @@ class SamplingParams:
         ['a', 'b']
         """
         fields = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        fields["bad_token_ids"] = [list(one) for one in self.bad_token_ids]
         return fields | {"logit_bias": {str(token): value for token, value in self.logit_bias}}
 
 

@@ -186,7 +186,7 @@ def _token_ids(value: Any) -> tuple[int, ...]:
                 raise TypeError
             found.append(operator.index(token))
         except TypeError:
-            raise T2Error(f"token_ids must be whole numbers, at least 0; found {shown(token)}") from None
+            raise T2Error(f"token_ids must be whole numbers, at least 0; found {str(token)[:60]}") from None
         if found[-1] < 0:
             raise T2Error(f"token_ids must be whole numbers, at least 0; found {found[-1]}")
     return tuple(found)

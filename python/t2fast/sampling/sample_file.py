@@ -71,6 +71,11 @@ class SamplingProgress(Progress):
         Since the run began.
     memory
         Highest memory use so far in bytes: of the GPU, or of the process where there is none.
+
+    Examples
+    --------
+    >>> SamplingProgress(30, 96, "samples", n_drawn=10, tokens=400, seconds=2.0).done
+    30
     """
 
     n_drawn: int = 0
@@ -105,6 +110,14 @@ class SampledFile(Result):
         What the server counted, by field of its usage; empty for a model that runs here.
     warnings
         What to know.
+
+    Examples
+    --------
+    >>> run = SampledFile("s.jsonl", 2, 8, 8, 80, 4.0, 0, {"stop": 8}, "exact", 3, 0, 1, {})
+    >>> run.tokens_per_second
+    20.0
+    >>> run
+    <SampledFile: s.jsonl, 8 samples of 2 problems>
     """
 
     path: str
@@ -192,6 +205,7 @@ def sample_to_file(
     seed: int = 0,
     verifier: str | Verifier | None = None,
     verifier_timeout: float = 30.0,
+    reasoning_end: str | None = None,
     resume: bool = False,
     name: str | None = None,
     benchmark: str = "",
@@ -212,7 +226,7 @@ def sample_to_file(
         The file of samples, which ``t2fast passk`` reads; its manifest goes beside it. ``-`` is standard output.
     seed
         Key of the random numbers: sample j of a prompt is the same under a seed, whatever else is drawn.
-    verifier, verifier_timeout
+    verifier, verifier_timeout, reasoning_end
         As in :func:`load_verifier`; None for no verdicts.
     resume
         Continue the file of an earlier run, however it ended; k may be larger than before.
@@ -239,12 +253,14 @@ def sample_to_file(
     """
     unique(prompts)
     settings = {prompt.id: prompt.params(params) for prompt in prompts}
-    judge = None if verifier is None else load_verifier(verifier, timeout=verifier_timeout)
+    judge = None if verifier is None else load_verifier(verifier, timeout=verifier_timeout, reasoning_end=reasoning_end)
     if judge is not None:
         suit(judge, prompts)
     elif any(one.stop_on_success for one in settings.values()):
         raise T2Error("stop_on_success = True: needs a verifier that says what success is")
     judged_by = "" if verifier is None else verifier if isinstance(verifier, str) else _described(verifier)
+    if judged_by and reasoning_end is not None:
+        judged_by += f" after {reasoning_end}"
     manifest = {
         "schema": SCHEMA,
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -55,6 +55,11 @@ class ScoredFile(Result):
         Share of problems whose likeliest choice is the right one, among those with choices; None where there are none.
     warnings
         What to know.
+
+    Examples
+    --------
+    >>> ScoredFile("scores.jsonl", 20, 4.5, 4.5, 0.03, 0.0, None)
+    <ScoredFile: scores.jsonl, 20 problems, 4.5000 nats per answer>
     """
 
     path: str

@@ -90,6 +90,13 @@ class RayWorkers:
         When ray is not installed.
     T2Error
         When the cluster is too small, or the workers don't load the same model.
+
+    Examples
+    --------
+    ::
+
+        with RayWorkers(partial(Sampler.from_pretrained, "my-model"), workers=8) as workers:
+            sample_to_file(workers, prompts, SamplingParams(k=64), "samples.jsonl")
     """
 
     def __init__(self, load: Callable[[], Draws], *, workers: int | None = None, address: str | None = None) -> None:

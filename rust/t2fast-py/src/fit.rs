@@ -77,6 +77,27 @@ struct PowerTable<'py> {
     weights: Option<Column<'py>>,
 }
 
+/// The columns of counts: a dict of arrays.
+#[allow(clippy::struct_field_names)]
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct CountsTable<'py> {
+    n_params: Column<'py>,
+    n_tokens: Column<'py>,
+    n_samples: Column<'py>,
+    n_correct: Column<'py>,
+}
+
+/// The columns of curves of pass@k: a dict of arrays.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct CurvesTable<'py> {
+    n_params: Column<'py>,
+    n_tokens: Column<'py>,
+    k: Column<'py>,
+    pass_at_k: Column<'py>,
+}
+
 /// What is minimised and what is free: a dict.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(FromPyObject)]
@@ -133,22 +154,13 @@ impl FitProblem {
 
     /// Counts with a latent loss, with a term of overtraining or without.
     #[staticmethod]
-    #[pyo3(signature = (n_params, n_tokens, n_samples, n_correct, weights, *, overtraining = false))]
-    #[allow(clippy::needless_pass_by_value)]
-    fn latent(
-        n_params: Column<'_>,
-        n_tokens: Column<'_>,
-        n_samples: Column<'_>,
-        n_correct: Column<'_>,
-        weights: Option<Column<'_>>,
-        overtraining: bool,
-    ) -> PyResult<Self> {
+    #[pyo3(signature = (table, *, overtraining = false))]
+    fn latent(table: CountsTable<'_>, overtraining: bool) -> PyResult<Self> {
         let table = fit::counts::Table {
-            n_params: n_params.as_slice()?,
-            n_tokens: n_tokens.as_slice()?,
-            n_samples: n_samples.as_slice()?,
-            n_correct: n_correct.as_slice()?,
-            weights: optional(weights.as_ref())?,
+            n_params: table.n_params.as_slice()?,
+            n_tokens: table.n_tokens.as_slice()?,
+            n_samples: table.n_samples.as_slice()?,
+            n_correct: table.n_correct.as_slice()?,
         };
         Ok(Self(Inner::Counts(Counts::new(&table, overtraining).map_err(Error::from)?)))
     }
@@ -163,22 +175,13 @@ impl FitProblem {
 
     /// Approach 2 in two stages: `first` fits the loss, then pass@k at its losses by least squares.
     #[staticmethod]
-    #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
-    fn staged_curves(
-        first: &Self,
-        checkpoint: PyReadonlyArray1<'_, i64>,
-        n_params: Column<'_>,
-        n_tokens: Column<'_>,
-        k: Column<'_>,
-        pass_at_k: Column<'_>,
-        weights: Option<Column<'_>>,
-    ) -> PyResult<Self> {
+    #[allow(clippy::needless_pass_by_value)]
+    fn staged_curves(first: &Self, checkpoint: PyReadonlyArray1<'_, i64>, table: CurvesTable<'_>) -> PyResult<Self> {
         let table = fit::pass::Table {
-            n_params: n_params.as_slice()?,
-            n_tokens: n_tokens.as_slice()?,
-            k: k.as_slice()?,
-            pass_at_k: pass_at_k.as_slice()?,
-            weights: optional(weights.as_ref())?,
+            n_params: table.n_params.as_slice()?,
+            n_tokens: table.n_tokens.as_slice()?,
+            k: table.k.as_slice()?,
+            pass_at_k: table.pass_at_k.as_slice()?,
         };
         let staged = Staged::curves(first.power()?, indices(&checkpoint)?, &table).map_err(Error::from)?;
         Ok(Self(Inner::Staged(staged)))

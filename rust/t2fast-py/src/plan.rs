@@ -368,6 +368,10 @@ pub fn grid_search(
 ) -> PyResult<Vec<Place>> {
     let axes = Axes { n_params: n_params.as_slice()?, n_tokens: n_tokens.as_slice()?, k: k.as_slice()? };
     let search = |progress: &Progress| grid::search(&law.0, axes, &budget.0, top, progress);
+    if report.is_none() && grid::instant(&law.0, axes, &budget.0) {
+        let found = search(&Progress::default()).map_err(Error::from)?;
+        return Ok(found.iter().map(|place| Place { index: place.index, design: (&place.design).into() }).collect());
+    }
     let brief = axes.n_params.len() * axes.n_tokens.len() <= BRIEF && report.is_none();
     let found = if brief { work::run_brief(py, threads, search)? } else { work::run(py, threads, report, search)? };
     Ok(found.iter().map(|place| Place { index: place.index, design: (&place.design).into() }).collect())

@@ -5,8 +5,8 @@ function of the row's key and t alone (the Gumbel-max trick, its logarithm taken
 draws from the kept tokens with the same clocks. What is kept is always everything from some logit on, so:
 
 * ``scan`` reads each row once: maximum, sum and winner of every chunk, and the maximum of every 32 tokens.
-* ``verify`` takes the winner of the tokens above the last rejected winner, measures the probability and the number
-  of tokens above it, which say whether the filters keep it, and meanwhile finds the winner among those. A rejected
+* ``verify`` measures the probability and the number of tokens above a winner, which say whether the filters keep it.
+  Only if they reject the scan's does it also run the race again, among the tokens above the rejected one. A rejected
   winner's whole level is dropped, never a kept token, so the first accepted one is the winner among the kept.
 * ``finish`` goes on by itself where the launches of ``verify`` did not suffice.
 

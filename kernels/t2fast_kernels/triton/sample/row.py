@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language import core  # to_tensor; the interpreter rewrites only modules it finds among the globals
+
+#: Arguments that are one per row: their alignment compiles nothing anew.
+PER_ROW = ("seed", "prompt", "sample", "step", "temperature")
 
 
 @triton.jit
 def setting(value, row):
     """A setting is a number, or a pointer to one per row."""
-    value = tl.core.to_tensor(value)  # absent from tl itself before Triton 3.7
+    value = core.to_tensor(value)  # absent from tl itself before Triton 3.7
     if value.dtype.is_ptr():  # noqa: SIM108  # a choice for the compiler: only one side makes sense
         number = tl.load(value + row).to(tl.float32)
     else:
@@ -19,9 +23,9 @@ def setting(value, row):
 
 @triton.jit
 def factor(temperature):
-    """What logits are multiplied by; division in round-to-nearest, so that every device agrees."""
+    """What differences of logits are multiplied by, finite; division in round-to-nearest, so that devices agree."""
     warm = temperature > 0
-    return tl.where(warm, tl.div_rn(1.0, tl.where(warm, temperature, 1.0)), 1.0)
+    return tl.minimum(tl.where(warm, tl.div_rn(1.0, tl.where(warm, temperature, 1.0)), 1.0), 3.4028234663852886e38)
 
 
 @triton.jit
@@ -31,12 +35,12 @@ def log(x):
 
 
 @triton.jit
-def row_sum(found, size, row, n_chunks, CHUNKS: tl.constexpr):
-    """A row's maximum and its sum of exp(x - maximum): NaN for rows with NaN or +inf, 0 for impossible ones."""
+def row_sum(found, size, row, n_chunks, scale, CHUNKS: tl.constexpr):
+    """A row's maximum and its sum of exp(scale (x - maximum)): NaN for rows with NaN or +inf, 0 for impossible ones."""
     chunk = tl.arange(0, CHUNKS)
     at = found + row * n_chunks + chunk
     top = tl.load(at, mask=chunk < n_chunks, other=float("-inf"))
     part = tl.load(at + size, mask=chunk < n_chunks, other=0.0)
     best = tl.max(top, 0)
     base = tl.where(best == float("-inf"), 0.0, best)
-    return base, tl.sum(part * tl.exp(top - base), 0)
+    return base, tl.sum(part * tl.exp((top - base) * scale), 0)

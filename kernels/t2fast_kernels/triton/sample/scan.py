@@ -9,7 +9,9 @@ from t2fast_kernels.triton.sample.noise import clocks, fastest
 from t2fast_kernels.triton.sample.row import factor, log, setting
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["seed", "prompt", "sample", "step", "temperature", "repetition", "presence", "frequency", "size"]
+)
 def scan_kernel(
     logits,
     logits_stride,
@@ -32,7 +34,7 @@ def scan_kernel(
     PACKED: tl.constexpr,
     processed,  # [rows, vocab] fp32: the logits before temperature, written if there was anything to process
     groups,  # [rows, n_chunks * QUADS / 8]: maximum of every 32 tokens
-    found,  # [pass, 4, rows, n_chunks]: here maximum, sum of exp(x - maximum), winner's score and logit
+    found,  # [pass, 4, rows, n_chunks]: here maximum, sum of exp(scale (x - maximum)), winner's score, and logit
     tokens,  # [pass, rows, n_chunks]: winner
     size,
     QUADS: tl.constexpr,
@@ -60,19 +62,19 @@ def scan_kernel(
     if processed is not None:
         tl.store(processed + row * vocab + token, x, mask=inside)
     heat = setting(temperature, row)
-    x *= factor(heat)
 
     group = tl.max(tl.reshape(x, [QUADS // 8, 32]), 1)
     tl.store(groups + row * (n_chunks * (QUADS // 8)) + chunk * (QUADS // 8) + tl.arange(0, QUADS // 8), group)
     top = tl.max(group, 0)
     base = tl.where(top == float("-inf"), 0.0, top)
-    weight = tl.exp(x - base)
+    # Differences first: adding one number to all logits changes nothing but their own rounding.
+    weight = tl.exp((x - base) * factor(heat))
     total = tl.sum(tl.sum(weight, 1), 0)
     race = x
     if heat > 0:
         race = weight / clocks(quad, row, seed, prompt, sample, step)
     best, winner, level = fastest(race, x, token)
-    score = tl.where(heat > 0, top + log(best), best)
+    score = tl.where(heat > 0, log(best), tl.where(top == float("-inf"), top, 0.0))
     at = row * n_chunks + chunk
     tl.store(found + at, top)
     tl.store(found + size + at, total)

@@ -26,14 +26,14 @@ def _at_least(logits, logits_stride, vocab, n_chunks, groups, row, scale, top, k
         if tl.max(live.to(tl.int32), 0) > 0:
             token = quad[:, None] * 4 + tl.arange(0, 4)[None, :]
             inside = live[:, None] & (token < vocab)
-            x = tl.load(logits + row * logits_stride + token, mask=inside, other=float("-inf")).to(tl.float32) * scale
+            x = tl.load(logits + row * logits_stride + token, mask=inside, other=float("-inf")).to(tl.float32)
             kept = inside & (x >= level)
             number += tl.sum(tl.sum(kept.to(tl.float32), 1), 0)
-            mass += tl.sum(tl.sum(tl.where(kept, tl.exp(x - top), 0.0), 1), 0)
+            mass += tl.sum(tl.sum(tl.where(kept, tl.exp((x - top) * scale), 0.0), 1), 0)
     return number, mass
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["temperature", "top_k", "size"])
 def share_kernel(
     logits,
     logits_stride,
@@ -44,17 +44,21 @@ def share_kernel(
     groups,
     found,
     size,
+    live,  # [rows, HELD]: scratch
     shares,
     QUADS: tl.constexpr,
     CHUNKS: tl.constexpr,
     GROUPS: tl.constexpr,
+    HELD: tl.constexpr,
 ):
     """One row: the mass of the tokens that top-k keeps, by bisection over the floats.
 
-    The k-th largest of the maxima of 32 tokens is a lower bound of the k-th largest logit, mostly the logit itself.
+    The k-th largest of the maxima of 32 tokens is a lower bound of the k-th largest logit, mostly the logit itself. The
+    groups that reach it, about k, are gathered and searched in registers; more than HELD are read once a step.
     """
     row = tl.program_id(0).to(tl.int64)
-    top, total = row_sum(found, size, row, n_chunks, CHUNKS)
+    scale = factor(setting(temperature, row))
+    top, total = row_sum(found, size, row, n_chunks, scale, CHUNKS)
     k = setting(top_k, row)
     mass = total
     if (k >= 1) & (k < vocab) & (total > 0):
@@ -70,17 +74,36 @@ def share_kernel(
             number = tl.sum((keys >= middle).to(tl.float32), 0)
             low = tl.where(number >= k, middle, low)
             high = tl.where(number >= k, tl.where(number == k, low + 1, high), middle)
-        scale = factor(setting(temperature, row))
-        number, mass = _at_least(
-            logits, logits_stride, vocab, n_chunks, groups, row, scale, top, low.to(tl.int32), QUADS
-        )
-        high = tl.where(number == k, low + 1, highest)
-        while high - low > 1:
-            middle = low + (high - low) // 2
-            number, part = _at_least(
-                logits, logits_stride, vocab, n_chunks, groups, row, scale, top, middle.to(tl.int32), QUADS
+        reached = (keys >= low) & (group < n_groups)
+        n_live = tl.sum(reached.to(tl.int32), 0)
+        high = highest
+        if n_live <= HELD:
+            tl.store(live + row * HELD + tl.cumsum(reached.to(tl.int32), 0) - 1, group, mask=reached)
+            tl.debug_barrier()
+            rank = tl.arange(0, HELD)
+            member = tl.load(live + row * HELD + rank, mask=rank < n_live, other=0)
+            token = member[:, None] * 32 + tl.arange(0, 32)[None, :]
+            inside = (rank < n_live)[:, None] & (token < vocab)
+            x = tl.load(logits + row * logits_stride + token, mask=inside, other=float("-inf")).to(tl.float32)
+            token_keys = _ordered(x)
+            while high - low > 1:
+                middle = low + (high - low) // 2
+                number = tl.sum(tl.sum((inside & (token_keys >= middle)).to(tl.float32), 1), 0)
+                low = tl.where(number >= k, middle, low)
+                high = tl.where(number >= k, tl.where(number == k, low + 1, high), middle)
+            kept = inside & (token_keys >= low)
+            mass = tl.sum(tl.sum(tl.where(kept, tl.exp((x - top) * scale), 0.0), 1), 0)
+        else:
+            number, mass = _at_least(
+                logits, logits_stride, vocab, n_chunks, groups, row, scale, top, low.to(tl.int32), QUADS
             )
-            mass = tl.where(number >= k, part, mass)
-            low = tl.where(number >= k, middle, low)
-            high = tl.where(number >= k, tl.where(number == k, low + 1, high), middle)
+            high = tl.where(number == k, low + 1, highest)
+            while high - low > 1:
+                middle = low + (high - low) // 2
+                number, part = _at_least(
+                    logits, logits_stride, vocab, n_chunks, groups, row, scale, top, middle.to(tl.int32), QUADS
+                )
+                mass = tl.where(number >= k, part, mass)
+                low = tl.where(number >= k, middle, low)
+                high = tl.where(number >= k, tl.where(number == k, low + 1, high), middle)
     tl.store(shares + row, mass)

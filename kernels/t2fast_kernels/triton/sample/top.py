@@ -10,7 +10,7 @@ from t2fast_kernels.triton.sample.row import factor, log, row_sum, setting
 _NO_TOKEN = tl.constexpr(2147483647)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["temperature", "size", "n_top"])
 def top_kernel(
     logits,
     logits_stride,
@@ -29,8 +29,8 @@ def top_kernel(
 ):
     """One row: its most likely tokens one after the other, equal ones by index."""
     row = tl.program_id(0).to(tl.int64)
-    top, total = row_sum(found, size, row, n_chunks, CHUNKS)
     scale = factor(setting(temperature, row))
+    top, total = row_sum(found, size, row, n_chunks, scale, CHUNKS)
     n_groups = n_chunks * (QUADS // 8)
     group = tl.arange(0, GROUPS)
     maxima = tl.load(groups + row * n_groups + group, mask=group < n_groups, other=float("-inf"))
@@ -39,10 +39,7 @@ def top_kernel(
         level = tl.max(maxima, 0)
         first = tl.min(tl.where(maxima == level, group, GROUPS - 1), 0)
         token = first * 32 + tl.arange(0, 32)
-        x = (
-            tl.load(logits + row * logits_stride + token, mask=token < vocab, other=float("-inf")).to(tl.float32)
-            * scale
-        )
+        x = tl.load(logits + row * logits_stride + token, mask=token < vocab, other=float("-inf")).to(tl.float32)
         beyond = tl.where(level < last, -1, last_token)
         found_token = tl.min(tl.where((x == level) & (token > beyond), token, _NO_TOKEN), 0)
         after = (x < level) | ((x == level) & (token > found_token))
@@ -50,5 +47,5 @@ def top_kernel(
         last, last_token = level, found_token
         possible = (total > 0) & (level > float("-inf"))
         tl.store(top_tokens + row * n_top + rank, tl.where(possible, found_token, -1).to(tl.int64))
-        worth = tl.where(possible, level - top - log(total), float("-inf"))
+        worth = tl.where(possible, (level - top) * scale - log(total), float("-inf"))
         tl.store(top_logprobs + row * n_top + rank, tl.where(total != total, total, worth))

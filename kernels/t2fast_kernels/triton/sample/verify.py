@@ -10,15 +10,15 @@ from t2fast_kernels.triton.sample.row import factor, log, row_sum, setting
 
 
 @triton.jit
-def _limits(top, total, row, temperature, top_k, top_p, min_p, shares):
-    """What a kept token's superiors may number and weigh, its least logit, and whether there is anything to check."""
+def _limits(total, row, temperature, top_k, top_p, min_p, shares):
+    """What a kept token's superiors may number and weigh, its least distance from the top, and whether to check."""
     k, p, least = setting(top_k, row), setting(top_p, row), setting(min_p, row)
     whole = total
     if shares is not None:
         whole = tl.load(shares + row)
     k = tl.where(k >= 1, k, float("inf"))
     mass = tl.where(p < 1, p * whole, float("inf"))
-    lowest = tl.where(least > 0, top + tl.log(tl.where(least > 0, least, 1.0)), float("-inf"))
+    lowest = tl.where(least > 0, tl.log(tl.where(least > 0, least, 1.0)), float("-inf"))
     filtered = (k < float("inf")) | (p < 1) | (least > 0)
     # total > 0 is false for NaN too: such rows are told apart at the end.
     return k, mass, lowest, filtered & (setting(temperature, row) > 0) & (total > 0)
@@ -27,7 +27,7 @@ def _limits(top, total, row, temperature, top_k, top_p, min_p, shares):
 @triton.jit
 def _above(
     logits, logits_stride, vocab, n_chunks, seed, prompt, sample, step, groups, row, chunk, scale, top, pivot,
-    QUADS: tl.constexpr,
+    NOISE: tl.constexpr, QUADS: tl.constexpr,
 ):  # fmt: skip
     """Of a chunk's tokens above the pivot: mass and number, and the winner's score, token and logit."""
     quad = chunk * QUADS + tl.arange(0, QUADS)
@@ -38,31 +38,31 @@ def _above(
         x = tl.load(logits + row * logits_stride + token, mask=live[:, None] & (token < vocab), other=float("-inf")).to(
             tl.float32
         )
-        x *= scale
         higher = x > pivot
-        weight = tl.where(higher, tl.exp(x - top), 0.0)
+        weight = tl.where(higher, tl.exp((x - top) * scale), 0.0)
         mass = tl.sum(tl.sum(weight, 1), 0)
         number = tl.sum(tl.sum(higher.to(tl.float32), 1), 0)
-        best, winner, level = fastest(weight / clocks(quad, row, seed, prompt, sample, step), x, token)
-        score = log(best)
+        if NOISE:
+            best, winner, level = fastest(weight / clocks(quad, row, seed, prompt, sample, step), x, token)
+            score = log(best)
     return mass, number, score, winner, level
 
 
 @triton.jit
-def _accepted(mass, number, level, k, limit, lowest):
+def _accepted(mass, number, level, top, scale, k, limit, lowest):
     """Whether the filters keep a candidate; they always keep the most likely token."""
-    return ((mass < limit) & (number < k) & (level >= lowest)) | (number == 0)
+    return ((mass < limit) & (number < k) & ((level - top) * scale >= lowest)) | (number == 0)
 
 
 @triton.jit
 def _candidate(
-    PASS: tl.constexpr, k, limit, lowest, active, found, tokens, held, held_tokens, size, rows, row, n_chunks,
-    CHUNKS: tl.constexpr,
+    PASS: tl.constexpr, top, scale, k, limit, lowest, active, found, tokens, held, held_tokens, size, rows, row,
+    n_chunks, CHUNKS: tl.constexpr,
 ):  # fmt: skip
     """What is known after a pass: the candidate's token and logit, and whether it stands.
 
-    The scan's winner is the first candidate. A later pass has measured what lies above the one before: that one stands,
-    or the pass's own winner is the next.
+    The scan's winner is the first candidate, and mostly the last: the first pass measures what lies above it, without
+    noise. A later pass has also found the winner there, the next candidate if the one before doesn't stand.
     """
     stands, n_here = active == 0, n_chunks
     if PASS > 0:
@@ -72,24 +72,32 @@ def _candidate(
     chunk = tl.arange(0, CHUNKS)
     here = chunk < n_here
     at = found + PASS * 4 * size + row * n_chunks + chunk
-    score = tl.load(at + 2 * size, mask=here, other=float("-inf"))
+    score = float("-inf") + tl.zeros([CHUNKS], tl.float32)
+    if PASS != 1:
+        score = tl.load(at + 2 * size, mask=here, other=float("-inf"))
+    if PASS == 0:
+        score += (tl.load(at, mask=here, other=float("-inf")) - top) * scale
     first = tl.min(tl.where((score == tl.max(score, 0)) & here, chunk, CHUNKS - 1), 0)  # the lowest token on ties
-    level = tl.max(tl.where(chunk == first, tl.load(at + 3 * size, mask=here, other=float("-inf")), float("-inf")), 0)
-    token = tl.sum(
-        tl.where(chunk == first, tl.load(tokens + PASS * size + row * n_chunks + chunk, mask=here, other=0), 0), 0
-    )
+    level, token = float("-inf"), 0
+    if PASS != 1:
+        reached = tl.load(at + 3 * size, mask=here, other=float("-inf"))
+        winners = tl.load(tokens + PASS * size + row * n_chunks + chunk, mask=here, other=0)
+        level = tl.max(tl.where(chunk == first, reached, float("-inf")), 0)
+        token = tl.sum(tl.where(chunk == first, winners, 0), 0)
     if PASS > 0:
         mass = tl.sum(tl.load(at, mask=here, other=0.0), 0)
         number = tl.sum(tl.load(at + size, mask=here, other=0.0), 0)
         last = tl.load(held + (PASS - 1) * rows + row)
         last_token = tl.load(held_tokens + (PASS - 1) * 2 * rows + row)
-        stands = stands | _accepted(mass, number, last, k, limit, lowest)
-        level = tl.where(stands, last, level)
-        token = tl.where(stands, last_token, token)
+        stands = stands | _accepted(mass, number, last, top, scale, k, limit, lowest)
+        level = last if PASS == 1 else tl.where(stands, last, level)
+        token = last_token if PASS == 1 else tl.where(stands, last_token, token)
     return token, level, stands
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["seed", "prompt", "sample", "step", "temperature", "top_k", "top_p", "min_p", "size", "rows"]
+)
 def verify_kernel(
     logits,
     logits_stride,
@@ -118,10 +126,26 @@ def verify_kernel(
     """One chunk of one row: what lies above the candidate."""
     row = (tl.program_id(0) // n_chunks).to(tl.int64)
     chunk = tl.program_id(0) % n_chunks
-    top, total = row_sum(found, size, row, n_chunks, CHUNKS)
-    k, limit, lowest, active = _limits(top, total, row, temperature, top_k, top_p, min_p, shares)
+    scale = factor(setting(temperature, row))
+    top, total = row_sum(found, size, row, n_chunks, scale, CHUNKS)
+    k, limit, lowest, active = _limits(total, row, temperature, top_k, top_p, min_p, shares)
     token, level, stands = _candidate(
-        PASS - 1, k, limit, lowest, active, found, tokens, held, held_tokens, size, rows, row, n_chunks, CHUNKS
+        PASS - 1,
+        top,
+        scale,
+        k,
+        limit,
+        lowest,
+        active,
+        found,
+        tokens,
+        held,
+        held_tokens,
+        size,
+        rows,
+        row,
+        n_chunks,
+        CHUNKS,
     )
     if chunk == 0:
         tl.store(held + (PASS - 1) * rows + row, level)
@@ -129,19 +153,21 @@ def verify_kernel(
         tl.store(held_tokens + ((PASS - 1) * 2 + 1) * rows + row, stands.to(tl.int32))
     at = row * n_chunks + chunk
     if stands == 0:
-        scale = factor(setting(temperature, row))
         mass, number, score, winner, reached = _above(
             logits, logits_stride, vocab, n_chunks, seed, prompt, sample, step, groups, row, chunk, scale, top, level,
-            QUADS,
+            PASS > 1, QUADS,
         )  # fmt: skip
         tl.store(found + PASS * 4 * size + at, mass)
         tl.store(found + (PASS * 4 + 1) * size + at, number)
-        tl.store(found + (PASS * 4 + 2) * size + at, score)
-        tl.store(found + (PASS * 4 + 3) * size + at, reached)
-        tl.store(tokens + PASS * size + at, winner)
+        if PASS > 1:
+            tl.store(found + (PASS * 4 + 2) * size + at, score)
+            tl.store(found + (PASS * 4 + 3) * size + at, reached)
+            tl.store(tokens + PASS * size + at, winner)
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["seed", "prompt", "sample", "step", "temperature", "top_k", "top_p", "min_p", "size", "rows"]
+)
 def finish_kernel(
     logits,
     logits_stride,
@@ -171,19 +197,19 @@ def finish_kernel(
 ):
     """One row: further passes where the candidate doesn't stand yet, then the result."""
     row = tl.program_id(0).to(tl.int64)
-    top, total = row_sum(found, size, row, n_chunks, CHUNKS)
-    k, limit, lowest, active = _limits(top, total, row, temperature, top_k, top_p, min_p, shares)
+    scale = factor(setting(temperature, row))
+    top, total = row_sum(found, size, row, n_chunks, scale, CHUNKS)
+    k, limit, lowest, active = _limits(total, row, temperature, top_k, top_p, min_p, shares)
     token, level, stands = _candidate(
-        PASS, k, limit, lowest, active, found, tokens, held, held_tokens, size, rows, row, n_chunks, CHUNKS
+        PASS, top, scale, k, limit, lowest, active, found, tokens, held, held_tokens, size, rows, row, n_chunks, CHUNKS
     )
     if PASS > 0:
-        scale = factor(setting(temperature, row))
         while stands == 0:
             mass, number, score, next_token, next_level = 0.0, 0.0, float("-inf"), 0, float("-inf")
             for chunk in range(n_chunks):
                 part, some, reach, winner, reached = _above(
                     logits, logits_stride, vocab, n_chunks, seed, prompt, sample, step, groups, row, chunk, scale, top,
-                    level, QUADS,
+                    level, True, QUADS,
                 )  # fmt: skip
                 mass += part
                 number += some
@@ -191,9 +217,12 @@ def finish_kernel(
                 next_token = tl.where(better, winner, next_token)
                 next_level = tl.where(better, reached, next_level)
                 score = tl.where(better, reach, score)
-            stands = _accepted(mass, number, level, k, limit, lowest)
+            stands = _accepted(mass, number, level, top, scale, k, limit, lowest)
             token = tl.where(stands, token, next_token)
             level = tl.where(stands, level, next_level)
     possible = total > 0
     tl.store(drawn + row, tl.where(possible, token, -1).to(tl.int64))
-    tl.store(logprobs + row, tl.where(possible, level - top - log(total), tl.where(total == 0, float("-inf"), total)))
+    tl.store(
+        logprobs + row,
+        tl.where(possible, (level - top) * scale - log(total), tl.where(total == 0, float("-inf"), total)),
+    )

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from t2fast.data.columns import Columns
+from t2fast.data.columns import Columns, plain
 from t2fast.data.formats import lighteval, matrix
-from t2fast.data.tally import BETWEEN, BadLineError, Tally, identified
+from t2fast.data.tally import BETWEEN, MOST, BadLineError, Key, Tally, identified
 from t2fast.data.verdicts import UnclearError, verdict
 from t2fast.errors import DataError, MissingExtraError
 
@@ -70,24 +70,24 @@ class _Rows:
         self.repeated = 0
 
     def read(self, reader: Any) -> None:
+        # The reader has counted the header's lines.
+        before = reader.line_num
         while chunk := list(itertools.islice(reader, _ROWS)):
-            self._chunk(chunk)
+            self._chunk(chunk, self.line + before, reader.line_num - before)
+            before = reader.line_num
         if self.repeated:
-            self.tally.warnings[f"the header stands {self.repeated} times more among the rows: left out there"] = None
+            times = "once" if self.repeated == 1 else f"{self.repeated} times"
+            self.tally.warnings[f"the header stands {times} more among the rows: left out there"] = None
         if self.columns is None:
             # A header alone must still say what it lacks.
             Columns(self.names, dict.fromkeys(self.names), self.tally.options)
         else:
             self.columns.finish()
 
-    def _chunk(self, chunk: list[list[str]]) -> None:
-        start = self.line + 1
+    def _chunk(self, chunk: list[list[str]], start: int, height: int) -> None:
         lines = None
-        if any(row and row[0][:1] == "\ufeff" for row in chunk):
-            chunk = [[row[0].lstrip("\ufeff"), *row[1:]] if row else row for row in chunk]
         width = len(self.names)
-        odd = set(map(len, chunk)) != {width} or self.names in chunk
-        self.line += sum(_height(row) for row in chunk) if self._tall(chunk) else len(chunk)
+        odd = set(map(len, chunk)) != {width} or self.names in chunk or height != len(chunk)
         if odd:
             lines, kept, at = [], [], start
             for row in chunk:
@@ -107,18 +107,17 @@ class _Rows:
             self.tally.place = str(lines[0] if lines else start)
             self.columns = Columns(self.names, dict(zip(self.names, chunk[0], strict=True)), self.tally.options)
             said(self.columns, self.tally)
-        if not (self._together(chunk) if not self.columns.identity else self._identified(chunk)):
+        together = (
+            self._counts if self.columns.counts else self._identified if self.columns.identity else self._together
+        )
+        if not together(chunk):
             self._one_by_one(chunk, lines, start)
-
-    def _tall(self, chunk: list[list[str]]) -> bool:
-        # Fields with line ends are rare; looking for them costs less than counting all.
-        return any("\n" in cell or "\r" in cell for row in chunk for cell in row)
 
     def _together(self, chunk: list[list[str]]) -> bool:
         """Count rows that are equal in what matters at once; False leaves the chunk to others."""
         columns = self.columns
         assert columns is not None
-        if columns.counts or columns.problem is None:
+        if columns.problem is None:
             return False
         places = [self.names.index(name) for name in columns.used()]
         names = [self.names[place] for place in places]
@@ -142,11 +141,44 @@ class _Rows:
             self.tally.count(key, times, times * judged)
         return True
 
+    def _counts(self, chunk: list[list[str]]) -> bool:
+        """Count rows of plain counts; False leaves the chunk to others, and has counted nothing."""
+        columns, tally = self.columns, self.tally
+        assert columns is not None
+        if columns.c is None or columns.problem is None or columns.condition or columns.n_params or columns.n_tokens:
+            return False
+        if (
+            plain(columns.problem) == "task"
+            or columns.stopped
+            or tally.options.model is not None
+            or tally.options.benchmark is not None
+        ):
+            return False
+        index, size = self.names.index, len(chunk)
+        try:
+            n = list(map(int, map(itemgetter(index(columns.n or "")), chunk)))
+            c = list(map(int, map(itemgetter(index(columns.c)), chunk)))
+        except ValueError:
+            return False
+        names = [
+            list(map(itemgetter(index(name)), chunk)) if name else None for name in (columns.model, columns.benchmark)
+        ]
+        problems = list(map(itemgetter(index(columns.problem)), chunk))
+        if min(c) < 0 or min(n) < 1 or max(n) > MOST or any(map(int.__lt__, n, c)) or "" in problems:
+            return False
+        if (names[0] is None or "" in names[0]) and tally.model:
+            tally.unnamed = True
+        models = [one or tally.model for one in names[0]] if names[0] else [tally.model] * size
+        benchmarks = [one or tally.benchmark for one in names[1]] if names[1] else [tally.benchmark] * size
+        for key, drawn, correct in zip(map(Key, models, benchmarks, [""] * size, problems), n, c, strict=True):
+            tally.count(key, drawn, correct)
+        return True
+
     def _identified(self, chunk: list[list[str]]) -> bool:
         """Count trials that have an identity; False leaves the chunk to others, and has counted nothing."""
         columns, tally = self.columns, self.tally
         assert columns is not None
-        if columns.counts or columns.problem is None or columns.n_params or columns.n_tokens or columns.stopped:
+        if columns.problem is None or columns.n_params or columns.n_tokens or columns.stopped:
             return False
         index = self.names.index
         verdicts: dict[str, bool | None] = {}

@@ -63,7 +63,10 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it: ``[1, heads, tokens, head_dim]`` in, ``[1, tokens, heads, head_dim]`` out."""
     if t2fast is None:
-        raise T2Error("the model does not pass keyword arguments on to its attention: t2fast cannot run it")
+        raise T2Error(
+            "the model does not pass keyword arguments on to its attention: t2fast cannot run it "
+            "(--engine generate can)"
+        )
     inspect: Callable[..., None] | None = getattr(t2fast, "inspect", None)
     if inspect is not None:
         inspect(module, query, key, value, attention_mask, sliding_window, more)

@@ -49,6 +49,11 @@ class Stats:
     seconds, waited
         Time so far, and how much of it the host waited for the device. On a GPU, next to no waiting means that the host
         is too slow.
+
+    Examples
+    --------
+    >>> Stats(samples=3, total=8).samples
+    3
     """
 
     samples: int = 0

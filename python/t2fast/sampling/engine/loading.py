@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from t2fast.errors import T2Error
+from t2fast.errors import MissingExtraError, T2Error
 
 __all__ = ["load"]
 
@@ -21,6 +22,8 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(path)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        return _adapted(folder, dtype, device, trust_remote_code)
     if folder.is_dir():
         _check_files(folder)
     elif folder.exists() or str(path).startswith((".", "/", "~")):
@@ -47,6 +50,44 @@ def load(
                 f"{path}: {len(names)} weights are {kind}, such as {names[0]}: the files are not this model's"
             )
     return model.to(device), tokenizer
+
+
+def _adapted(
+    folder: Path, dtype: torch.dtype | str | None, device: torch.device, trust_remote_code: bool
+) -> tuple[Any, Any]:
+    """A base model with an adapter of PEFT merged into its weights."""
+    try:
+        peft: Any = importlib.import_module("peft")
+    except ImportError:
+        raise MissingExtraError(f"{folder}: is an adapter of PEFT, which needs it: pip install peft") from None
+    try:
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise T2Error(f"{folder / 'adapter_config.json'}: is damaged: {error}") from None
+    if not base:
+        raise T2Error(
+            f"{folder}: is an adapter of PEFT that does not name its base model; merge the two (merge_and_unload) and "
+            "give the folder of the result"
+        )
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise T2Error(f"{folder}: holds no adapter_model.safetensors; other weights can run code when they are loaded")
+    model, tokenizer = load(base, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    try:
+        adapted = peft.PeftModel.from_pretrained(model, folder)
+        if not hasattr(adapted, "merge_and_unload"):
+            raise T2Error(
+                f"{folder}: adds tokens rather than weights (prompt tuning, for one), which t2fast cannot run"
+            )
+        merged = adapted.merge_and_unload()
+    except T2Error:
+        raise
+    except Exception as error:  # whatever PEFT raises
+        raise T2Error(f"{folder}: cannot be merged into {base}: {' '.join(str(error).split())}") from None
+    if (folder / "tokenizer_config.json").is_file():
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return merged, tokenizer
 
 
 def _check_files(folder: Path) -> None:

@@ -43,6 +43,14 @@ _PENALTIES = tuple(_SETTINGS)[3:]
 _NOWHERE = -(1 << 30)
 
 
+def launch_size(n: int) -> int:
+    """Rows that a step of ``n`` is launched and captured with: 1, 2, 4, then multiples of 8; the rest idles.
+
+    Few sizes mean few graphs; powers of two would let the model and the sampler run over up to twice the rows.
+    """
+    return 1 << (n - 1).bit_length() if n <= 8 else -(-n // 8) * 8
+
+
 class Runner:
     """Runs the model for one call of the sampler.
 
@@ -111,6 +119,10 @@ class Runner:
         self._seed = torch.tensor([seed], device=device)
         self._drawn = Drawn(slots, device)
         self.rules = Rules(settings, endings, shape.vocab, device)
+        #: By slot: its latest tokens, where rules have to know them.
+        self._recent: Tensor | None = None
+        if self.rules.needed and self.rules.reach:
+            self._recent = torch.full((slots + 1, self.rules.reach), -1, dtype=torch.int64, device=device)
         self._given = self._controls()
         self._counts: Tensor | None = None
         if self._given.keys() & set(_PENALTIES):
@@ -174,6 +186,12 @@ class Runner:
             fed = [int(row.tokens[-1] if len(row.tokens) else row.job.tokens[-1]) for row in rows]
             into = on_device(np.array([[row.slot for row in rows], fed]), self.device)
             self._last[into[0]] = into[1]
+        if self._recent is not None:
+            for row in rows:
+                tail = row.tokens[-self.rules.reach :]
+                self._recent[row.slot] = -1
+                if len(tail):
+                    self._recent[row.slot, -len(tail) :] = on_device(tail, self.device).long()
         if self._counts is not None:
             self._count(rows, self._counts)
         return sum(len(text.tokens) for text in texts)
@@ -229,7 +247,7 @@ class Runner:
             self.tables.index_copy_(0, on_device(tables, self.device), new)
         self.schedule.changed.clear()
         n = len(self.rows)
-        padded = n if self.graphs == "none" else min(1 << (n - 1).bit_length(), self.schedule.slots)
+        padded = n if self.graphs == "none" else min(launch_size(n), self.schedule.slots)
         self._launch(padded)
         return self._drawn.fetch(n)
 
@@ -267,7 +285,8 @@ class Runner:
         given: dict[str, Any] = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
         counts = None if self._counts is None else self._counts[slot]
         if self.rules.needed:
-            logits = self.rules.apply(logits, state[_RULE], state[_INDEX], state[_LEAST])
+            recent = None if self._recent is None else self._recent[slot]
+            logits = self.rules.apply(logits, state[_RULE], state[_INDEX], state[_LEAST], recent)
         tokens, logprobs = draw(
             logits,
             self._seed,
@@ -278,6 +297,8 @@ class Runner:
             **given,
         )
         self._last[slot] = tokens
+        if self._recent is not None:
+            self._recent[slot] = torch.cat([self._recent[slot][:, 1:], tokens[:, None]], 1)
         if self._counts is not None:
             at = tokens.clamp(min=0)
             self._counts[slot, at] = self._counts[slot, at].clamp_(min=0) + 1

@@ -102,7 +102,8 @@ class Sampler:
         self.warnings: tuple[str, ...] = ()
         #: What the latest call did.
         self.stats = Stats()
-        self._prepare()
+        prepared = self._prepare()
+        self.eos = tuple(prepared.eos)
 
     @classmethod
     def from_pretrained(
@@ -153,6 +154,16 @@ class Sampler:
         }
 
     # ------------------------------------------------------------------------------------------------ sampling
+
+    def with_defaults(self, params: SamplingParams) -> SamplingParams:
+        """Settings with the model's own (generation_config.json) wherever they still have our default.
+
+        Raises
+        ------
+        T2Error
+            When the model's generation configuration has settings that t2fast lacks.
+        """
+        return params.with_defaults(unwrapped(self.model).generation_config)
 
     def sample(
         self,

@@ -28,7 +28,13 @@ _LOGITS = 1 << 26
 
 @dataclass(frozen=True, repr=False)
 class Score(Result):
-    """How likely a model finds one answer to a prompt; :meth:`Sampler.score` makes it."""
+    """How likely a model finds one answer to a prompt; :meth:`Sampler.score` makes it.
+
+    Examples
+    --------
+    >>> Score("q1", None, "42", True, 1.5, 2, False)
+    <Score: q1: '42', -ln p 1.5000 over 2 tokens>
+    """
 
     #: :attr:`Prompt.id`.
     prompt_id: str

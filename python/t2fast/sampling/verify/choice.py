@@ -31,6 +31,7 @@ _CHOSEN = tuple(
         rf"(?i:\banswer)[\s:]+(?i:is\s+)?{_LETTER}",
         rf"(?i:\b(?:choose|select|pick|go with)\s+(?:option|choice|answer)?)\s*{_LETTER}",
         rf"(?<![\w'\u2019]){_LETTER}[\s)\]]+(?i:{_BEST})",
+        rf"(?<![\w'\u2019]){_LETTER}[).:](?:(?!\b[A-Z][).:])[^.\n]){{1,80}}?\s(?i:{_BEST})",
         rf"(?i:\bit(?:['\u2019]s| is| must be)\s+(?:option|choice)?)\s*{_LETTER}(?=[.)\s]*$)",
         r"^[ \t>]*(?:[(\[]\s*([A-Za-z])\s*[)\]]|([A-Z])(?=[).:]|\s*$))",
         rf"(?i:\b(?:option|choice))\s+{_LETTER}(?=[.)\s]*$)",

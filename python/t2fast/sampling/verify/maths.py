@@ -151,6 +151,8 @@ class Math:
         numbers = read_number(wanted), read_number(found)
         if numbers[0] is not None and numbers[1] is not None:
             return same_number(numbers[0], numbers[1])
+        if numbers[0] is not None and (number := read_number(_value(found))) is not None:
+            return same_number(numbers[0], number)
         prose = _prose(wanted)
         if prose is not None or _prose(found) is not None:
             # As products of letters, "dog" would equal "god".
@@ -175,7 +177,8 @@ def _value(found: str) -> str:
     if not re.search(r"[A-Za-z]{3,}", plain):
         return found
     tail = re.split(r"\b(?:is|are|was|be|equals|to|get|have|obtain)\b\s*:?", text)[-1].strip()
-    return tail or found
+    # "therefore 1/2"
+    return re.sub(r"^(?:[A-Za-z]{3,},?\s+)+", "", tail) or found
 
 
 class _Workers:

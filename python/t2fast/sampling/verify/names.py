@@ -132,7 +132,7 @@ def suit(verifier: Verifier, prompts: Sequence[Prompt]) -> None:
     >>> suit(load_verifier("numeric"), [Prompt("q1", "1 + 1?", answer="two")])
     Traceback (most recent call last):
     ...
-    t2fast.errors.T2Error: prompt 'q1': its answer 'two' holds no number
+    t2fast.T2Error: prompt 'q1': its answer 'two' holds no number
     """
     if isinstance(verifier, AfterReasoning):
         verifier = verifier.verifier

@@ -51,8 +51,10 @@ _LEFT = re.compile(
 )
 _RIGHT = re.compile(
     r"\s*(?:[*/^!_&|]|[-+]\s*[\w\\(.]|:\s*\d|\\(?:cdot|times|div|sqrt|pm|pi|binom|frac|log|ln|cup|pmod)\b|\\[dt]frac"
-    rf"|(?![{_UNITS}]\b)[A-Za-z](?![A-Za-z])|\s?\(\s*[\w\\]+\s*[-+*/^)]|[<>\u2264\u2265\u2260])|[.,]\d"
+    r"|\s?\(\s*[\w\\]+\s*[-+*/^)]|[<>\u2264\u2265\u2260])|[.,]\d"
 )
+#: A letter directly after a number, but for units and "a": 2x, 3 n.
+_VARIABLE = re.compile(rf"\s*(?![{_UNITS}]\b)[A-Za-z](?![A-Za-z])(?<!\sa)")
 _LIST = re.compile(r"[\[({]\s*(?:[-\d.\s/]+,\s*)+\Z")
 _CHANGES = {",\\!": ",", "{,}": ",", "\\!": "", "\\,": " ", "\\;": " ", "\\:": " ", "\\ ": " ", "~": " "}
 
@@ -118,7 +120,7 @@ def _numbers(text: str) -> list[tuple[int, int, Fraction | None, bool]]:
         unit = _UNIT.match(text, end)
         rest = unit.end() if unit else end
         percent = unit is not None and "%" in unit[0]
-        if value is not None and _RIGHT.match(text, rest):
+        if value is not None and (_RIGHT.match(text, rest) or (unit is None and _VARIABLE.match(text, rest))):
             value = None
         if unit:
             end = unit.end()

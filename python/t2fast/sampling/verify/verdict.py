@@ -16,7 +16,15 @@ TIMEOUT = 30.0
 
 
 class Verifier(Protocol):
-    """What the sampler asks about every answer."""
+    """What the sampler asks about every answer: any callable of a prompt and a text.
+
+    Examples
+    --------
+    >>> def brief(prompt, text):
+    ...     return len(text) < 10
+    >>> brief(Prompt("q", "Be brief."), "Yes.")
+    True
+    """
 
     def __call__(self, prompt: Prompt, text: str, /) -> bool | float:
         """Tell whether the text answers the prompt, or how well."""
@@ -24,7 +32,13 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a verifier said, or why it said nothing."""
+    """What a verifier said, or why it said nothing.
+
+    Examples
+    --------
+    >>> judge(lambda prompt, text: text == prompt.answer, Prompt("q", "?", answer="7"), "7")
+    Verdict(correct=True, score=None, error=None)
+    """
 
     #: Where it answers with yes or no.
     correct: bool | None = None
@@ -35,7 +49,13 @@ class Verdict:
 
 
 def judge(verifier: Verifier, prompt: Prompt, text: str) -> Verdict:
-    """Ask a verifier and never raise: one that fails leaves a verdict without an answer, which says why."""
+    """Ask a verifier and never raise: one that fails leaves a verdict without an answer, which says why.
+
+    Examples
+    --------
+    >>> judge(lambda prompt, text: 1 / 0, Prompt("q", "?"), "7").error
+    'ZeroDivisionError: division by zero'
+    """
     try:
         answer: Any = verifier(prompt, text)
     except Exception as error:

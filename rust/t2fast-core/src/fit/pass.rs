@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::counts::Counts;
 use super::multistart::{Fit, polish_all};
 use super::power::PowerSum;
-use super::{Problem, check_lengths, check_positive, check_weights, theta_bounds};
+use super::{Problem, check_lengths, check_positive, theta_bounds};
 use crate::error::{Error, Result};
 use crate::law::{AnyLaw, ChinchillaLaw, Law as _, Moments, T2PassLaw, THETA_RANGES, beta_pass_slopes};
 use crate::linear::{MAX, Matrix, Vector};
@@ -26,8 +26,6 @@ pub struct Table<'a> {
     pub k: &'a [f64],
     /// pass@k observed.
     pub pass_at_k: &'a [f64],
-    /// Weights; ones when absent.
-    pub weights: Option<&'a [f64]>,
 }
 
 /// Least squares on pass@k, given a law of the loss.
@@ -37,7 +35,6 @@ struct Curves {
     n_tokens: Vec<f64>,
     k: Vec<f64>,
     y: Vec<f64>,
-    weights: Vec<f64>,
 }
 
 /// The second stage.
@@ -63,19 +60,15 @@ impl Staged {
     /// [`Error::Array`] when columns differ in length or values are out of range.
     pub fn curves(first: PowerSum, checkpoint: Vec<usize>, table: &Table<'_>) -> Result<Self> {
         let rows = table.pass_at_k.len();
-        let mut columns = vec![
+        let columns = [
             ("pass_at_k", rows),
             ("n_params", table.n_params.len()),
             ("n_tokens", table.n_tokens.len()),
             ("k", table.k.len()),
         ];
-        columns.extend(table.weights.map(|w| ("weights", w.len())));
         check_lengths(&columns)?;
         check_positive("n_params", table.n_params)?;
         check_positive("n_tokens", table.n_tokens)?;
-        if let Some(weights) = table.weights {
-            check_weights(weights)?;
-        }
         for (row, (&k, &y)) in table.k.iter().zip(table.pass_at_k).enumerate() {
             if !(k >= 1.0 && k.is_finite()) {
                 return Err(Error::Array(format!("k[{row}] = {k}: must be finite and at least 1")));
@@ -99,7 +92,6 @@ impl Staged {
             n_tokens: table.n_tokens.to_vec(),
             k: table.k.to_vec(),
             y: table.pass_at_k.to_vec(),
-            weights: table.weights.map_or_else(|| vec![1.0; rows], <[f64]>::to_vec),
         });
         Self::joined(first, checkpoint, second, rows)
     }
@@ -226,10 +218,7 @@ impl Curves {
     fn fit(&self, law: &ChinchillaLaw, weights: Option<&[f64]>, start: Option<&Vector>) -> Result<Fit> {
         let mut loss = vec![0.0; self.y.len()];
         law.losses(&self.n_params, &self.n_tokens, &mut loss);
-        let weights = match weights {
-            Some(w) => w.iter().zip(&self.weights).map(|(a, b)| a * b).collect(),
-            None => self.weights.clone(),
-        };
+        let weights = weights.map_or_else(|| vec![1.0; self.y.len()], <[f64]>::to_vec);
         let mut lower = [0.0; MAX];
         let mut upper = [0.0; MAX];
         let (theta_lower, theta_upper) = theta_bounds();

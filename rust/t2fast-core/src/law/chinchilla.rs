@@ -97,6 +97,14 @@ impl ChinchillaLaw {
         }
     }
 
+    /// `A N^-alpha` for a slice of N, unique tokens limited or not. Arguments are not checked.
+    pub(crate) fn params_terms(&self, n_params: &[f64], unique_tokens: Option<f64>, out: &mut [f64]) {
+        for (out, &n) in out.iter_mut().zip(n_params) {
+            *out = self.effective_params(n, unique_tokens);
+        }
+        power_terms(self.a, self.alpha, out);
+    }
+
     /// `B D^-beta` for a slice of D, unique tokens limited or not. Arguments are not checked.
     pub(crate) fn tokens_terms(&self, n_tokens: &[f64], unique_tokens: Option<f64>, out: &mut [f64]) {
         for (out, &d) in out.iter_mut().zip(n_tokens) {

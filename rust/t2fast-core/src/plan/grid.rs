@@ -5,14 +5,13 @@
 //! loss falls, and overtraining has no term, the same holds for D. Work is handed out by N, results are merged under a total order (value, then cost,
 //! then position), so that they don't depend on the number of threads; nothing is allocated that grows with the grid.
 
-use std::cmp::Ordering;
-
 use rayon::prelude::*;
 
 use super::Design;
-use crate::cost::{AtSize, Budget, SLACK};
+use super::leaders::{Candidate, Leaders, ROUNDING};
+use crate::cost::{AtSize, Budget, Rate, SLACK};
 use crate::error::{Error, Result, Shown, positive};
-use crate::law::{AnyLaw, Law, Sense};
+use crate::law::{AnyLaw, Law};
 use crate::threads::Progress;
 
 /// Axes of a grid, each sorted upwards without repeats.
@@ -62,76 +61,6 @@ impl Axes<'_> {
     }
 }
 
-/// A point of the grid: its place on the axes, its value and its cost.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    value: f64,
-    flops: f64,
-    place: [usize; 3],
-}
-
-impl Candidate {
-    /// Best first: the better value, then the smaller cost, then the earlier place.
-    fn compare(&self, other: &Self, sense: Sense) -> Ordering {
-        let value = match sense {
-            Sense::Least => self.value.total_cmp(&other.value),
-            Sense::Most => other.value.total_cmp(&self.value),
-        };
-        value.then(self.flops.total_cmp(&other.flops)).then(self.place.cmp(&other.place))
-    }
-}
-
-/// How far, relative to the value, rounding may make a law depart from being monotone.
-const ROUNDING: f64 = 1e-13;
-
-/// The best candidates so far, best first, never more than asked for.
-struct Leaders {
-    list: Vec<Candidate>,
-    most: usize,
-    sense: Sense,
-}
-
-impl Leaders {
-    fn new(most: usize, sense: Sense) -> Self {
-        // No room is set aside: `most` may be far more than there are points.
-        Self { list: Vec::new(), most, sense }
-    }
-
-    /// Whether something no better than `value`, but for rounding, and no cheaper than `flops` could enter the list.
-    ///
-    /// The laws are monotone, their rounding is not. Without the margin, what is looked at, and so the outcome, would
-    /// depend on what the list holds already, hence on the number of threads.
-    #[inline]
-    fn welcomes(&self, value: f64, flops: f64, rounding: f64) -> bool {
-        let Some(last) = self.list.get(self.most - 1) else {
-            return true;
-        };
-        let margin = rounding * last.value.abs();
-        let near = value == last.value || (value - last.value).abs() < margin;
-        self.sense.better(value, last.value) || (near && (rounding > 0.0 || flops <= last.flops))
-    }
-
-    /// Enters the candidate if it is good enough, and says whether it was.
-    fn offer(&mut self, candidate: Candidate) -> bool {
-        let place = self.list.partition_point(|leader| leader.compare(&candidate, self.sense) == Ordering::Less);
-        if place == self.most {
-            return false;
-        }
-        self.list.insert(place, candidate);
-        self.list.truncate(self.most);
-        true
-    }
-
-    fn merge(mut self, other: &Self) -> Self {
-        for &candidate in &other.list {
-            if !self.offer(candidate) {
-                break;
-            }
-        }
-        self
-    }
-}
-
 /// Values of D handled together; their losses live on the stack.
 const BLOCK: usize = 256;
 
@@ -143,19 +72,45 @@ struct Search<'a> {
     law: &'a AnyLaw,
     axes: Axes<'a>,
     budget: &'a Budget,
+    /// The first k that the budget's bounds allow.
+    first_k: usize,
+    per_token: Rate,
+    fixed: Rate,
+    per_sample: Rate,
+    /// What each size costs, where that is dollars and no formula of N alone; empty otherwise.
+    priced: Vec<AtSize>,
+}
+
+impl<'a> Search<'a> {
+    fn new(law: &'a AnyLaw, axes: Axes<'a>, budget: &'a Budget) -> Self {
+        let (fixed, per_sample) = budget.workload.inference_rates();
+        let first_k = axes.k.partition_point(|&k| k < budget.k.lo);
+        let priced =
+            if budget.money.is_some() { axes.n_params.iter().map(|&n| budget.at(n)).collect() } else { Vec::new() };
+        Self { law, axes, budget, first_k, per_token: budget.workload.train_rate(), fixed, per_sample, priced }
+    }
 }
 
 impl Search<'_> {
     /// The number of leading entries of the k axis that are affordable beside the costs given.
-    fn affordable_k(&self, train: f64, at: &AtSize) -> usize {
-        let most = self.budget.k.hi.min(at.most_k * (1.0 + SLACK));
-        self.axes.k.partition_point(|&k| k <= most && self.budget.affords(train, at.inference(k)))
+    fn affordable_k(&self, train: f64, row: &Row) -> usize {
+        self.axes.k.partition_point(|&k| k <= self.budget.k.hi && self.budget.affords(train, self.inference(row, k)))
+    }
+
+    /// Cost of k samples; infinite where memory or latency forbids them.
+    #[inline]
+    fn inference(&self, row: &Row, k: f64) -> f64 {
+        match self.priced.get(row.size) {
+            None => row.fixed + k * row.per_sample,
+            Some(at) if k <= at.most_k * (1.0 + SLACK) => at.inference(k),
+            Some(_) => f64::INFINITY,
+        }
     }
 
     /// Offers (i, j, l) and then ever smaller k, for as long as they could enter.
     fn offer(&self, leaders: &mut Leaders, row: &Row, [i, j, l]: [usize; 3], loss: f64, value: f64) {
-        let train = row.at.per_token * self.axes.n_tokens[j];
-        let flops = |l: usize| train + row.at.inference(self.axes.k[l]);
+        let train = row.per_token * self.axes.n_tokens[j];
+        let flops = |l: usize| train + self.inference(row, self.axes.k[l]);
         let (mut l, mut value) = (l, value);
         // A law without k has the same value, in every digit, for each.
         let rounding = if self.law.depends_on_k() { ROUNDING } else { 0.0 };
@@ -169,52 +124,131 @@ impl Search<'_> {
         }
     }
 
-    /// Considers every D and k beside the sizes `first..last`.
-    fn rows(&self, first: usize, last: usize, leaders: &mut Leaders) {
+    /// Whether at each size only the largest affordable D can be best.
+    fn along_edge(&self) -> bool {
+        let monotone = self.law.improves_as_loss_falls() && !self.law.chinchilla().overtraining.acts();
+        monotone && self.budget.total.is_none()
+    }
+
+    /// What one size costs.
+    fn row(&self, i: usize) -> Row {
+        let n = self.axes.n_params[i];
+        Row {
+            allowed: self.budget.n_params.lo <= n && n <= self.budget.n_params.hi,
+            most_tokens: self.budget.tokens_allowed(n) * (1.0 + SLACK),
+            size: i,
+            per_token: self.priced.get(i).map_or_else(|| self.per_token.at(n), |at| at.per_token),
+            fixed: self.fixed.at(n),
+            per_sample: self.per_sample.at(n),
+            first_k: self.first_k,
+            ..Row::default()
+        }
+    }
+
+    /// Where the budget's bounds on D begin and end on the axis.
+    fn tokens(&self) -> (usize, usize) {
+        let (lo, hi) = (self.budget.n_tokens.lo, self.budget.n_tokens.hi);
+        (self.axes.n_tokens.partition_point(|&d| d < lo), self.axes.n_tokens.partition_point(|&d| d <= hi))
+    }
+
+    /// Considers the sizes `first..last`, at most [`BLOCK`], each with the largest D and k that it affords, then fewer for
+    /// as long as they tie.
+    fn edge(&self, first: usize, last: usize, leaders: &mut Leaders) {
         let base = self.law.chinchilla();
-        let first_k = self.axes.k.partition_point(|&k| k < self.budget.k.lo);
-        let d_lo = self.axes.n_tokens.partition_point(|&d| d < self.budget.n_tokens.lo);
-        let d_hi = self.axes.n_tokens.partition_point(|&d| d <= self.budget.n_tokens.hi);
-        let only_largest_d =
-            self.law.improves_as_loss_falls() && self.budget.total.is_none() && !base.overtraining.acts();
-        let row = |i: usize| {
-            let n = self.axes.n_params[i];
-            let at = self.budget.at(n);
-            let effective = base.effective_params(n, self.budget.unique_tokens);
-            let allowed = self.budget.n_params.lo <= n && n <= self.budget.n_params.hi;
-            let least_k = self.axes.k.get(first_k).copied().filter(|&k| allowed && k <= self.budget.k.hi);
-            let end = least_k.map_or(0, |k| {
-                if k > at.most_k * (1.0 + SLACK) {
-                    return 0;
-                }
-                let inference = at.inference(k);
-                let most = self.budget.tokens_allowed(n) * (1.0 + SLACK);
-                let affordable = |&d: &f64| d <= most && self.budget.affords(at.per_token * d, inference);
-                self.axes.n_tokens[..d_hi].partition_point(affordable)
-            });
-            Row { at, first_k, end, loss: base.e + base.params_term(effective), over: base.overtraining_of_params(n) }
-        };
-        if only_largest_d {
-            for i in first..last {
-                let row = row(i);
-                let k_end = self.affordable_k(0.0, &row.at);
-                for j in (d_lo..row.end).rev() {
-                    if k_end <= first_k {
-                        break;
-                    }
-                    let mut term = [0.0];
-                    base.tokens_terms(&self.axes.n_tokens[j..=j], self.budget.unique_tokens, &mut term);
-                    let loss = row.loss + term[0];
-                    let value = self.law.at_loss(loss, self.axes.k[k_end - 1]);
-                    // Fewer tokens cannot do better, and tie at less cost only while the loss does not change.
-                    if !leaders.welcomes(value, 0.0, ROUNDING) {
-                        break;
-                    }
-                    self.offer(leaders, &row, [i, j, k_end - 1], loss, value);
-                }
+        let (d_lo, d_hi) = self.tokens();
+        let mut rows = vec![Row::default(); BLOCK];
+        let (mut sizes, mut k_ends) = ([0_usize; BLOCK], [0_usize; BLOCK]);
+        let (mut terms, mut losses, mut ks, mut values) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+        let mut params = [0.0; BLOCK];
+        base.params_terms(&self.axes.n_params[first..last], self.budget.unique_tokens, &mut params[..last - first]);
+        let mut count = 0;
+        // Larger models afford fewer tokens and samples: both ends only move down.
+        let (mut end, mut k_end) = (d_hi, self.axes.k.partition_point(|&k| k <= self.budget.k.hi));
+        for i in first..last {
+            let mut row = self.row(i);
+            let affords_k = |k: f64| self.budget.affords(0.0, self.inference(&row, k));
+            if i == first {
+                k_end = self.axes.k[..k_end].partition_point(|&k| affords_k(k));
             }
+            while k_end > row.first_k && !affords_k(self.axes.k[k_end - 1]) {
+                k_end -= 1;
+            }
+            if !row.allowed || k_end <= row.first_k {
+                continue;
+            }
+            let inference = self.inference(&row, self.axes.k[row.first_k]);
+            let affords = |d: f64| self.budget.affords(row.per_token * d, inference);
+            if count == 0 {
+                end = self.axes.n_tokens[..end].partition_point(|&d| affords(d));
+            }
+            while end > d_lo && !affords(self.axes.n_tokens[end - 1]) {
+                end -= 1;
+            }
+            row.end = end;
+            row.loss = base.e + params[i - first];
+            // A bound on D / N lets larger models have more, not fewer.
+            if self.budget.max_tokens_per_param.is_some() {
+                row.end = self.axes.n_tokens[..end].partition_point(|&d| d <= row.most_tokens);
+            }
+            if row.end <= d_lo {
+                continue;
+            }
+            (rows[count], sizes[count], k_ends[count]) = (row, i, k_end);
+            (terms[count], ks[count]) = (self.axes.n_tokens[row.end - 1], self.axes.k[k_end - 1]);
+            count += 1;
+        }
+        if count == 0 {
             return;
         }
+        let tokens = terms;
+        base.tokens_terms(&tokens[..count], self.budget.unique_tokens, &mut terms[..count]);
+        for ((loss, row), term) in losses[..count].iter_mut().zip(&rows).zip(&terms) {
+            *loss = row.loss + term;
+        }
+        self.law.at_losses(&losses[..count], &ks[..count], &mut values[..count]);
+        let mut top = 0;
+        for lane in 1..count {
+            if self.law.sense().better(values[lane], values[top]) {
+                top = lane;
+            }
+        }
+        // The best first: once it has entered, few others do.
+        for lane in std::iter::once(top).chain((0..count).filter(|&lane| lane != top)) {
+            let (row, i, l) = (&rows[lane], sizes[lane], k_ends[lane] - 1);
+            let (mut loss, mut value) = (losses[lane], values[lane]);
+            for j in (d_lo..row.end).rev() {
+                if j + 1 < row.end {
+                    let mut term = [0.0];
+                    base.tokens_terms(&self.axes.n_tokens[j..=j], self.budget.unique_tokens, &mut term);
+                    loss = row.loss + term[0];
+                    value = self.law.at_loss(loss, self.axes.k[l]);
+                }
+                // Fewer tokens cannot do better, and tie at less cost only while the loss does not change.
+                if !leaders.welcomes(value, 0.0, ROUNDING) {
+                    break;
+                }
+                self.offer(leaders, row, [i, j, l], loss, value);
+            }
+        }
+    }
+
+    /// Considers every D and k beside the sizes `first..last`, at most [`ROWS`].
+    fn rows(&self, first: usize, last: usize, leaders: &mut Leaders) {
+        let base = self.law.chinchilla();
+        let (d_lo, d_hi) = self.tokens();
+        let row = |i: usize| {
+            let mut row = self.row(i);
+            let n = self.axes.n_params[i];
+            row.loss = base.e + base.params_term(base.effective_params(n, self.budget.unique_tokens));
+            row.over = base.overtraining_of_params(n);
+            let least_k = self.axes.k.get(row.first_k).copied().filter(|&k| row.allowed && k <= self.budget.k.hi);
+            row.end = least_k.map_or(0, |k| {
+                let inference = self.inference(&row, k);
+                let affordable = |&d: &f64| d <= row.most_tokens && self.budget.affords(row.per_token * d, inference);
+                self.axes.n_tokens[..d_hi].partition_point(affordable)
+            });
+            row
+        };
         let mut rows: [Row; ROWS] = [Row::default(); ROWS];
         for (slot, i) in rows.iter_mut().zip(first..last) {
             *slot = row(i);
@@ -231,11 +265,13 @@ impl Search<'_> {
                     continue;
                 }
                 // The affordable k: once per N, or falling with D where one budget pays for both.
-                let mut k_end = self.affordable_k(row.at.per_token * self.axes.n_tokens[start], &row.at);
+                let mut k_end = self.affordable_k(row.per_token * self.axes.n_tokens[start], row);
                 for lane in 0..count {
                     if self.budget.total.is_some() {
-                        let train = row.at.per_token * self.axes.n_tokens[start + lane];
-                        while k_end > first_k && !self.budget.affords(train, row.at.inference(self.axes.k[k_end - 1])) {
+                        let train = row.per_token * self.axes.n_tokens[start + lane];
+                        while k_end > row.first_k
+                            && !self.budget.affords(train, self.inference(row, self.axes.k[k_end - 1]))
+                        {
                             k_end -= 1;
                         }
                     }
@@ -267,7 +303,15 @@ impl Search<'_> {
 /// What one N costs, and the loss that it leaves at infinite data.
 #[derive(Clone, Copy, Default)]
 struct Row {
-    at: AtSize,
+    /// Whether the budget's bounds on N admit it.
+    allowed: bool,
+    /// The largest D that the bounds allow.
+    most_tokens: f64,
+    /// Its place on the axis.
+    size: usize,
+    per_token: f64,
+    fixed: f64,
+    per_sample: f64,
     /// The first k allowed.
     first_k: usize,
     /// Affordable entries of the D axis, beside the first k allowed.
@@ -286,6 +330,15 @@ pub struct Place {
     pub design: Design,
 }
 
+/// Sizes along the budget's edge that take tens of microseconds.
+const INSTANT: usize = 2048;
+
+/// Whether a search takes less time than waking a thread: then it runs on the caller's.
+#[must_use]
+pub fn instant(law: &AnyLaw, axes: Axes<'_>, budget: &Budget) -> bool {
+    axes.n_params.len() <= INSTANT && Search::new(law, axes, budget).along_edge()
+}
+
 /// The best `most` feasible points of a grid, best first: the better value, of equal values the cheaper, of equal costs the
 /// earlier on the axes. Fewer when fewer are feasible.
 ///
@@ -300,21 +353,38 @@ pub fn search(law: &AnyLaw, axes: Axes<'_>, budget: &Budget, most: usize, progre
     if most == 0 {
         return Err(Error::Value { name: "top", value: 0.0, must: "must be at least 1" });
     }
-    let search = Search { law, axes, budget: &budget };
+    let search = Search::new(law, axes, &budget);
     let sizes = axes.n_params.len();
     let sense = law.sense();
-    let leaders = (0..sizes.div_ceil(ROWS))
-        .into_par_iter()
-        .try_fold(
-            || Leaders::new(most, sense),
-            |mut leaders, task| {
-                let (first, last) = (task * ROWS, sizes.min((task + 1) * ROWS));
-                search.rows(first, last, &mut leaders);
-                progress.advance((last - first) as u64)?;
-                Ok(leaders)
-            },
-        )
-        .try_reduce(|| Leaders::new(most, sense), |a, b| Ok(a.merge(&b)))?;
+    let edge = search.along_edge();
+    let block = if edge { BLOCK } else { ROWS };
+    let task = |leaders: &mut Leaders, task: usize| {
+        let (first, last) = (task * block, sizes.min((task + 1) * block));
+        if edge {
+            search.edge(first, last, leaders);
+        } else {
+            search.rows(first, last, leaders);
+        }
+        progress.advance((last - first) as u64)
+    };
+    let tasks = sizes.div_ceil(block);
+    let leaders = if instant(law, axes, &budget) {
+        // Done before another thread would wake up.
+        let mut leaders = Leaders::new(most, sense);
+        (0..tasks).try_for_each(|i| task(&mut leaders, i))?;
+        leaders
+    } else {
+        (0..tasks)
+            .into_par_iter()
+            .try_fold(
+                || Leaders::new(most, sense),
+                |mut leaders, i| {
+                    task(&mut leaders, i)?;
+                    Ok(leaders)
+                },
+            )
+            .try_reduce(|| Leaders::new(most, sense), |a, b| Ok(a.merge(&b)))?
+    };
     if leaders.list.is_empty() {
         return Err(infeasible(&axes, &budget));
     }

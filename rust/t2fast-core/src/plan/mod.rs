@@ -8,6 +8,7 @@ pub mod exact;
 pub mod frontier;
 pub mod grid;
 mod lattice;
+mod leaders;
 mod place;
 mod problem;
 mod surface;

@@ -2,9 +2,10 @@
 //! latent.
 //!
 //! [`likelihood`] is that of one checkpoint as a function of (eta, theta2, zeta); here these become functions of the law's
-//! coefficients. [`starts`] says where the search begins.
+//! coefficients. [`starts`] says where the [`search`] begins.
 
 mod likelihood;
+mod search;
 mod starts;
 #[cfg(test)]
 mod tests;
@@ -13,11 +14,11 @@ use std::collections::BTreeMap;
 
 use super::multistart::{Fit, polish_all};
 use super::priors::Priors;
-use super::{Problem, check_lengths, check_positive, check_spread, check_weights, theta_bounds};
+use super::{Problem, check_lengths, check_positive, check_spread};
 use crate::error::{Error, Result};
 use crate::law::{AnyLaw, ChinchillaLaw, Overtraining, T2PassLaw, THETA_RANGES};
 use crate::linear::{MAX, Matrix, Vector};
-use crate::newton::{Minimum, Objective, ROUNDING, minimise};
+use crate::newton::Objective;
 use likelihood::{Cell, shape};
 
 /// Exponents of the latent loss are sought between these.
@@ -36,14 +37,13 @@ pub struct Table<'a> {
     pub n_samples: &'a [f64],
     /// Correct ones among them.
     pub n_correct: &'a [f64],
-    /// Weights; ones when absent.
-    pub weights: Option<&'a [f64]>,
 }
 
 /// Counts to be fitted, with a latent loss unless [`Counts::with_losses`] gives it.
 #[derive(Debug, Clone)]
 pub struct Counts {
-    rows: Vec<(f64, f64, f64)>,
+    /// Samples and successes.
+    rows: Vec<(f64, f64)>,
     checkpoint: Vec<usize>,
     /// Logarithms of N, of D and, with a term of overtraining, of N/D of each checkpoint, about `centre`; a term of the
     /// latent loss falls with each.
@@ -61,19 +61,15 @@ impl Counts {
     /// checkpoints are too few, or their D/N too much alike for a term of overtraining.
     pub fn new(table: &Table<'_>, overtraining: bool) -> Result<Self> {
         let n = table.n_samples.len();
-        let mut columns = vec![
+        let columns = [
             ("n_samples", n),
             ("n_correct", table.n_correct.len()),
             ("n_params", table.n_params.len()),
             ("n_tokens", table.n_tokens.len()),
         ];
-        columns.extend(table.weights.map(|w| ("weights", w.len())));
         check_lengths(&columns)?;
         check_positive("n_params", table.n_params)?;
         check_positive("n_tokens", table.n_tokens)?;
-        if let Some(weights) = table.weights {
-            check_weights(weights)?;
-        }
         for (row, (&n, &c)) in table.n_samples.iter().zip(table.n_correct).enumerate() {
             if !((1.0..=9e15).contains(&n) && n.fract() == 0.0) {
                 return Err(Error::Array(format!("n_samples[{row}] = {n}: must be a whole number of at least 1")));
@@ -115,7 +111,7 @@ impl Counts {
                 *log -= mean;
             }
         }
-        let rows = (0..n).map(|i| (table.n_samples[i], table.n_correct[i], table.weights.map_or(1.0, |w| w[i])));
+        let rows = table.n_samples.iter().copied().zip(table.n_correct.iter().copied());
         let counts = Self { rows: rows.collect(), checkpoint, x: logs, centre, known: None };
         counts.check_checkpoints(None)?;
         Ok(counts)
@@ -134,7 +130,7 @@ impl Counts {
         let needed = if self.latent() { 1 + 2 * self.x.len() } else { 3 };
         let mut seen = vec![false; self.x[0].len()];
         for (row, &checkpoint) in self.checkpoint.iter().enumerate() {
-            seen[checkpoint] |= self.rows[row].2 * extra.map_or(1.0, |w| w[row]) > 0.0;
+            seen[checkpoint] |= extra.is_none_or(|w| w[row] > 0.0);
         }
         let count = seen.iter().filter(|s| **s).count();
         if count < needed {
@@ -271,64 +267,6 @@ impl Counts {
         }
         found.value
     }
-
-    fn prepare(&self, extra: Option<&[f64]>) -> Prepared<'_> {
-        let mut rows: Vec<Vec<(f64, f64, f64)>> = vec![Vec::new(); self.x[0].len()];
-        for (i, &(n, c, w)) in self.rows.iter().enumerate() {
-            let w = w * extra.map_or(1.0, |e| e[i]);
-            if w > 0.0 {
-                rows[self.checkpoint[i]].push((n, c, w));
-            }
-        }
-        let cells = rows.iter().enumerate().filter(|(_, rows)| !rows.is_empty());
-        let mut lower = [0.0; MAX];
-        let mut upper = [0.0; MAX];
-        let bounds = theta_bounds();
-        for (i, place) in self.thetas().into_iter().enumerate() {
-            if let Some(j) = place {
-                (lower[j], upper[j]) = (bounds.0[i], bounds.1[i]);
-            }
-        }
-        let span = if self.centre == [0.0; TERMS] { 200.0 } else { 0.0 };
-        for t in 0..self.terms() {
-            (lower[2 * t], upper[2 * t]) = (-25.0 - span, 8.0 + span);
-            (lower[2 * t + 1], upper[2 * t + 1]) = EXPONENTS;
-        }
-        Prepared { counts: self, cells: cells.map(|(i, rows)| (i, Cell::new(rows))).collect(), lower, upper }
-    }
-}
-
-struct Prepared<'a> {
-    counts: &'a Counts,
-    cells: Vec<(usize, Cell)>,
-    lower: Vector,
-    upper: Vector,
-}
-
-impl Prepared<'_> {
-    fn polish(&self, start: &Vector) -> Minimum {
-        minimise(self, start, 0.0, ROUNDING, 500)
-    }
-}
-
-impl Objective for Prepared<'_> {
-    fn dim(&self) -> usize {
-        self.counts.size()
-    }
-
-    fn bounds(&self) -> (&Vector, &Vector) {
-        (&self.lower, &self.upper)
-    }
-
-    fn derivatives(&self, x: &Vector, _: f64, gradient: &mut Vector, hessian: &mut Matrix) -> f64 {
-        *gradient = [0.0; MAX];
-        *hessian = [[0.0; MAX]; MAX];
-        let prior = self.counts.priors().map_or(0.0, |priors| priors.add(1.0, x, gradient, hessian));
-        self.cells
-            .iter()
-            .map(|(i, cell)| self.counts.add(cell, *i, x, gradient, Some(&mut *hessian)))
-            .fold(prior, |sum, part| sum + part)
-    }
 }
 
 impl Problem for Counts {
@@ -416,9 +354,9 @@ impl Problem for Counts {
         let mut gradient = [0.0; MAX];
         let mut hessian = [[0.0; MAX]; MAX];
         prepared.derivatives(x, 0.0, &mut gradient, &mut hessian);
-        let scores = self.rows.iter().zip(&self.checkpoint).map(|(row, &checkpoint)| {
+        let scores = self.rows.iter().zip(&self.checkpoint).map(|(&(n, c), &checkpoint)| {
             let mut score = [0.0; MAX];
-            self.add(&Cell::new(std::slice::from_ref(row)), checkpoint, x, &mut score, None);
+            self.add(&Cell::new(&[(n, c, 1.0)]), checkpoint, x, &mut score, None);
             score
         });
         Some((hessian, scores.collect()))

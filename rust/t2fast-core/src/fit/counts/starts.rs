@@ -1,7 +1,8 @@
 //! Where the fit of counts begins: each checkpoint's own mean and concentration first, then the law through them.
 
+use super::EXPONENTS;
 use super::likelihood::{Cell, shape};
-use super::{EXPONENTS, Prepared};
+use super::search::Prepared;
 use crate::fit::line;
 use crate::fit::varpro::{Projection, padded};
 use crate::linear::{MAX, Matrix, Vector};

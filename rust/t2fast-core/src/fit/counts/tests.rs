@@ -18,7 +18,7 @@ fn counts(overtraining: bool) -> Counts {
             correct.push((rate * drawn).round());
         }
     }
-    let table = Table { n_params: &n, n_tokens: &d, n_samples: &samples, n_correct: &correct, weights: None };
+    let table = Table { n_params: &n, n_tokens: &d, n_samples: &samples, n_correct: &correct };
     Counts::new(&table, overtraining).unwrap()
 }
 
@@ -109,7 +109,7 @@ fn the_term_is_found_where_it_is_and_not_where_it_is_not() {
                 correct.push((0..100).map(|_| f64::from(u8::from(rng.uniform() < rate))).sum());
             }
         }
-        let table = Table { n_params: &n, n_tokens: &d, n_samples: &samples, n_correct: &correct, weights: None };
+        let table = Table { n_params: &n, n_tokens: &d, n_samples: &samples, n_correct: &correct };
         let problem = Counts::new(&table, true).unwrap();
         let fit = problem.fit(None, None).unwrap();
         assert!(fit.converged);
@@ -129,6 +129,6 @@ fn near_constant_tokens_per_parameter_are_refused() {
     let n: Vec<f64> = (0..12).map(|i| 1e7 * 2f64.powi(i)).collect();
     let d: Vec<f64> = n.iter().map(|n| 20.0 * n).collect();
     let (samples, correct) = (vec![10.0; 12], vec![3.0; 12]);
-    let table = Table { n_params: &n, n_tokens: &d, n_samples: &samples, n_correct: &correct, weights: None };
+    let table = Table { n_params: &n, n_tokens: &d, n_samples: &samples, n_correct: &correct };
     assert!(Counts::new(&table, true).unwrap_err().to_string().contains("D/N spans only 20"));
 }

@@ -135,28 +135,11 @@ pub(super) fn accumulate_grouped(
     for (row, &place) in grouped.place.iter().enumerate() {
         bend -= first[row] * slope[row] * grouped.k[place];
     }
-    for (i, column) in columns.iter().enumerate() {
-        let mut sums = [0.0; 4];
-        for row in grouped.begin[i]..grouped.begin[i + 1] {
-            sums[0] += first[row];
-            sums[1] += second[row];
-            sums[2] += product[row];
-            sums[3] += m[row];
-        }
-        for (a, &slot) in slots.iter().enumerate() {
-            gradient[slot] += sums[0] * column[a];
-            for (b, &other) in slots.iter().enumerate().skip(a) {
-                hessian[slot][other] += sums[1] * column[a] * column[b];
-            }
-            // Only the upper half is kept, and terms of N/D come after those of k.
-            for (with_k, sum) in [(G, sums[2]), (G + 1, sums[3])] {
-                hessian[slot.min(with_k)][slot.max(with_k)] += sum * column[a];
-            }
-        }
-        for (t, x) in grouped.x.iter().enumerate() {
-            let exponent = SLOTS[2 + 2 * t];
-            hessian[exponent][exponent] -= sums[0] * column[2 + 2 * t] * x[i];
-        }
+    let rows = [&*first, &*second, &*product, &*m];
+    if grouped.x.len() == 2 {
+        spread::<5>(grouped, &columns, rows, gradient, hessian);
+    } else {
+        spread::<7>(grouped, &columns, rows, gradient, hessian);
     }
     (gradient[5], gradient[6]) = (by_scale, by_exponent);
     hessian[5][5] = scale_scale + by_scale;
@@ -168,4 +151,49 @@ pub(super) fn accumulate_grouped(
         hessian[scale][scale + 1] += gradient[scale + 1];
     }
     value
+}
+
+/// Adds what the rows of each checkpoint say of the first P of [`SLOTS`]. Of a row come its first derivative, its second, and
+/// the second times the derivatives of the term of k by its scale and its exponent.
+#[inline(always)]
+fn spread<const P: usize>(
+    grouped: &Grouped,
+    columns: &[[f64; SLOTS.len()]],
+    [first, second, with_scale, with_exponent]: [&[f64]; 4],
+    gradient: &mut [f64; FULL],
+    hessian: &mut [[f64; FULL]; FULL],
+) {
+    let (mut by, mut pairs, mut mixed) = ([0.0; P], [[0.0; P]; P], [[0.0; 2]; P]);
+    for (i, column) in columns.iter().enumerate() {
+        let mut sums = [0.0; 4];
+        for row in grouped.begin[i]..grouped.begin[i + 1] {
+            sums[0] += first[row];
+            sums[1] += second[row];
+            sums[2] += with_scale[row];
+            sums[3] += with_exponent[row];
+        }
+        for a in 0..P {
+            by[a] += sums[0] * column[a];
+            for b in a..P {
+                pairs[a][b] += sums[1] * column[a] * column[b];
+            }
+            mixed[a][0] += sums[2] * column[a];
+            mixed[a][1] += sums[3] * column[a];
+        }
+        for (t, x) in grouped.x.iter().enumerate() {
+            // The second derivative of the term itself by its exponent.
+            pairs[2 + 2 * t][2 + 2 * t] -= sums[0] * column[2 + 2 * t] * x[i];
+        }
+    }
+    for a in 0..P {
+        gradient[SLOTS[a]] += by[a];
+        for b in a..P {
+            hessian[SLOTS[a]][SLOTS[b]] += pairs[a][b];
+        }
+        // Only the upper half is kept, and terms of N/D come after those of k.
+        for (offset, sum) in mixed[a].into_iter().enumerate() {
+            let (low, high) = (SLOTS[a].min(G + offset), SLOTS[a].max(G + offset));
+            hessian[low][high] += sum;
+        }
+    }
 }

@@ -10,6 +10,7 @@
 mod grouped;
 mod polish;
 mod repeated;
+mod settings;
 mod starts;
 mod sums;
 mod table;
@@ -24,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::law::{AnyLaw, ChinchillaLaw, Overtraining, Repetition, T2LossLaw};
 use crate::linear::{MAX, Matrix, Vector};
 use crate::newton::Objective;
-use sums::powers;
+pub use settings::Settings;
 pub use table::Table;
 
 /// Residuals have heavy tails when the largest exceeds the mean this many times.
@@ -40,42 +41,6 @@ const FULL: usize = 3 + 2 * TERMS;
 /// Where ln R* of tokens and of parameters stand among them.
 const R_TOKENS: usize = 1 + 2 * TERMS;
 const R_PARAMS: usize = R_TOKENS + 1;
-
-/// What is minimised, and which coefficients are not free.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
-    /// The scale of residuals.
-    pub scale: Scale,
-    /// Their penalty.
-    pub penalty: Penalty,
-    /// Whether alpha and beta are one.
-    pub tied: bool,
-    /// E, when it is known.
-    pub e: Option<f64>,
-    /// E as a share of the smallest loss must lie within these.
-    pub e_share: (f64, f64),
-    /// Starts polished of those that the grid of exponents offers.
-    pub starts: usize,
-    /// With unique tokens: whether parameters beyond the optimum for them are discounted too.
-    pub discount_params: bool,
-    /// Whether a term of overtraining is fitted, with its priors.
-    pub overtraining: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            scale: Scale::Log,
-            penalty: Penalty::Huber { delta: 1e-3 },
-            tied: false,
-            e: None,
-            e_share: (1e-6, 2.0),
-            starts: 4,
-            discount_params: false,
-            overtraining: false,
-        }
-    }
-}
 
 /// A sum of powers to be fitted.
 #[derive(Debug, Clone)]
@@ -259,24 +224,6 @@ impl PowerSum {
             }
         }
         x
-    }
-
-    /// Every term of every row, without repeated tokens.
-    fn terms(&self, full: &[f64; FULL]) -> Vec<Vec<f64>> {
-        self.x.iter().enumerate().map(|(t, x)| powers(full[1 + 2 * t], full[2 + 2 * t], x)).collect()
-    }
-
-    /// As [`PowerSum::row`], from terms at hand.
-    fn summed(&self, e: f64, row: usize, terms: &[Vec<f64>]) -> (f64, [f64; FULL]) {
-        let mut by = [0.0; FULL];
-        by[0] = if self.settings.e.is_some() { 0.0 } else { e };
-        let mut m = e;
-        for (t, (term, x)) in terms.iter().zip(&self.x).enumerate() {
-            m += term[row];
-            by[1 + 2 * t] = term[row];
-            by[2 + 2 * t] = -x[row] * term[row];
-        }
-        (m, by)
     }
 
     fn x_of(&self, row: usize) -> [f64; TERMS] {

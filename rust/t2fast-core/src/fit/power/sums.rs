@@ -4,7 +4,7 @@ use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
 use super::polish::Prepared;
-use super::{FULL, TERMS};
+use super::{FULL, PowerSum, TERMS};
 use crate::fit::Scale;
 use crate::fit::varpro::{BLOCK, LANES, add_dot};
 use crate::simd;
@@ -16,7 +16,7 @@ const PAIRS: usize = COLUMNS * (COLUMNS + 1) / 2;
 
 /// `exp(scale - exponent x)`.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-pub(super) fn powers(scale: f64, exponent: f64, x: &[f64]) -> Vec<f64> {
+fn powers(scale: f64, exponent: f64, x: &[f64]) -> Vec<f64> {
     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
     x.iter().map(|x| simd::exp::<FMA>(simd::mul_add::<FMA>(-exponent, *x, scale))).collect()
 }
@@ -155,4 +155,24 @@ pub(super) fn residual_sizes(rows: &Prepared<'_>, full: &[f64; FULL], e: f64) ->
         i += LANES;
     }
     (sums.iter().sum(), largest.iter().copied().fold(0.0, f64::max))
+}
+
+impl PowerSum {
+    /// Every term of every row, without repeated tokens.
+    pub(super) fn terms(&self, full: &[f64; FULL]) -> Vec<Vec<f64>> {
+        self.x.iter().enumerate().map(|(t, x)| powers(full[1 + 2 * t], full[2 + 2 * t], x)).collect()
+    }
+
+    /// As [`PowerSum::row`], from terms at hand.
+    pub(super) fn summed(&self, e: f64, row: usize, terms: &[Vec<f64>]) -> (f64, [f64; FULL]) {
+        let mut by = [0.0; FULL];
+        by[0] = if self.settings.e.is_some() { 0.0 } else { e };
+        let mut m = e;
+        for (t, (term, x)) in terms.iter().zip(&self.x).enumerate() {
+            m += term[row];
+            by[1 + 2 * t] = term[row];
+            by[2 + 2 * t] = -x[row] * term[row];
+        }
+        (m, by)
+    }
 }

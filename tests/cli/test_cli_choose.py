@@ -1,0 +1,55 @@
+"""The command ``t2fast choose``, as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def t2fast(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "t2fast", "choose", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, correct in (("small", (0, 3, 9, 14)), ("large", (2, 8, 15, 20))):
+        rows = "".join(f"q{i},20,{c}\n" for i, c in enumerate(correct))
+        (tmp_path / f"{name}.csv").write_text("problem_id,n,c\n" + rows)
+    (tmp_path / "prices.csv").write_text("model,input_dollars,output_dollars\nsmall,0.1,0.4\nlarge,1,4\n")
+    return tmp_path
+
+
+FILES = ("small.csv", "large.csv", "--prices", "prices.csv", "--input-tokens", "400", "--output-tokens", "250")
+
+
+def test_a_budget_and_a_target(folder):
+    done = t2fast(*FILES, "--dollars-per-question", "0.001", "--json", "--n-resamples", "50", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["model"], found["k"]) == ("small", 7)
+    assert found["dollars_per_question"] == pytest.approx(7 * (400 * 0.1 + 250 * 0.4) / 1e6)
+    done = t2fast(*FILES, "--target", "0.6", "--csv", "models.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "asked: a result of at least 0.6" in done.stdout
+    assert (folder / "models.csv").read_text().startswith("model,k,result")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((*FILES,), "budget and target: give one of them"),
+        (("small.csv", "--dollars-per-question", "1"), "give a price list (--prices)"),
+        ((*FILES, "--dollars-per-question", "1e-9"), "pays for no sample of any model"),
+        ((*FILES, "--flops-per-question", "1e9"), "the prices are in dollars"),
+        (("none.csv", *FILES, "--target", "0.5"), "none.csv"),
+        ((*FILES, "--target", "0.6", "--plot", "nowhere/x.png"), "the folder 'nowhere' does not exist"),
+    ],
+)
+def test_bad_input_gets_one_line(arguments, message, folder):
+    done = t2fast(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
