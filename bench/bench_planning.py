@@ -53,6 +53,6 @@ class TestBestLoss:
 
 
 @pytest.mark.benchmark(group="plan")
-@pytest.mark.parametrize("law", [p.PASS, p.LOSS], ids=lambda law: law.kind)
+@pytest.mark.parametrize("law", [p.BARE, p.PASS, p.LOSS], ids=["t2-pass", "t2-pass with draws", "t2-loss"])
 def test_plan(benchmark, law):
     assert benchmark(t2.plan, law, p.BUDGET).success

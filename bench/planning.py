@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ import t2fast as t2
 from bench.machine import CORES, commit, cpu
 from t2fast import _core
 
-PASS = t2.load_law("pythia-gsm8k")
+PASS, MEAN = t2.load_law("pythia-gsm8k"), t2.load_law("pythia-gsm8k-average")
+#: The same without the draws that intervals need.
+BARE = replace(PASS, uncertainty={})
 LOSS = t2.T2LossLaw(1.8, 480.0, 2100.0, 0.35, 0.37, G=1.0, gamma=0.3)
 BUDGET = t2.Budget(train_flops=1e21, inference_flops=1.4e11)
 N, D = np.geomspace(1e6, 1e11, 400), np.geomspace(1e9, 1e13, 400)
@@ -135,7 +138,9 @@ def rows():
         ("pass best", 1, lambda: search(PASS), "pass best, SciPy largest k"),
         ("loss best, NumPy searchsorted", 1, best_frontier, None),
         ("loss best", 1, lambda: search(LOSS), "loss best, NumPy searchsorted"),
-        ("plan, t2-pass", 1, lambda: t2.plan(PASS, BUDGET), None),
+        ("plan, t2-pass", 1, lambda: t2.plan(BARE, BUDGET), None),
+        ("plan, t2-pass with 1,000 draws", 1, lambda: t2.plan(PASS, BUDGET), None),
+        ("plan, mean of three with draws", 1, lambda: t2.plan(MEAN, BUDGET), None),
         ("plan, t2-pass, core call", 1, lambda: _core.plan_budget(handle, budget, ends), None),
         ("plan, t2-loss", 1, lambda: t2.plan(LOSS, BUDGET), None),
         ("plan, t2-loss, core call", 1, lambda: _core.plan_budget(LOSS._handle, budget, None), None),

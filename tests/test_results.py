@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import t2fast as t2
+from t2fast.data import Counts
 
 BUDGET = t2.Budget(train_flops=1e20, inference_flops=1.4e11)
+COUNTS = [0, 1, 4, 9, 15]
 AXES = ([7e7, 1.6e8], [1e11, 2e11], [100, 400])
 
 
@@ -52,6 +54,15 @@ RESULTS = {
     "Bootstrap": lambda: t2.fitting.fit_chinchilla(*_losses()).bootstrap(8),
     "LawBacktest": lambda: t2.fitting.backtest(dict(zip(("N", "D", "loss"), _losses(), strict=True)), "N > 1e9"),
     "DecisionBacktest": lambda: t2.fitting.regret(dict(zip(("N", "D", "loss"), _losses(), strict=True))),
+    "Counts": lambda: Counts.of(20, COUNTS, model="m", n_params=7e7),
+    "PassCurve": lambda: t2.passk.curve(20, COUNTS, [1, 10, 30]),
+    "PassComparison": lambda: t2.passk.compare((20, COUNTS), (20, COUNTS[::-1]), [1, 5]),
+    "BetaBinomial": lambda: t2.passk.fit_beta_binomial(20, COUNTS),
+    "PassBacktest": lambda: t2.passk.backtest(20, COUNTS, 100, n_resamples=2),
+    "Extrapolation": lambda: t2.passk.extrapolate(20, COUNTS, [100, 200], n_resamples=20),
+    "Allocation": lambda: t2.passk.allocate(20, COUNTS, 4, 30),
+    "Enough": lambda: t2.passk.enough(20, COUNTS, 4),
+    "PassReport": lambda: t2.passk.report(Counts.of(20, COUNTS, model="m"), [1, 10, 100], extrapolate_with="power_law"),
     "AverageFit": lambda: t2.fitting.average_table(t2.datasets.load_lab().counts, n_resamples=3),
 }
 

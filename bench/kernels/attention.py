@@ -19,6 +19,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.kernels.inputs import Inputs
+from t2fast_kernels import DecodeBuffers, Plan, plan, prefix_decode
 from t2fast_kernels.timing import Call
 
 Method = Callable[[Inputs], tuple[list[Call], str]]
@@ -32,8 +33,6 @@ def ours(
     inputs: Inputs, method: Literal["auto", "shared", "split", "plain"] = "auto", block_m: int | None = None
 ) -> tuple[list[Call], str]:
     """``prefix_decode`` with the planner's choice and tiles, or with those given."""
-    from t2fast_kernels import DecodeBuffers, plan, prefix_decode
-
     shape, heads = inputs.shape, inputs.shape.heads
     if block_m and (inputs.device.type == "cpu" or shape.samples * heads.group < block_m):
         raise Missing(f"tiles of {block_m}: for GPUs, and for prompts with that many rows x query heads per KV head")
@@ -65,7 +64,23 @@ def ours(
         out = torch.full_like(inputs.q, torch.nan)
         return lambda: prefix_decode(inputs.q, k, v, inputs.tables, lens, buffers, out=out)
 
-    return [on(k, v) for k, v in inputs.caches], str(chosen)
+    return [on(k, v) for k, v in inputs.caches], f"{_predicted(inputs, buffers, chosen)}; {chosen}"
+
+
+def _predicted(inputs: Inputs, buffers: DecodeBuffers, chosen: Plan) -> str:
+    """What the planner's cost model says of the whole step, to be held against the measurement beside it."""
+    shape, heads = inputs.shape, inputs.shape.heads
+    model = {"n_kv_heads": heads.kv, "group": heads.group, "head_dim": heads.dim, "itemsize": inputs.dtype.itemsize}
+    found = buffers.costs.estimate(
+        np.full(shape.prompts, shape.prefix),
+        np.full(shape.prompts, shape.samples),
+        block_m=buffers.block_m,
+        split_sizes=(chosen.split_size,) if chosen.split_size else (),
+        **model,
+    )
+    ways = {"shared": found.shared, "plain": found.plain, "split": min(found.split.values(), default=found.shared)}
+    seconds = ways[chosen.method] + buffers.costs.suffix_seconds(shape.rows, shape.suffix, **model)
+    return f"predicted {seconds * 1e6:.1f} us on a GPU"
 
 
 def sdpa_expanded(inputs: Inputs) -> tuple[list[Call], str]:

@@ -170,3 +170,17 @@ class CostModel:
                 max(longest, tokens_plain * n_kv_heads / self.programs),
             ),
         )
+
+    def suffix_seconds(
+        self, n_rows: int, n_tokens: int, *, n_kv_heads: int, group: int, head_dim: int, itemsize: int
+    ) -> float:
+        """Time of launch B for rows that read ``n_tokens`` of their own each, from memory.
+
+        Added to one of :meth:`estimate`'s it predicts a step of one layer: the launches run one after the other.
+        """
+        every = n_rows * n_tokens
+        return self.launch_seconds + max(
+            every * n_kv_heads * head_dim * 2 * itemsize / self.bandwidth,
+            every * n_kv_heads * head_dim * 4 * max(16, group) / self.matrix_flops,
+            max(n_tokens, every * n_kv_heads / self.programs) * self.token_seconds,
+        )

@@ -26,6 +26,8 @@ PASSES = 3
 HELD = 64
 #: Launch options of every kernel. Fused multiply-add is Triton's default up to 3.9; named, it gives no warning.
 OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
+#: The search holds maxima and candidates of a whole row in registers; AMD's warps are twice as wide.
+SHARE_WARPS = {"cuda": 16, "hip": 8}
 
 #: The settings in the order the operator takes them: value when off, lowest and highest value allowed.
 SETTINGS: dict[str, tuple[float, float, float]] = {
@@ -106,7 +108,8 @@ def _launch(call: SampleCall) -> Drawn:
             kernels.share_kernel[(rows,)](
                 *read, vocab, n_chunks, temperature, top_k, groups, found, size,
                 logits.new_empty((rows, HELD), dtype=torch.int32), shares,
-                **sizes, GROUPS=n_groups_2, HELD=HELD, **OPTIONS,
+                **sizes, GROUPS=n_groups_2, HELD=HELD,
+                **OPTIONS | {"num_warps": SHARE_WARPS["hip" if torch.version.hip else "cuda"]},
             )  # fmt: skip
         held = logits.new_empty((passes, rows), dtype=torch.float32)
         held_tokens = logits.new_empty((passes, 2, rows), dtype=torch.int32)

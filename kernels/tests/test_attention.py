@@ -228,6 +228,25 @@ def test_float32_has_no_wide_tiles():
         SHARED.decode(buffers)
 
 
+def test_pools_of_any_size(monkeypatch):
+    """Offsets take 64 bits where a pool reaches beyond 32, whichever dimension makes it large."""
+    page = torch.empty(1, 1 << 20, 8, 512, device="meta")
+    assert attention._reach(page) > attention.INT32
+    assert attention._reach(torch.empty(1 << 15, 8, 16, 1024, device="meta").transpose(1, 2)) > attention.INT32
+    assert attention._reach(torch.empty(1 << 10, 16, 8, 128, device="meta")) < attention.INT32
+    monkeypatch.setattr(attention, "INT32", -1)  # as if this pool were large
+    buffers = SHARED.buffers()
+    SHARED.plan(buffers, method="shared")
+    SHARED.check(buffers)
+
+
+def test_devices_differ_by_number_too():
+    buffers = SHARED.buffers()
+    buffers.device = torch.device(DEVICE, 1)
+    with pytest.raises(KernelError, match="put both on one device"):
+        SHARED.decode(buffers)
+
+
 ARGUMENTS = ("q", "k_cache", "v_cache", "block_tables", "seq_lens")
 
 

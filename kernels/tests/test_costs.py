@@ -15,3 +15,12 @@ def test_cost_models_are_files(tmp_path):
             CostModel.load(tmp_path / name)
     with pytest.raises(KernelError, match="launch_seconds = -1: a cost model's figures must be positive"):
         CostModel(launch_seconds=-1)
+
+
+def test_the_suffix_is_bound_by_memory_when_many_read_and_by_one_chain_when_few_do():
+    heads = {"n_kv_heads": 8, "group": 4, "head_dim": 128, "itemsize": 2}
+    model = CostModel()
+    many = model.suffix_seconds(128, 256, **heads)
+    assert many == pytest.approx(model.launch_seconds + 128 * 256 * 4096 / model.bandwidth)
+    assert model.suffix_seconds(1, 256, **heads) == pytest.approx(model.launch_seconds + 256 * model.token_seconds)
+    assert model.suffix_seconds(256, 256, **heads) > many

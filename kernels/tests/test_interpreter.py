@@ -18,6 +18,7 @@ KERNELS = [
     for name in (
         "append_kv",
         "attention",
+        "backend",
         "compiled",
         "copy_pages",
         "merge_state",

@@ -39,6 +39,7 @@ _LAZY = {
     "fitting": None,
     "passk": None,
     "planning": None,
+    "sampling": None,
     "Design": "planning",
     "DesignComparison": "planning",
     "Frontier": "planning",

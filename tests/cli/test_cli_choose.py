@@ -1,16 +1,9 @@
 """The command ``t2fast choose``, as a user types it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-
-
-def t2fast(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "t2fast", "choose", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+from tests.support.commands import t2fast
 
 
 @pytest.fixture
@@ -26,12 +19,12 @@ FILES = ("small.csv", "large.csv", "--prices", "prices.csv", "--input-tokens", "
 
 
 def test_a_budget_and_a_target(folder):
-    done = t2fast(*FILES, "--dollars-per-question", "0.001", "--json", "--n-resamples", "50", cwd=folder)
+    done = t2fast("choose", *FILES, "--dollars-per-question", "0.001", "--json", "--n-resamples", "50", cwd=folder)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["model"], found["k"]) == ("small", 7)
     assert found["dollars_per_question"] == pytest.approx(7 * (400 * 0.1 + 250 * 0.4) / 1e6)
-    done = t2fast(*FILES, "--target", "0.6", "--csv", "models.csv", cwd=folder)
+    done = t2fast("choose", *FILES, "--target", "0.6", "--csv", "models.csv", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "asked: a result of at least 0.6" in done.stdout
     assert (folder / "models.csv").read_text().startswith("model,k,result")
@@ -49,7 +42,7 @@ def test_a_budget_and_a_target(folder):
     ],
 )
 def test_bad_input_gets_one_line(arguments, message, folder):
-    done = t2fast(*arguments, cwd=folder)
+    done = t2fast("choose", *arguments, cwd=folder)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -1,19 +1,9 @@
 import json
-import sys
 
 import numpy as np
 import pytest
 
 import t2fast
-from t2fast.cli import main
-
-
-def run(capsys, monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["t2fast", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    printed = capsys.readouterr()
-    return ended.value.code or 0, printed.out, printed.err
 
 
 @pytest.fixture
@@ -28,10 +18,9 @@ def table(tmp_path):
     return path
 
 
-def test_fit_writes_a_law_that_plan_reads(capsys, monkeypatch, table, tmp_path):
+def test_fit_writes_a_law_that_plan_reads(run, table, tmp_path):
     law = tmp_path / "law.json"
-    code, out, err = run(
-        capsys, monkeypatch, "fit", table, "--unit", "n_tokens=1B", "--group", "series", "--bootstrap", 30,
+    code, out, err = run("fit", table, "--unit", "n_tokens=1B", "--group", "series", "--bootstrap", 30,
         "--backtest", "tokens_per_param > 60", "--out", law, "--name", "mine", "--plot", tmp_path / "f.png",
     )  # fmt: skip
     assert code == 0, err
@@ -39,23 +28,21 @@ def test_fit_writes_a_law_that_plan_reads(capsys, monkeypatch, table, tmp_path):
     assert "held out: tokens_per_param > 60" in out
     assert t2fast.load_law(law).name == "mine"
     assert (tmp_path / "f.png").stat().st_size > 5_000
-    code, out, err = run(capsys, monkeypatch, "plan", "--law", law, "--train-flops", "1e20")
+    code, out, err = run("plan", "--law", law, "--train-flops", "1e20")
     assert code == 0, err
     assert "90% interval" in out
-    code, out, err = run(capsys, monkeypatch, "plan", "--law", law, "--train-flops", "1e20", "--json")
+    code, out, err = run("plan", "--law", law, "--train-flops", "1e20", "--json")
     plan = json.loads(out)
     low, high = plan["uncertainty"]["intervals"]["n_params"]
     assert low < plan["n_params"] < high
     # Without draws the same command plans as before.
-    code, out, err = run(capsys, monkeypatch, "plan", "--law", "hoffmann", "--train-flops", "1e20")
+    code, out, err = run("plan", "--law", "hoffmann", "--train-flops", "1e20")
     assert code == 0
     assert "90% interval" not in out
 
 
-def test_json(capsys, monkeypatch, table):
+def test_json(run, table):
     code, out, _ = run(
-        capsys,
-        monkeypatch,
         "fit",
         table,
         "--unit",
@@ -84,8 +71,8 @@ def test_json(capsys, monkeypatch, table):
         (["--unit", "n_tokens=1e9", "--law", "t2-pass"], "give either n_samples"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(capsys, monkeypatch, table, arguments, message):
-    code, out, err = run(capsys, monkeypatch, "fit", table, *arguments)
+def test_bad_input_is_one_line_and_exit_code_2(run, table, arguments, message):
+    code, out, err = run("fit", table, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("t2fast: ")
     assert len(err.splitlines()) == 1

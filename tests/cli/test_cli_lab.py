@@ -1,22 +1,15 @@
 """The command ``t2fast lab``, as a user types it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from tests.support.commands import t2fast
 
 pytest.importorskip("matplotlib")
 
 
-def t2fast(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "t2fast", "lab", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
-
 def test_report_of_the_table_that_comes_with_t2fast(tmp_path):
-    done = t2fast("report", "--json", cwd=tmp_path)
+    done = t2fast("lab", "report", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["preset"] == "tiny"
@@ -36,7 +29,7 @@ def test_bad_input_gets_one_line(arguments, message, tmp_path):
     if arguments[0] == "run":
         pytest.importorskip("torch")
         pytest.importorskip("t2fast_kernels")
-    done = t2fast(*arguments, cwd=tmp_path)
+    done = t2fast("lab", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -2,13 +2,13 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from tests.support.commands import PROGRAM, data, t2fast
 
 import t2fast as t2
 from t2fast.laws import DEFAULT_LAW
@@ -16,24 +16,6 @@ from t2fast.laws import DEFAULT_LAW
 PAIR = ("--train-flops", "1e22", "--inference-flops", "1.4e11")
 #: One law of the core, whose unlimited optimum lies far beyond its data.
 T2 = ("--law", "pythia-gsm8k")
-
-
-def t2fast(*arguments, cwd=None):
-    environment = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "t2fast", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env=environment,
-    )
-
-
-def data(*arguments):
-    done = t2fast(*arguments, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
 
 
 def test_plan_prints_its_designs_and_how_far_they_extrapolate():
@@ -173,7 +155,7 @@ def test_debug_shows_the_traceback():
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_stops_a_long_search():
     grid = ("--n-params", "1M:100B:60000", "--n-tokens", "100M:100T:60000", "--k", "1,2,3", "--threads", "1")
-    command = [sys.executable, "-m", "t2fast", "grid", *PAIR, *T2, *grid]
+    command = [*PROGRAM, "grid", *PAIR, *T2, *grid]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(6)  # to be well past the imports on a busy machine
         assert process.poll() is None, "too short a search to interrupt"

@@ -53,7 +53,7 @@ def test_sample_then_passk(model, place, run):
     assert (first["model"], first["benchmark"]) == ("my-model", "sums")
     assert first["pass_at_k"][0] == pytest.approx(sum(one.correct for one in found) / 48)
     rows = (place / "counts.csv").read_text().splitlines()
-    assert rows[0] == "model,benchmark,problem_id,n,c,n_params,n_tokens"
+    assert rows[0] == "model,benchmark,problem_id,n_samples,n_correct,n_params,n_tokens"
     n_params = sum(p.numel() for p in tiny.model("llama").parameters())
     assert rows[1].startswith("my-model,sums,q")
     assert rows[1].endswith(f",{n_params},2000000000")
@@ -82,7 +82,7 @@ def test_json_and_controls(model, place, run):
         "k": 8, "temperature": 0.8, "top_k": 50, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.1,
         "presence_penalty": 0.1, "frequency_penalty": 0.1, "max_new_tokens": 12, "stop": ["e"], "stop_token_ids": [5],
         "logprobs": True, "stop_on_success": False, "min_new_tokens": 0, "skip_special_tokens": True,
-        "ignore_eos": False, "add_special_tokens": None, "logit_bias": {}, "allowed_token_ids": None,
+        "ignore_eos": False, "add_special_tokens": None, "logit_bias": {}, "allowed_token_ids": None, "bad_words": [], "bad_token_ids": [],
     }  # fmt: skip
 
 

@@ -2,15 +2,9 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import pytest
-
-
-def run(*arguments, cwd):
-    command = [sys.executable, "-m", "t2fast", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+from tests.support.commands import t2fast
 
 
 @pytest.fixture
@@ -21,7 +15,7 @@ def counts(tmp_path):
 
 
 def test_table(counts):
-    done = run("passk", "counts.csv", "-k", "1,5,20", cwd=counts)
+    done = t2fast("passk", "counts.csv", "-k", "1,5,20", cwd=counts)
     assert done.returncode == 0
     assert done.stderr == ""
     assert "one on code: 30 problems, 10 samples each" in done.stdout
@@ -30,7 +24,7 @@ def test_table(counts):
 
 
 def test_json_figure_and_counts(counts):
-    done = run(
+    done = t2fast(
         "passk",
         "counts.csv",
         "--json",
@@ -67,7 +61,7 @@ def test_json_figure_and_counts(counts):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(counts, arguments, message):
-    done = run("passk", *arguments, cwd=counts)
+    done = t2fast("passk", *arguments, cwd=counts)
     assert done.returncode == 2
     assert done.stdout == ""
     assert message in done.stderr

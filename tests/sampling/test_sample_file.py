@@ -200,8 +200,11 @@ def test_fit_reads_what_passk_makes_of_several_checkpoints(tmp_path):
 
 def test_two_checkpoints_under_one_name(tmp_path):
     for tokens in (1e9, 2e9):
-        sample_to_file(StandIn(), PROMPTS, PARAMS, tmp_path / f"{tokens}.jsonl", verifier="numeric", n_tokens=tokens)
-    with pytest.raises(DataError, match="'stand-in' has two sizes"):
+        sample_to_file(
+            StandIn(), PROMPTS, PARAMS, tmp_path / f"{tokens}.jsonl", verifier="numeric", n_tokens=tokens,
+            seed=int(tokens / 1e9),
+        )  # fmt: skip
+    with pytest.raises(DataError, match="'stand-in' has two sizes|occurs twice with different content"):
         read_counts([tmp_path / "1000000000.0.jsonl", tmp_path / "2000000000.0.jsonl"])
 
 

@@ -33,7 +33,10 @@ SIZES = {"QUADS": shipped["sample"].QUADS, "CHUNKS": 64, "GROUPS": 8192, "HELD":
 def case(chip: str, name: str, kernel: Any, operator: str, constants: dict[str, Any], **types: str) -> Case:
     types = dict.fromkeys(kernel.arg_names, "i32") | TYPES | types
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
-    return Case(name, chip, kernel, types, constants, shipped[operator].OPTIONS["num_warps"], 3)
+    warps = shipped[operator].OPTIONS["num_warps"]
+    if kernel is sample.share_kernel:
+        warps = shipped[operator].SHARE_WARPS["hip" if chip == "gfx942" else "cuda"]
+    return Case(name, chip, kernel, types, constants, warps, 3)
 
 
 def cases(chip: str) -> list[Case]:

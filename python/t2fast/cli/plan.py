@@ -24,13 +24,12 @@ def plan(
     csv: o.CsvFile = None,
     plot: o.PlotFile = None,
 ) -> None:
-    """Recommend model size N, training tokens D and samples per question k.
+    """Recommend model size N, training tokens D and samples per problem k.
 
-    Beside the best design it shows the best inside the data behind the law,
-    and the Chinchilla-style one with k chosen last, at the same budgets.
-
-    A law that t2fast fit wrote with --bootstrap carries its replicates: then
-    intervals of everything follow, and the design best on average over them.
+    The design lies within the data behind the law, and of all that the budget
+    affords there its 90% predictive interval has the best lower end. Beside it
+    stand checkpoints measured nearby, the cheapest design that keeps 99% of
+    the result, the Chinchilla-style one, and the law's unlimited optimum.
 
     With --target it looks for the cheapest budget instead: training FLOP
     beside the --inference-flops given, or total FLOP over the workload.

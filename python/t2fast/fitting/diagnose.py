@@ -139,7 +139,11 @@ def _residual(law: PowerLaw, observed: Observed, refit: Refit) -> float:
         rows = zip(observed.n_params.tolist(), observed.n_tokens.tolist(), unique.tolist(), strict=True)
         predicted = np.array([law.loss(*row) for row in rows])
     difference = np.abs(predicted - observed.value)
-    return float(np.mean(difference if law.predicts_pass else difference / observed.value))
+    if law.predicts_pass:
+        return float(np.mean(difference))
+    # A loss may underflow to zero (-log of a pass@k that rounds to 1): it has no relative residual.
+    known = observed.value > 0
+    return float(np.mean(difference[known] / observed.value[known])) if known.any() else float("nan")
 
 
 def _bounds(values: Mapping[str, float], at_bound: tuple[str, ...], starts: tuple[int, int]) -> list[str]:

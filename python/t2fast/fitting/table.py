@@ -114,7 +114,7 @@ def average_table(
 
 def _warned(fit: Fit, table: Table) -> Fit:
     """The fit with what is odd about its table said first."""
-    odd = (*table.warnings, *_pooled(table))
+    odd: tuple[str, ...] = (*table.warnings, *_pooled(table))
     if not odd:
         return fit
     warnings = (*odd, *fit.warnings)

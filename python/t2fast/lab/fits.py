@@ -18,6 +18,7 @@ from t2fast.fitting import FitResult
 from t2fast.lab.preset import Preset
 from t2fast.laws import Law
 from t2fast.planning import Design, Plan, plan
+from t2fast.planning.surroundings import surroundings
 from t2fast.quantity import format_flops
 
 __all__ = ["LabFits", "fit_laws", "optima", "propose"]
@@ -87,8 +88,8 @@ def propose(fits: LabFits, preset: Preset) -> tuple[Design, Design, Plan]:
         train_flops=duel.train_flops, inference_flops=duel.inference_flops, max_tokens=float(preset.longest_run)
     )
     found = plan(fits.counts.law, budget)
-    beyond = found.extrapolation
-    planned = found.design if beyond is not None and beyond.inside else found.inside_data
+    beyond = found.unlimited.extrapolation(found.law)
+    planned = found.unlimited if beyond is not None and beyond.inside else found.inside_data
     if planned is None:
         raise T2Error(f"train_flops = {format_flops(duel.train_flops)}: pays for no design within the data")
     return planned, plan(fits.loss.law, Budget(train_flops=duel.train_flops)).design, found
@@ -99,10 +100,10 @@ def optima(laws: Iterable[Law], preset: Preset) -> FloatArray:
     rows = []
     for law in laws:
         try:
-            one = plan(law, Budget(train_flops=preset.duel.train_flops, max_k=1)).design
-            both = plan(
+            one = surroundings(law, Budget(train_flops=preset.duel.train_flops, max_k=1)).unlimited
+            both = surroundings(
                 law, Budget(train_flops=preset.duel.train_flops, inference_flops=preset.duel.inference_flops)
-            ).design
+            ).unlimited
         except T2Error:
             continue
         rows.append([one.n_params, one.n_tokens, both.n_params, both.n_tokens])

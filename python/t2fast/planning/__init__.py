@@ -17,8 +17,9 @@ from t2fast.planning.bill import PromptMode
 from t2fast.planning.comparison import BreakEven, DesignComparison, compare
 from t2fast.planning.design import Design, Extrapolation, Interval, Point
 from t2fast.planning.grid import Grid, Plane, grid_search
-from t2fast.planning.optimum import Plan, cheapest, plan
+from t2fast.planning.optimum import Plan, plan
 from t2fast.planning.sweep import Failure, Frontier, IsoFlop, frontier, isoflop
+from t2fast.planning.target import cheapest
 from t2fast.planning.uncertain import PlanUncertainty
 
 __all__ = [

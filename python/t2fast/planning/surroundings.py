@@ -89,7 +89,7 @@ def _by_lattice(law: Law, budget: Budget) -> Surroundings:
 
     point = best(budget, _EVERYTHING, score)
     if point is None:
-        raise InfeasibleError("the budget affords no model of 100k parameters and 1M tokens: raise it")
+        raise InfeasibleError("the budget and its bounds admit no model of 100k parameters and 1M tokens: raise them")
     inside = None if law.data_range is None else best(budget, region_of(law.data_range), score)
     found = designs_at(law, budget, [point, *([] if inside is None else [inside])])
     return Surroundings(

@@ -165,9 +165,9 @@ def frontier(
 
     Examples
     --------
-    >>> sweep = Budget(inference_flops=1.4e11).sweep(train_flops=[1e19, 1e20])
-    >>> frontier("pythia-gsm8k", sweep).column("k")
-    array([484., 501.])
+    >>> found = frontier("hoffmann", Budget().sweep(train_flops=[1e20, 1e22]))
+    >>> bool((found.column("tokens_per_param") > 20).all())
+    True
     """
     budgets = [as_budget(one) for one in items("budgets", budgets, "t2fast.Budget")]
     if not budgets:

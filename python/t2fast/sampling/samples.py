@@ -8,26 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from t2fast.data.verdicts import accepted as is_accepted
 from t2fast.errors import DataError
 
-__all__ = ["FinishReason", "Sample", "is_accepted", "read_records", "read_samples"]
+__all__ = ["FinishReason", "Sample", "read_records", "read_samples"]
 
 #: Why a sample ended: a stop token or text, ``max_new_tokens``, the model's context, or a server's filter.
 FinishReason = Literal["stop", "length", "context", "filter"]
 _FINISH_REASONS = ("stop", "length", "context", "filter")
 #: How earlier versions spelled keys of a line.
 _OLD = {"problem_id": "problem", "n_prompt_tokens": "prompt_tokens"}
-
-
-def is_accepted(correct: object, score: float | None) -> bool:
-    """Whether a verdict counts as correct: yes, or a score of 1 up to rounding.
-
-    Examples
-    --------
-    >>> is_accepted(True, None), is_accepted(None, 0.5)
-    (True, False)
-    """
-    return correct is True or (score is not None and score >= 1 - 1e-6)
 
 
 @dataclass(frozen=True)

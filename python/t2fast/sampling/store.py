@@ -19,10 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from t2fast.data.verdicts import accepted as is_accepted
 from t2fast.errors import DataError, T2Error
 from t2fast.results import Progress, Report
 from t2fast.sampling.manifest import changes, manifest_path
-from t2fast.sampling.samples import Sample, is_accepted
+from t2fast.sampling.samples import Sample
 
 try:
     import fcntl

@@ -71,10 +71,10 @@ def share_kernel(
         highest = high
         while high - low > 1:
             middle = low + (high - low) // 2
-            number = tl.sum((keys >= middle).to(tl.float32), 0)
+            number = tl.sum((keys >= middle.to(tl.int32)).to(tl.float32), 0)
             low = tl.where(number >= k, middle, low)
             high = tl.where(number >= k, tl.where(number == k, low + 1, high), middle)
-        reached = (keys >= low) & (group < n_groups)
+        reached = (keys >= low.to(tl.int32)) & (group < n_groups)
         n_live = tl.sum(reached.to(tl.int32), 0)
         high = highest
         if n_live <= HELD:
@@ -88,10 +88,10 @@ def share_kernel(
             token_keys = _ordered(x)
             while high - low > 1:
                 middle = low + (high - low) // 2
-                number = tl.sum(tl.sum((inside & (token_keys >= middle)).to(tl.float32), 1), 0)
+                number = tl.sum(tl.sum((inside & (token_keys >= middle.to(tl.int32))).to(tl.float32), 1), 0)
                 low = tl.where(number >= k, middle, low)
                 high = tl.where(number >= k, tl.where(number == k, low + 1, high), middle)
-            kept = inside & (token_keys >= low)
+            kept = inside & (token_keys >= low.to(tl.int32))
             mass = tl.sum(tl.sum(tl.where(kept, tl.exp((x - top) * scale), 0.0), 1), 0)
         else:
             number, mass = _at_least(

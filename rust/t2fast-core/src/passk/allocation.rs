@@ -65,7 +65,7 @@ pub fn allocate(n: &[u64], squares: &[f64], budget: u64, least: u64) -> Result<V
     let count = |start: u64, s: f64, gain: f64| {
         let x = 0.5 * ((1.0 + 4.0 * s / gain).sqrt() - 1.0);
         // The sample after x counts itself.
-        (x.min(1e15).floor() as u64 + 1).saturating_sub(start.max(1))
+        (x.min(9e18).floor() as u64 + 1).saturating_sub(start.max(1))
     };
     let gains = || start.iter().zip(squares).map(|(&x, &s)| s / (x.max(1) as f64 * (x.max(1) + 1) as f64));
     let best = gains().fold(0.0, f64::max);
@@ -111,10 +111,13 @@ pub fn allocate(n: &[u64], squares: &[f64], budget: u64, least: u64) -> Result<V
         order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         order.retain(|&(gain, _)| gain > 0.0);
         if left > order.len() as u64 {
-            // So many samples that gains no longer differ in floating point: in proportion to s, as at the optimum.
-            let (all, total) = (left, order.iter().map(|&(_, i)| squares[i].sqrt()).sum::<f64>());
+            // So many samples that gains no longer differ in floating point: in all in proportion to s, as at the optimum.
+            let have: u64 = order.iter().map(|&(_, i)| n[i] + further[i]).sum();
+            let total: f64 = order.iter().map(|&(_, i)| squares[i].sqrt()).sum();
+            let all = (have + left) as f64;
             for &(_, i) in &order {
-                let more = ((all as f64 * (squares[i].sqrt() / total)) as u64).min(left);
+                let wanted = (all * (squares[i].sqrt() / total)) as u64;
+                let more = wanted.saturating_sub(n[i] + further[i]).min(left);
                 further[i] += more;
                 left -= more;
             }
