@@ -64,9 +64,10 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
     if not frontier.plans:
         raise T2Error("nothing to draw: no budget of this sweep admits a design; see failures")
     law, data = frontier.law, frontier.law.data_range
+    unspent: dict[str, Any] = dict.fromkeys(_SPENT)
     groups: dict[Budget, list[Plan]] = {}
     for one in frontier.plans:
-        groups.setdefault(replace(one.budget, **dict.fromkeys(_SPENT)), []).append(one)
+        groups.setdefault(replace(one.budget, **unspent), []).append(one)
     labels = budget_labels(list(groups), _SPENT)
     names = ("tokens_per_param", "n_params", "n_tokens")
 
