@@ -24,11 +24,16 @@ from itertools import product
 from typing import Any
 
 from t2fast import _core
-from t2fast.arguments import choice, items, shown
+from t2fast.arguments import choice, items, number, shown
+from t2fast.costs.money import PUE, Hardware
 from t2fast.errors import T2Error
 from t2fast.quantity import refuse_non_numbers
 
 __all__ = ["PROMPTS", "Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+
+#: Numbers of a budget that are FLOP, and those that are money.
+FLOPS = ("train_flops", "inference_flops", "total_flops")
+MONEY = ("train_dollars", "train_gpu_hours", "dollars_per_question", "total_dollars")
 
 #: How the samples of a problem can treat its prompt.
 PROMPTS = ("recomputed", "cached", "shared")
@@ -108,6 +113,17 @@ class Budget:
         Upper bounds on N, D (repeats included) and k.
     max_tokens_per_param
         Upper bound on D / N; laws are rarely measured far beyond a few hundred.
+    train_dollars, train_gpu_hours
+        Dollars, or card-hours, of training.
+    dollars_per_question
+        Dollars of inference for each of the workload's queries.
+    total_dollars
+        Dollars of training and of inference over the workload.
+    max_seconds, max_watt_hours
+        Caps on the seconds from a question to its last answer, and on its energy.
+    hardware
+        The card, its price and the shape of the models; with dollars or caps and without it, an H100 at its default
+        price. A budget counts FLOP or dollars, not both.
     unique_tokens
         Tokens that exist: D beyond these are repeats and are discounted after Muennighoff et al. 2023.
 
@@ -120,7 +136,14 @@ class Budget:
     train_flops: float | None = _knob("FLOP of training, 6ND.")
     inference_flops: float | None = _knob("FLOP of inference; 2Nk per generated token by default.")
     total_flops: float | None = _knob("FLOP of training and inference together.")
+    train_dollars: float | None = _knob("Dollars of training.")
+    train_gpu_hours: float | None = _knob("Card-hours of training.")
+    dollars_per_question: float | None = _knob("Dollars of inference for each problem.")
+    total_dollars: float | None = _knob("Dollars of training and inference over the model's life.")
     workload: Workload = field(default_factory=Workload)
+    hardware: Hardware | None = None
+    max_seconds: float | None = _knob("The most seconds from a question to its last answer.")
+    max_watt_hours: float | None = _knob("The most watt-hours for each problem.")
     max_params: float | None = _knob("Largest N.")
     max_tokens: float | None = _knob("Largest D, repeats included.")
     max_k: float | None = _knob("Largest k.")
@@ -128,7 +151,65 @@ class Budget:
     unique_tokens: float | None = _knob("Tokens that exist; repeats of them count for less.")
 
     def __post_init__(self) -> None:
+        money = any(getattr(self, name) is not None for name in MONEY)
+        if money or self.max_seconds is not None or self.max_watt_hours is not None:
+            flops = [name for name in FLOPS if getattr(self, name) is not None]
+            if flops:
+                raise T2Error(
+                    f"{flops[0]}: a budget counts FLOP or dollars (with caps on seconds and energy), not both"
+                )
+            if self.hardware is None:
+                object.__setattr__(self, "hardware", Hardware())
+        if self.hardware is not None:
+            if not isinstance(self.hardware, Hardware):
+                raise T2Error(f"hardware = {shown(self.hardware)}: must be a t2fast.costs.Hardware")
+            for name in (*MONEY, "max_seconds", "max_watt_hours"):
+                if getattr(self, name) is not None:
+                    number(name, getattr(self, name), low=0, low_open=True)
         _ = self._handle  # checks the numbers
+
+    @property
+    def in_dollars(self) -> bool:
+        """Whether costs are dollars, and not FLOP."""
+        return self.hardware is not None
+
+    @property
+    def train_limit(self) -> float | None:
+        """The most that training may cost, in the budget's unit."""
+        return self._limits[0]
+
+    @property
+    def inference_limit(self) -> float | None:
+        """The most that inference over the workload may cost, in the budget's unit."""
+        return self._limits[1]
+
+    @property
+    def total_limit(self) -> float | None:
+        """The most that both together may cost, in the budget's unit."""
+        return self._limits[2]
+
+    @property
+    def _limits(self) -> list[float | None]:
+        if self.hardware is None:
+            return [self.train_flops, self.inference_flops, self.total_flops]
+        price, watts = self.hardware.dollars_per_second, self.hardware.card.watts * PUE
+
+        def least(*limits: float | None) -> float | None:
+            return min((limit for limit in limits if limit is not None), default=None)
+
+        hours = None if self.train_gpu_hours is None else self.train_gpu_hours * 3600 * price
+        energy = None if self.max_watt_hours is None else self.max_watt_hours * 3600 / watts * price
+        question = least(self.dollars_per_question, energy)
+        return [
+            least(self.train_dollars, hours),
+            None if question is None else question * self.workload.queries,
+            self.total_dollars,
+        ]
+
+    @property
+    def _money(self) -> tuple[_core.Roofline, _core.Family, float] | None:
+        use = self.hardware
+        return None if use is None else (use.machine(self.max_seconds), use.shapes._handle, use.dollars_per_second)
 
     @cached_property
     def _handle(self) -> _core.Budget:
@@ -137,6 +218,7 @@ class Budget:
         except TypeError as error:
             numbers = {item.name: getattr(self, item.name) for item in fields(self)}
             workload = numbers.pop("workload")
+            del numbers["hardware"]
             if not isinstance(workload, Workload):
                 raise T2Error(f"workload = {shown(workload)}: must be a t2fast.Workload") from None
             numbers |= {item.name: getattr(workload, item.name) for item in fields(workload)}
@@ -180,7 +262,11 @@ class Budget:
 
     def to_dict(self) -> dict[str, Any]:
         """The budget as JSON data; what is not limited is left out."""
-        data = {name: value for name, value in asdict(self).items() if value is not None}
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        data = {name: value for name, value in given.items() if value is not None}
+        data["workload"] = asdict(self.workload)
+        if self.hardware is not None:
+            data["hardware"] = self.hardware.to_dict()
         if self.workload == Workload():
             del data["workload"]
         return data

@@ -68,6 +68,8 @@ class Design(Result):
         or ``None`` for a law that has none.
     train_flops, inference_flops
         Cost of training, and of inference over the workload, FLOP.
+    train_dollars, inference_dollars
+        The same in dollars, where the budget counts them; ``None`` otherwise.
     """
 
     n_params: float
@@ -77,6 +79,15 @@ class Design(Result):
     loss: float | None
     train_flops: float
     inference_flops: float
+    train_dollars: float | None = None
+    inference_dollars: float | None = None
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """Cost of training and of inference in dollars, or in FLOP where the budget counts those."""
+        if self.train_dollars is None or self.inference_dollars is None:
+            return self.train_flops, self.inference_flops
+        return self.train_dollars, self.inference_dollars
 
     @property
     def tokens_per_param(self) -> float:
@@ -129,7 +140,7 @@ def _beyond(value: float, ends: tuple[float, float]) -> float:
 def from_core(law: Law, found: _core.Design) -> Design:
     """A design from the numbers that the core returns."""
     point = (found.n_params, found.n_tokens, found.k)
-    costs = (found.train_flops, found.inference_flops)
+    costs = (found.train_flops, found.inference_flops, *(found.dollars or (None, None)))
     if law.predicts_pass:
         return Design(*point, found.value, found.loss, *costs)
     return Design(*point, None, found.value, *costs)
