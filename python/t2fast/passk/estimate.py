@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +49,16 @@ def flat_ks(k: npt.ArrayLike) -> tuple[Integers, tuple[int, ...]]:
     return ks.reshape(-1), ks.shape
 
 
-def _per_problem(name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0) -> Array:
+def _per_problem(name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0) -> Any:
     ns, cs, problems = flat_counts(n, c)
     ks, shape = flat_ks(k)
-    # The empty index turns an array without dimensions into a number.
-    return _core.estimate(name, ns, cs, ks, parameter).reshape(problems + shape)[()]
+    return _shaped(_core.estimate(name, ns, cs, ks, parameter), problems + shape)
+
+
+def _shaped(values: Array, shape: tuple[int, ...]) -> Any:
+    """The values in a shape; a float where it has no dimension."""
+    found = values.reshape(shape)
+    return found if found.ndim else float(found)
 
 
 def histogram(n: npt.ArrayLike, c: npt.ArrayLike) -> Histogram:
@@ -115,7 +120,7 @@ def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: in
     Examples
     --------
     >>> pass_at_k(10, 3, 1)
-    np.float64(0.3)
+    0.3
     >>> pass_at_k(10, [0, 3], [1, 5, 20])
     array([[0.        , 0.        ,        nan],
            [0.3       , 0.91666667,        nan]])
@@ -189,7 +194,7 @@ def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None =
     Examples
     --------
     >>> mean_pass_at_k(10, [0, 3, 10], 5)
-    np.float64(0.6388888888888888)
+    0.6388888888888888
     >>> mean_pass_at_k([4, 10], [0, 3]).shape
     (4,)
     """
@@ -197,7 +202,7 @@ def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None =
     if k is None:
         return counts.curve(counts.fewest_samples)
     ks, shape = flat_ks(k)
-    return counts.means("pass_at_k", ks).reshape(shape)[()]
+    return _shaped(counts.means("pass_at_k", ks), shape)
 
 
 def estimate_pass_at_k(
