@@ -24,6 +24,16 @@ class PromptMode:
         The design.
     dollars_per_question
         What a question costs with it.
+
+    Examples
+    --------
+    >>> from t2fast import Budget, Workload, plan
+    >>> from t2fast.costs import Hardware
+    >>> use = Workload(prompt_tokens=1000, answer_tokens=150)
+    >>> budget = Budget(train_dollars=1e4, dollars_per_question=1e-4, workload=use, hardware=Hardware("h100"))
+    >>> found = plan("pythia-gsm8k", budget).modes
+    >>> found["shared"].design.k > found["recomputed"].design.k
+    True
     """
 
     design: Design
