@@ -30,6 +30,8 @@ __all__ = ["Grid", "Plane", "grid_search", "reporter"]
 
 #: Pairs of N and D that a search in memory takes at most.
 _MOST_PAIRS = 4_000_000
+#: Designs that a search takes at most.
+_MOST_DESIGNS = 100_000_000_000
 
 
 _Floats = NDArray[np.float64]
@@ -170,7 +172,7 @@ def grid_search(
     InfeasibleError
         When no point is affordable; the message says by how much.
     T2Error
-        For an axis that is empty, unsorted, or holds something not positive and finite.
+        For an axis that is empty, unsorted, or holds something not positive and finite; and for more than 1e11 designs.
 
     Examples
     --------
@@ -184,6 +186,11 @@ def grid_search(
     ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
     ks = numbers("k", k, ndim=1)
     sizes = len(ns)
+    if sizes * len(ds) * len(ks) > _MOST_DESIGNS:
+        raise T2Error(
+            f"{sizes} x {len(ds)} x {len(ks)} values of n_params, n_tokens and k are {sizes * len(ds) * len(ks):.3g} "
+            f"designs: at most {_MOST_DESIGNS:.0e} are searched; take shorter axes, or plan, which needs none"
+        )
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
     if not isinstance(law, PowerLaw):
