@@ -288,14 +288,12 @@ impl Budget {
     #[inline]
     #[must_use]
     pub fn at(&self, n_params: f64) -> AtSize {
-        match &self.money {
-            Some(money) => money.at(&self.workload, n_params),
-            None => {
-                let (fixed, per_sample) = self.workload.inference_rates();
-                let per_token = self.workload.train_rate().at(n_params);
-                AtSize::straight(per_token, fixed.at(n_params), per_sample.at(n_params))
-            }
+        if let Some(money) = &self.money {
+            return money.at(&self.workload, n_params);
         }
+        let (fixed, per_sample) = self.workload.inference_rates();
+        let per_token = self.workload.train_rate().at(n_params);
+        AtSize::straight(per_token, fixed.at(n_params), per_sample.at(n_params))
     }
 
     /// The largest D that the bounds alone allow beside N.
