@@ -59,6 +59,11 @@ class Attention:
         d_model / n_layers of the models considered.
     train_context
         Tokens per training sequence; causal attention sees half of them on average.
+
+    Examples
+    --------
+    >>> Workload(attention=Attention(aspect_ratio=64)).attention.train_context
+    2048.0
     """
 
     aspect_ratio: float = _knob("d_model / n_layers, for --attention.", 128.0)
@@ -83,6 +88,11 @@ class Workload:
         seconds and bytes are not.
     attention
         Count attention too.
+
+    Examples
+    --------
+    >>> Workload(queries=1e6, prompt_tokens=500, answer_tokens=300).answer_tokens
+    300
     """
 
     queries: float = _knob("Problems over the model's life.", 1.0)
@@ -131,6 +141,11 @@ class Budget:
     ------
     T2Error
         For a number that is not positive and finite.
+
+    Examples
+    --------
+    >>> Budget(train_flops=1e22, inference_flops=1.4e11).to_dict()
+    {'train_flops': 1e+22, 'inference_flops': 140000000000.0}
     """
 
     train_flops: float | None = _knob("FLOP of training, 6ND.")
@@ -279,6 +294,11 @@ def as_budget(budget: object) -> Budget:
     ------
     T2Error
         For anything but a :class:`Budget`.
+
+    Examples
+    --------
+    >>> as_budget(Budget(train_flops=1e22)).train_flops
+    1e+22
     """
     if not isinstance(budget, Budget):
         raise T2Error(f"budget = {shown(budget)}: must be a t2fast.Budget, for example t2.Budget(train_flops=1e22)")
@@ -297,5 +317,11 @@ def train_flops(n_params: float, n_tokens: float, workload: Workload | None = No
 
 
 def inference_flops(n_params: float, k: float, workload: Workload | None = None) -> float:
-    """FLOP of drawing k samples per question with N parameters over a workload: ``Q (2 N T_in + k 2 N T_out)``."""
+    """FLOP of drawing k samples per question with N parameters over a workload: ``Q (2 N T_in + k 2 N T_out)``.
+
+    Examples
+    --------
+    >>> inference_flops(1e9, 10)
+    20000000000.0
+    """
     return Budget(workload=workload or Workload())._handle.inference_flops(n_params, k)

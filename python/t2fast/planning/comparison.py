@@ -34,6 +34,11 @@ class BreakEven:
         ``"from"`` or ``"below"`` the number of queries, ``"always"``, ``"never"``, or ``"equal"``.
     queries
         The number at which both cost the same; ``None`` where there is none.
+
+    Examples
+    --------
+    >>> str(BreakEven("below", 3e9))
+    'below 3B'
     """
 
     cheaper: str
@@ -56,6 +61,12 @@ class DesignComparison(Result):
         In the order given.
     break_even
         For each design, against the first: from or below how many queries it costs less in total, training included.
+
+    Examples
+    --------
+    >>> found = compare("pythia-gsm8k", [(70e6, 300e9, 900), (500e6, 30e9, 138)])
+    >>> [design.k for design in found.designs]
+    [900.0, 138.0]
     """
 
     law: Law

@@ -29,7 +29,13 @@ class Point(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The two ends of an interval."""
+    """The two ends of an interval.
+
+    Examples
+    --------
+    >>> Interval(0.16, 0.63).high
+    0.63
+    """
 
     low: float
     high: float
@@ -40,6 +46,11 @@ class Extrapolation:
     """How far a design lies outside the data behind its law, as a ratio to the nearest end of the data's range.
 
     1 means inside; 50 means fifty times the largest value in the data; 0.5 half the smallest.
+
+    Examples
+    --------
+    >>> Extrapolation(n_params=1.0, n_tokens=52.0, k=1.0).inside
+    False
     """
 
     n_params: float
@@ -70,6 +81,13 @@ class Design(Result):
         Cost of training, and of inference over the workload, FLOP.
     train_dollars, inference_dollars
         The same in dollars, where the budget counts them; ``None`` otherwise.
+
+    Examples
+    --------
+    >>> from t2fast import compare
+    >>> design = compare("pythia-gsm8k", [(160e6, 60e9, 256)]).designs[0]
+    >>> design.tokens_per_param, design.train_flops
+    (375.0, 5.76e+19)
     """
 
     n_params: float

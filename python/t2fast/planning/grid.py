@@ -38,7 +38,14 @@ _Floats = NDArray[np.float64]
 
 
 class Plane(NamedTuple):
-    """Arrays of shape (N, D), NaN where no k is affordable: the law's values at the best k, and that k."""
+    """Arrays of shape (N, D), NaN where no k is affordable: the law's values at the best k, and that k.
+
+    Examples
+    --------
+    >>> budget = Budget(train_flops=1e20, inference_flops=1.4e11)
+    >>> grid_search("pythia-gsm8k", budget, [70e6, 160e6], [100e9], [100, 400, 800]).plane.k.tolist()
+    [[800.0], [400.0]]
+    """
 
     values: NDArray[np.float64]
     k: NDArray[np.float64]
@@ -60,6 +67,13 @@ class Grid(Result):
         Their places on the axes: rows (i, j, l) into N, D and k.
     surface
         The law at every point, shape (N, D, k), feasible or not; ``None`` unless asked for.
+
+    Examples
+    --------
+    >>> budget = Budget(train_flops=1e20, inference_flops=1.4e11)
+    >>> found = grid_search("pythia-gsm8k", budget, [70e6, 160e6], [100e9], [100, 400])
+    >>> found.best.n_params, found.index.tolist()
+    (160000000.0, [[1, 0, 1]])
     """
 
     law: Law

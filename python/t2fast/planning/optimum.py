@@ -79,6 +79,12 @@ class Plan(Result):
         Whether every search converged, and in words.
     n_evaluations
         Points at which the law was evaluated for the unlimited optimum.
+
+    Examples
+    --------
+    >>> found = plan("besiroglu", Budget(train_flops=1e21))
+    >>> 10 < found.tokens_per_param < 30
+    True
     """
 
     law: Law

@@ -30,7 +30,14 @@ __all__ = ["Failure", "Frontier", "IsoFlop", "frontier", "isoflop"]
 
 
 class Failure(NamedTuple):
-    """A budget that admits no design, and why."""
+    """A budget that admits no design, and why.
+
+    Examples
+    --------
+    >>> sweep = [Budget(train_flops=1e20, inference_flops=flops) for flops in (1.0, 1.4e11)]
+    >>> [one.budget.inference_flops for one in frontier("besiroglu", sweep).failures]
+    [1.0]
+    """
 
     budget: Budget
     message: str
@@ -48,6 +55,13 @@ class Frontier(Result):
         One for each budget that admits a design, in the order of the sweep.
     failures
         Budgets that admit none, and why.
+
+    Examples
+    --------
+    >>> sweep = Budget(inference_flops=1.4e11).sweep(train_flops=[1e19, 1e20])
+    >>> found = frontier("pythia-gsm8k", sweep)
+    >>> len(found.plans), found.failures
+    (2, ())
     """
 
     law: Law
@@ -198,7 +212,14 @@ def frontier(
 
 @dataclass(frozen=True, repr=False)
 class IsoFlop(Result):
-    """The designs that spend one training budget at each of many sizes, with the samples it pays for (k real)."""
+    """The designs that spend one training budget at each of many sizes, with the samples it pays for (k real).
+
+    Examples
+    --------
+    >>> curve = isoflop("besiroglu", Budget(train_flops=1e21), [1e9, 3e9, 1e10])
+    >>> curve.best.n_params
+    3000000000.0
+    """
 
     law: Law
     budget: Budget
