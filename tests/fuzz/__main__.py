@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import random
 import sys
 import tempfile
@@ -28,7 +29,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="time for all targets together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", choices=TARGETS, action="append", help="default: all")
-    parser.add_argument("--coverage", action="store_true", help="let atheris choose the inputs, one target after another")
+    parser.add_argument(
+        "--coverage", action="store_true", help="let atheris choose the inputs, one target after another"
+    )
     asked = parser.parse_args()
     targets = asked.target or list(TARGETS)
     found: dict[str, tuple[int, bytes, str]] = {}
@@ -77,12 +80,17 @@ def _guided(targets, seconds, seed, one, folder) -> None:  # type: ignore[no-unt
             one(targets[data[0] % len(targets)], data[1:])
 
     atheris.instrument_all()
-    options = [sys.argv[0], str(corpus), f"-max_total_time={int(seconds)}", f"-seed={seed + 1}", "-max_len=20000", "-verbosity=0"]
+    options = [
+        sys.argv[0],
+        str(corpus),
+        f"-max_total_time={int(seconds)}",
+        f"-seed={seed + 1}",
+        "-max_len=20000",
+        "-verbosity=0",
+    ]
     atheris.Setup(options, call)
-    try:
+    with contextlib.suppress(SystemExit):
         atheris.Fuzz()
-    except SystemExit:
-        pass
 
 
 if __name__ == "__main__":

@@ -8,7 +8,21 @@ from typing import Any
 
 __all__ = ["mutated"]
 
-_TEXTS = ["", "nan", "-inf", "1e999", "9" * 400, "\x00", "\ud800", "é漢🙂", "true", "a" * 5000, "=1+1", "\x1b[31m", "../x"]
+_TEXTS = [
+    "",
+    "nan",
+    "-inf",
+    "1e999",
+    "9" * 400,
+    "\x00",
+    "\ud800",
+    "é漢🙂",
+    "true",
+    "a" * 5000,
+    "=1+1",
+    "\x1b[31m",
+    "../x",
+]
 _VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2, 1.5, -0.0, 2**31, 2**53 + 1, 2**63, 10**30, 1e308, float("nan"), float("inf"),
     [], {}, [[]], [None], {"": None}, [1, [2, [3]]], *_TEXTS,

@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import t2fast as t2
+
 __all__ = ["SEEDS"]
 
 
@@ -47,7 +49,7 @@ _PASSED = _lines(
     {"task_id": "b", "passed": 1, "completion_id": 0},
 )
 _COUNTS = b"problem_id,n_samples,n_correct\na,10,3\nb,10,0\n"
-_CHECKPOINTS = b"family,n_params,n_tokens,loss\np,1e8,2e9,3.1\np,20M,\"2,000,000,000\",3.5\nq,1e9,2e10,2.5\n"
+_CHECKPOINTS = b'family,n_params,n_tokens,loss\np,1e8,2e9,3.1\np,20M,"2,000,000,000",3.5\nq,1e9,2e10,2.5\n'
 
 #: Target -> inputs.
 SEEDS: dict[str, list[bytes]] = {
@@ -57,14 +59,12 @@ SEEDS: dict[str, list[bytes]] = {
         b"\xef\xbb\xbf" + _COUNTS,
         _COUNTS.decode().encode("utf-16"),
         b"problem_id\tcorrect\na\tTrue\na\tFalse\n",
-        b"task,s0,s1,s2\na,1,0,1\nb,0,0,0\n",
+        b"problem_id,trial,passed\na,0,1\na,1,0\n",
         b"[[1,0,1],[0,0,1]]",
         _json({"eval": {"t": [{"base_status": "pass", "plus_status": "fail"}]}}),
         _json({"0": [[0, {"task_id": 0, "passed": True, "completion_id": 0}]]}),
-        _json({"a": [True, False], "b": [False]}),
         _json([{"is_corrects": [True, False], "name": "a"}]),
         _json({"is_corrects": [True, False], "question": "q"}),
-        _json({"results": {"t": {"exact_match,none": 0.5}}, "n-samples": {"t": {"effective": 4}}, "configs": {"t": {}}}),
         _lines({"doc_id": 0, "filter": "none", "exact_match": 1.0, "doc_hash": "x", "resps": [["7"]]}),
         _lines({"schema": "t2fast-samples/1", "problem_id": "a", "sample": 0, "correct": True}),
         _lines({"task_id": "a", "trial": 0, "reward": 1.0, "info": {}}),
@@ -86,24 +86,34 @@ SEEDS: dict[str, list[bytes]] = {
         _json([{"n_params": 1e8, "n_tokens": 1e9, "loss": 3.0}]),
         _parquet({"n_params": [1e8, 1e9], "n_tokens": [2e9, 2e9], "loss": [3.0, 2.5]}),
     ],
-    "law": [
-        _json({"schema": "t2fast-law/1", "kind": "chinchilla", "E": 1.7, "A": 400, "B": 410, "alpha": 0.34, "beta": 0.28}),
+    "law": [law for law in (_json(law.to_dict()) for law in t2.presets().values()) if len(law) < 1 << 14],
+    "rule": [
+        _json(rule.to_dict()) for rule in (t2.Verifier(0.01, 0.9), t2.Majority(t2.Tail.zipf(1.2, 30)), t2.BestOf(1.2))
     ],
     "prompts": [
-        _lines({"problem_id": "a", "prompt": "1+1=", "answer": "2"}, {"problem_id": "b", "prompt": "2+2=", "k": 3}),
-        _lines({"problem_id": "a", "messages": [{"role": "user", "content": "1+1"}], "answer": "2"}),
-        _lines({"id": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "choices": ["a", "b"]}),
+        _lines({"id": "a", "prompt": "1+1=", "answer": "2"}, {"id": "b", "prompt": "2+2=", "params": {"k": 3}}),
+        _lines({"id": "a", "messages": [{"role": "user", "content": "1+1"}], "answer": "2"}),
+        _lines(
+            {"id": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "choices": ["a", "b"]}
+        ),
     ],
     "store": [
         _lines({"problem_id": "a", "sample": 0, "text": "2", "correct": True, "finish": "stop", "n_tokens": 1}),
     ],
-    "prices": [b"model,input,output\nm,0.1,0.4\nn,$1.00,2\n", _lines({"model": "m", "input": 0.1, "output": 0.4})],
+    "prices": [b"model,input_dollars,output_dollars,input_tokens,output_tokens\nm,0.1,0.4,100,200\nn,$1.00,2,10,20\n"],
     "measurements": [b"model,gpu,batch,prompt_tokens,answer_tokens,tokens_per_second\n8B,h100,1,100,100,200\n"],
-    "card": [_json({"schema": "t2fast-card/1", "name": "mine", "flops": 1e15, "bandwidth": 3e12, "memory": 8e10})],
+    "card": [_json({"name": "mine", "flops": {"bf16": 1e15}, "memory_bytes": 8e10, "memory_bytes_per_second": 3e12})],
     "architecture": [
         _json({"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}),
-        _json({"n_params": 8e9, "layers": 32, "d_model": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "vocab": 1e5}),
+        _json(
+            {"n_params": 8e9, "layers": 32, "d_model": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "vocab": 1e5}
+        ),
     ],
     "quantity": [b"20M", b"1e22", b"1M:10B:50", b"10,20,30", b"$10k", b"2,000,000"],
-    "expression": [b"n_params / 1e6 > 20 and family == 'a'", b"(n_tokens + 1) ** 2", b"not loss < 2", b"log(n_params)"],
+    "expression": [
+        b"n_params / 1e6 > 20 and family == 'a'",
+        b"n_tokens >= 2e9 or loss < 3",
+        b"not loss < 2",
+        b"1 < loss <= 3",
+    ],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import t2fast as t2
-from t2fast import costs, quantity
+from t2fast import costs, quantity, rules
 from t2fast.choosing.prices import read_prices
 from t2fast.costs.measurements import read_measurements
 from t2fast.data import Table, evaluate, read_counts, read_table
@@ -57,19 +58,18 @@ def _store(content: bytes, folder: Path) -> None:
         pass
 
 
-def _quantity(content: bytes, folder: Path) -> None:
+def _quantity(content: bytes, _: Path) -> None:
     text = content.decode("utf-8", "replace")
     for parse in (quantity.parse_quantity, quantity.parse_axis):
-        try:
+        with contextlib.suppress(T2Error):
             parse(text[:60])
-        except T2Error:
-            pass
 
 
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "counts": _counts,
     "table": _file("t.csv", read_table),
     "law": _file("law.json", t2.load_law),
+    "rule": _file("rule.json", rules.load_rule),
     "prompts": _file("prompts.jsonl", read_prompts),
     "store": _store,
     "prices": _file("prices.csv", read_prices),
@@ -77,7 +77,7 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "card": _file("card.json", costs.load_card),
     "architecture": _file("config.json", costs.load_architecture),
     "quantity": _quantity,
-    "expression": lambda content, folder: evaluate(content.decode("utf-8", "replace"), _TABLE),
+    "expression": lambda content, _: evaluate(content.decode("utf-8", "replace"), _TABLE),
 }
 
 

@@ -41,8 +41,11 @@ FOUND = {
 }  # fmt: skip
 
 
-def test_every_target_has_seeds_that_it_reads():
+def test_every_target_reads_its_seeds(tmp_path):
     assert SEEDS.keys() == TARGETS.keys()
+    for target, seeds in SEEDS.items():
+        for content in seeds:
+            TARGETS[target](content, tmp_path)
 
 
 @pytest.mark.parametrize("target", TARGETS)
