@@ -41,8 +41,8 @@ def pack(double: nn.Module, free: int) -> None:
     Many steps read a weight that was copied once. The copy is what the rest of the call uses, whatever happens to the
     model's own weight: so it is made for each call.
     """
-    layers = [layer for layer in double.modules() if _quick(layer)]
-    weights = {id(layer.weight): layer.weight for layer in layers}
+    layers: list[Any] = [layer for layer in double.modules() if _quick(layer)]
+    weights: dict[int, Tensor] = {id(layer.weight): layer.weight for layer in layers}
     if sum(w.numel() * w.itemsize for w in weights.values()) > _SHARE * free:
         return
     with torch.no_grad():
@@ -57,9 +57,9 @@ _ROWS = 64
 
 def _faster() -> bool:
     """Whether oneDNN is known to be faster than what PyTorch uses by itself."""
+    onednn: Any = torch.backends.mkldnn
     return (
-        torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
+        bool(onednn.is_available() and onednn.enabled)
         and "AVX512" in torch.backends.cpu.get_cpu_capability()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
