@@ -1,15 +1,17 @@
 """The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
 
 from collections.abc import Callable, Mapping
-from typing import TypedDict, final
+from typing import TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "BetaFit",
+    "Bill",
     "Budget",
     "Design",
+    "Family",
     "FitCurvature",
     "FitOutcome",
     "FitProblem",
@@ -20,6 +22,8 @@ __all__ = [
     "Plan",
     "Plane",
     "Prediction",
+    "Roofline",
+    "Shape",
     "T2Error",
     "Trial",
     "TrialLog",
@@ -64,6 +68,8 @@ class Law:
 @final
 class Budget:
     def __new__(cls, limits: object) -> Budget: ...
+    def train_cost(self, n_params: float, n_tokens: float) -> float: ...
+    def inference_cost(self, n_params: float, k: float) -> float: ...
     def train_flops(self, n_params: float, n_tokens: float) -> float: ...
     def inference_flops(self, n_params: float, k: float) -> float: ...
     def most_tokens(self, n_params: float, k: float) -> float: ...
@@ -80,6 +86,7 @@ class Design:
     loss: float
     train_flops: float
     inference_flops: float
+    dollars: tuple[float, float] | None
 
 @final
 class Plan:
@@ -120,7 +127,7 @@ def sweep(
 ) -> list[Plan | str]: ...
 def isoflop(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
 def curve(law: Law, budget: Budget, n_params: _Floats) -> list[Design | None]: ...
-def pareto(most: bool, values: _Floats, train_flops: _Floats, inference_flops: _Floats) -> NDArray[np.bool_]: ...
+def pareto(most: bool, values: _Floats, train_cost: _Floats, inference_cost: _Floats) -> NDArray[np.bool_]: ...
 def plane(law: Law, budget: Budget, n_params: _Floats, n_tokens: _Floats, k: _Floats) -> Plane: ...
 def grid_search(
     law: Law,
@@ -145,6 +152,7 @@ def surface(
 
 # t2fast_core::fit
 
+@type_check_only
 class PowerTable(TypedDict):
     n_params: _Floats
     n_tokens: _Floats
@@ -153,18 +161,21 @@ class PowerTable(TypedDict):
     unique_tokens: _Floats | None
     weights: _Floats | None
 
+@type_check_only
 class CountsTable(TypedDict):
     n_params: _Floats
     n_tokens: _Floats
     n_samples: _Floats
     n_correct: _Floats
 
+@type_check_only
 class CurvesTable(TypedDict):
     n_params: _Floats
     n_tokens: _Floats
     k: _Floats
     pass_at_k: _Floats
 
+@type_check_only
 class PowerSettings(TypedDict):
     log: bool
     penalty: str

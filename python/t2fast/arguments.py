@@ -34,7 +34,13 @@ MOST_THREADS = 1024
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: its ``repr``, cut where it gets long."""
+    """A value as a message shows it: its ``repr``, cut where it gets long.
+
+    Examples
+    --------
+    >>> len(shown("x" * 1000))
+    60
+    """
     try:
         text = repr(value)
     except Exception:  # a stranger's __repr__ may raise anything, and must not hide the message
@@ -51,6 +57,11 @@ def number(
     ------
     T2Error
         For what is no number (texts, booleans, complex numbers, ``None``), not finite or out of range.
+
+    Examples
+    --------
+    >>> number("timeout", 3, low=0)
+    3.0
     """
     found = math.nan
     if not isinstance(value, bool | np.bool_ | str | bytes | complex | np.complexfloating):
@@ -84,6 +95,11 @@ def whole(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) ->
     ------
     T2Error
         For anything else; floats do not pass, even when they are whole.
+
+    Examples
+    --------
+    >>> whole("k", 8, least=1)
+    8
     """
     try:
         if isinstance(value, bool | np.bool_):
@@ -98,7 +114,13 @@ def whole(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) ->
 
 
 def confidence_level(value: object) -> float:
-    """A level of intervals, strictly between 0 and 1: 0.9 for 90%."""
+    """A level of intervals, strictly between 0 and 1: 0.9 for 90%.
+
+    Examples
+    --------
+    >>> confidence_level(0.9)
+    0.9
+    """
     found = number("confidence_level", value)
     if not 0 < found < 1:
         raise T2Error(f"confidence_level = {found:g}: must lie between 0 and 1; write 0.9 for 90%")
@@ -106,17 +128,35 @@ def confidence_level(value: object) -> float:
 
 
 def seed(value: object) -> int:
-    """A key of random numbers: a whole number from 0 to 2^64 - 1."""
+    """A key of random numbers: a whole number from 0 to 2^64 - 1.
+
+    Examples
+    --------
+    >>> seed(7)
+    7
+    """
     return whole("seed", value, most=2**64 - 1)
 
 
 def threads(value: object) -> int | None:
-    """A number of threads; ``None`` for all of the machine's."""
+    """A number of threads; ``None`` for all of the machine's.
+
+    Examples
+    --------
+    >>> threads(4)
+    4
+    """
     return None if value is None else whole("threads", value, least=1, most=MOST_THREADS)
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
-    """One of several words."""
+    """One of several words.
+
+    Examples
+    --------
+    >>> choice("scope", "samples", ["samples", "problems"])
+    'samples'
+    """
     words = list(allowed)
     if not isinstance(value, str):
         raise T2Error(f"{name} = {shown(value)}: must be one of {', '.join(words)}")
@@ -126,7 +166,13 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
 
 
 def path(name: str, value: object) -> Path:
-    """A path of a file or folder."""
+    """A path of a file or folder.
+
+    Examples
+    --------
+    >>> path("out", "law.json").name
+    'law.json'
+    """
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise T2Error(f"{name} = {shown(value)}: must be a path")
     return Path(value)
@@ -139,6 +185,11 @@ def items(name: str, values: object, of: str) -> list[Any]:
     ------
     T2Error
         For what has no items (a number, ``None``), and for a text.
+
+    Examples
+    --------
+    >>> items("designs", (1, 2), "numbers")
+    [1, 2]
     """
     try:
         if isinstance(values, str | bytes):
@@ -156,6 +207,11 @@ def numbers(name: str, values: ArrayLike, *, ndim: int | None = None) -> NDArray
     T2Error
         For texts, complex numbers, objects, masked values (which would lose their mask), or another number of
         dimensions.
+
+    Examples
+    --------
+    >>> numbers("n_params", [1, 2.5]).tolist()
+    [1.0, 2.5]
     """
     array = _array(name, values)
     if array.dtype.kind not in "biuf":
@@ -173,6 +229,11 @@ def integers(name: str, values: ArrayLike, *, ndim: int | None = None) -> NDArra
     ------
     T2Error
         As :func:`numbers`; and for fractions, NaN and numbers beyond 64 bits.
+
+    Examples
+    --------
+    >>> integers("n", [1, 2.0]).tolist()
+    [1, 2]
     """
     array = _array(name, values)
     if ndim is not None and array.ndim != ndim:

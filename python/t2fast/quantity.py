@@ -30,6 +30,11 @@ def parse_quantity(text: str, name: str = "quantity") -> float:
     ------
     T2Error
         When the text is no finite number.
+
+    Examples
+    --------
+    >>> parse_quantity("1.4T")
+    1400000000000.0
     """
     stripped = text.strip()
     factor = _SUFFIXES.get(stripped[-1:].upper())
@@ -88,6 +93,10 @@ def refuse_non_numbers(**values: object) -> None:
     ------
     T2Error
         Naming the argument and the value.
+
+    Examples
+    --------
+    >>> refuse_non_numbers(train_flops=1e22, max_k=None)
     """
     for name, value in values.items():
         if value is None:
@@ -99,7 +108,13 @@ def refuse_non_numbers(**values: object) -> None:
 
 
 def format_quantity(value: float, digits: int = 3) -> str:
-    """Write a count as people do: 8.04e7 as ``80.4M``, 1.5e13 as ``15T``, 875 as ``875``."""
+    """Write a count as people do: 8.04e7 as ``80.4M``, 1.5e13 as ``15T``, 875 as ``875``.
+
+    Examples
+    --------
+    >>> format_quantity(8.04e7)
+    '80.4M'
+    """
     if not math.isfinite(value):
         return str(value)
     size = abs(value)
@@ -113,7 +128,13 @@ def format_quantity(value: float, digits: int = 3) -> str:
 
 
 def format_flops(value: float, digits: int = 3) -> str:
-    """Write a number of FLOP in scientific notation: 1e22 as ``1e22``, 1.44e21 as ``1.44e21``."""
+    """Write a number of FLOP in scientific notation: 1e22 as ``1e22``, 1.44e21 as ``1.44e21``.
+
+    Examples
+    --------
+    >>> format_flops(1.44e21)
+    '1.44e21'
+    """
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")

@@ -4,7 +4,9 @@ from tests.oracles import fitting as oracle
 from tests.support.checkpoints import LAW, counts, design, losses
 
 import t2fast
+import t2fast as t2
 from t2fast import fitting
+from t2fast.errors import DataError
 
 
 def test_table_of_probabilities_with_questions():
@@ -51,3 +53,22 @@ def test_pooled_populations_are_asked_about():
     # Seeds that agree are repeats, not populations.
     table["loss"] = np.concatenate([loss, 1.001 * loss])
     assert fitting.fit_table(table, "chinchilla").n_rows == 24
+
+
+def test_a_column_for_each_k_is_a_row_for_each_k():
+    truth = t2.load_law("pythia-gsm8k")
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e9, 4), np.geomspace(1e9, 1e11, 4)))
+    loss, ks = 1.7 + 450 * n**-0.34 + 1800 * d**-0.36, (1, 8, 64)
+    rates = {f"pass@{k}": truth.value(n, d, np.full(len(n), float(k))) for k in ks}
+    wide = {"n_params": n, "n_tokens": d, "loss": loss, **rates}
+    long = {name: np.repeat(wide[name], 3) for name in ("n_params", "n_tokens", "loss")}
+    long |= {"k": np.tile(ks, len(n)), "pass_at_k": np.stack(list(rates.values()), 1).ravel()}
+    expected = fitting.fit_table(long, "t2-pass")
+    runs = np.repeat(["a", "b", "c", "d"], 4)
+    for more in ({}, {"n_samples": np.full(len(n), 64)}, {"run": runs}):
+        found = fitting.fit_table(wide | more, "t2-pass")
+        assert (found.n_rows, found.law.coefficients) == (48, expected.law.coefficients)
+    with pytest.raises(DataError, match="pass@64 needs n_samples of at least 64"):
+        fitting.fit_table(wide | {"n_samples": np.full(len(n), 8)}, "t2-pass")
+    with pytest.raises(DataError, match="must lie in"):
+        fitting.fit_table(wide | {"pass@8": 100 * rates["pass@8"]}, "t2-pass")

@@ -215,3 +215,9 @@ def test_a_bad_number_of_designs_is_named(top):
 
 def test_more_designs_than_points_are_all_of_them():
     assert len(t2.grid_search(PYTHIA, PAIR, [1e7], [1e9], [1, 2], top=10**9).top) == 2
+
+
+def test_a_search_that_would_take_hours_is_refused_at_once():
+    axis = np.geomspace(1e7, 1e12, 20_000)
+    with pytest.raises(t2.T2Error, match=r"are 4e\+12 designs: at most 1e\+11 are searched; take shorter axes"):
+        t2.grid_search("pythia-gsm8k", t2.Budget(train_flops=1e22), axis, axis, np.arange(1.0, 10_001.0))

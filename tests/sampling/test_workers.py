@@ -79,7 +79,8 @@ def test_workers_killed_at_random_moments(tmp_path):
     killed = []
 
     def kill():
-        while len(killed) < 3:
+        # One fewer than end a run, were all to die over the same prompts on a slow machine.
+        while len(killed) < 2:
             time.sleep(0.6)
             for process in folder.iterdir():
                 process.unlink()
@@ -184,6 +185,6 @@ def test_interrupted(tmp_path):
             sample_to_file(workers, PROMPTS, PARAMS, path, on_sample=interrupt)
         assert len(list(read_samples(path))) == 20
     with RayWorkers(StandIn, workers=2) as workers:
-        assert sample_to_file(workers, PROMPTS, PARAMS, path, resume=True).drawn == 220
+        assert sample_to_file(workers, PROMPTS, PARAMS, path, resume=True).n_drawn == 220
     sample_to_file(StandIn(), PROMPTS, PARAMS, tmp_path / "one.jsonl")
     assert _sorted(path) == _sorted(tmp_path / "one.jsonl")

@@ -94,7 +94,7 @@ class Ability:
 
     def _estimates_again(self, k: int) -> Floats:
         n = np.broadcast_to(self.n_samples, self._again.shape)
-        values = passk.pass_at_k(n.reshape(-1), self._again.reshape(-1), k)
+        values = np.asarray(passk.pass_at_k(n.reshape(-1), self._again.reshape(-1), k))
         return np.asarray(values.reshape(n.shape).mean(axis=1))
 
     def _beyond(self, k: int) -> tuple[float, Floats]:

@@ -10,7 +10,6 @@ import typer
 
 from t2fast import choosing
 from t2fast.cli import options as o
-from t2fast.files import check_output
 
 _COST = "What samples cost"
 
@@ -93,7 +92,6 @@ def choose(
 
     A model's name is what its log says, or the name of its file.
     """
-    check_output(csv, "--csv"), check_output(plot, "--plot")
     counts = choosing.read_models(files, common=common)
     tokens = {"input_tokens": o.number("--input-tokens", input_tokens)}
     tokens["output_tokens"] = o.number("--output-tokens", output_tokens)

@@ -48,7 +48,7 @@ def cost(
     calibrate: Annotated[
         Path | None, _option("--calibrate", "Fit a card's constants to the measurements in this CSV file.", "FILE")
     ] = None,
-    out: Annotated[Path | None, _option("--out", "Where --calibrate writes the card.", "FILE")] = None,
+    out: Annotated[Path | None, o.output("--out", "Where --calibrate writes the card.", metavar="FILE")] = None,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
     plot: o.PlotFile = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from t2fast import fitting
-from t2fast.cli.options import progress_bar
+from t2fast.cli.options import output, progress_bar
 from t2fast.cli.tables import ByGroup, Columns, Units, Where, read
 from t2fast.errors import T2Error
 from t2fast.laws import load_law
@@ -27,7 +27,7 @@ def _fit(
     law: Annotated[
         str, typer.Option(help="chinchilla, t2-loss, t2-pass, or average: the mean of several laws of pass@k.")
     ] = "chinchilla",
-    out: Annotated[Path | None, typer.Option(help="Write the law to this JSON file, for t2fast plan --law.")] = None,
+    out: Annotated[Path | None, output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
     where: Where = None,
     column: Columns = None,
     unit: Units = None,
@@ -47,7 +47,7 @@ def _fit(
     ] = None,
     name: Annotated[str, typer.Option(help="The law's name in its file.")] = "",
     params_counted: Annotated[str, typer.Option(help="What N counts: total, non-embedding, ...")] = "",
-    plot: Annotated[Path | None, typer.Option(help="Draw data, law and residuals to this file.")] = None,
+    plot: Annotated[Path | None, output("--plot", "Draw data, law and residuals to this file.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -28,6 +28,16 @@ def frontier(
     total_flops: Annotated[
         str | None, typer.Option(help=f"FLOP of both together. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
     ] = None,
+    train_dollars: Annotated[
+        str | None, typer.Option(help=f"Dollars of training. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
+    ] = None,
+    dollars_per_question: Annotated[
+        str | None,
+        typer.Option(help=f"Dollars of inference for each problem. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget"),
+    ] = None,
+    total_dollars: Annotated[
+        str | None, typer.Option(help=f"Dollars of both together. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
+    ] = None,
     law: o.LawName = DEFAULT_LAW,
     threads: o.Threads = None,
     as_json: o.AsJson = False,
@@ -36,6 +46,8 @@ def frontier(
 ) -> None:
     """Follow the best N, D and k along a sweep of budgets, and mark those that no other dominates."""
     given = {"inference_flops": inference_flops, "train_flops": train_flops, "total_flops": total_flops}
+    given |= {"dollars_per_question": dollars_per_question, "train_dollars": train_dollars}
+    given |= {"total_dollars": total_dollars}
     sweeps = {name: parse_axis(text, "--" + name.replace("_", "-")) for name, text in given.items() if text}
     if not sweeps:
         raise T2Error("no budget to sweep: give --train-flops and --inference-flops, or --total-flops")

@@ -16,9 +16,10 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from t2fast.costs import Attention, Budget, Workload
+from t2fast.costs import Attention, Budget, Hardware, Workload
+from t2fast.costs.flops import FLOPS, MONEY
 from t2fast.errors import T2Error
-from t2fast.files import replacing
+from t2fast.files import check_output, replacing
 from t2fast.quantity import parse_quantity
 from t2fast.results import Progress
 from t2fast.text import printable
@@ -30,12 +31,20 @@ _OUTPUT = "Output"
 
 LawName = Annotated[str, typer.Option("--law", help="A preset's name or a JSON file.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=_OUTPUT)]
-CsvFile = Annotated[
-    Path | None, typer.Option("--csv", help="Also write the designs to this CSV file.", rich_help_panel=_OUTPUT)
-]
-PlotFile = Annotated[
-    Path | None, typer.Option("--plot", help="Also draw a figure to this file.", rich_help_panel=_OUTPUT)
-]
+
+
+def _writable(param: typer.CallbackParam, path: Path | None) -> Path | None:
+    """Refuse an output that could not be written while the command line is read, before any work."""
+    return check_output(path, param.opts[0])
+
+
+def output(flag: str, text: str, **more: Any) -> Any:
+    """An option that names a file to write, checked before the command starts."""
+    return typer.Option(flag, help=text, callback=_writable, **more)
+
+
+CsvFile = Annotated[Path | None, output("--csv", "Also write the designs to this CSV file.", rich_help_panel=_OUTPUT)]
+PlotFile = Annotated[Path | None, output("--plot", "Also draw a figure to this file.", rich_help_panel=_OUTPUT)]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Threads to use; all by default.", rich_help_panel=_OUTPUT)
 ]
@@ -71,7 +80,7 @@ def shared(**parts: Callable[..., object]) -> Callable[[Callable[..., T]], Calla
 
 
 #: Fields that are names, not numbers.
-_WORDS = {item.name for of in (Workload, Budget) for item in fields(of) if item.metadata.get("word")}
+_WORDS = {item.name for of in (Workload, Budget, Hardware) for item in fields(of) if item.metadata.get("word")}
 
 
 def _flags(of: type, panel: str, names: Iterable[str]) -> dict[str, inspect.Parameter]:
@@ -123,8 +132,8 @@ def _workload(given: dict[str, Any]) -> Workload:
 
 
 _BUDGET_PANEL, _USE_PANEL = "Budget", "Use of the model"
-_FLOPS = ("train_flops", "inference_flops", "total_flops")
-_LIMITS = tuple(item.name for item in fields(Budget) if item.metadata and item.name not in _FLOPS)
+_COSTS = (*FLOPS, *MONEY)
+_LIMITS = tuple(item.name for item in fields(Budget) if item.metadata and item.name not in _COSTS)
 _USE = tuple(item.name for item in fields(Workload) if item.metadata)
 _ATTENTION = tuple(item.name for item in fields(Attention))
 _COUNT_ATTENTION = inspect.Parameter(
@@ -135,23 +144,35 @@ _COUNT_ATTENTION = inspect.Parameter(
         bool, typer.Option("--attention", help="Count attention in all costs.", rich_help_panel=_USE_PANEL)
     ],
 )
+_HARDWARE = tuple(item.name for item in fields(Hardware))
+#: Options without defaults: any of them asks for dollars.
+_HARDWARE_FLAGS = {
+    name: one.replace(default=None) for name, one in _flags(Hardware, "Card and price", _HARDWARE).items()
+}
 _LIMIT_FLAGS = _flags(Budget, _BUDGET_PANEL, _LIMITS)
 _USE_FLAGS = (
     _flags(Workload, _USE_PANEL, _USE) | {"attention": _COUNT_ATTENTION} | _flags(Attention, _USE_PANEL, _ATTENTION)
 )
 
 
+def hardware(given: dict[str, Any]) -> Hardware | None:
+    """The hardware that its options describe, taken out of those given; ``None`` when none is."""
+    chosen = {name: given.pop(name) for name in _HARDWARE if name in given}
+    return Hardware(**chosen) if chosen else None
+
+
 def _budget(given: dict[str, Any]) -> Budget:
+    machine = hardware(given)
     use = _workload({name: given.pop(name) for name in tuple(given) if name in _USE_FLAGS})
-    return Budget(workload=use, **given)
+    return Budget(workload=use, hardware=machine, **given)
 
 
 #: The workload that the options of that panel describe.
 workload = _maker(_USE_FLAGS, _workload)
 #: A budget without FLOP: how large N, D and k may be, and what inference costs are counted over.
-limits = _maker(_LIMIT_FLAGS | _USE_FLAGS, _budget)
+limits = _maker(_LIMIT_FLAGS | _USE_FLAGS | _HARDWARE_FLAGS, _budget)
 #: The budget that all options together describe.
-budget = _maker(_flags(Budget, _BUDGET_PANEL, _FLOPS) | _LIMIT_FLAGS | _USE_FLAGS, _budget)
+budget = _maker(_flags(Budget, _BUDGET_PANEL, _COSTS) | _LIMIT_FLAGS | _USE_FLAGS | _HARDWARE_FLAGS, _budget)
 
 
 def show(result: Any, as_json: bool) -> None:

@@ -12,7 +12,6 @@ from t2fast import passk as verb
 from t2fast.cli import options as o
 from t2fast.data import read_counts
 from t2fast.errors import T2Error
-from t2fast.files import check_output
 
 _READING = "Reading"
 
@@ -96,7 +95,7 @@ def passk(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Also write the counts to this CSV file, for t2fast fit.", rich_help_panel="Output"),
+        o.output("--out", "Also write the counts to this CSV file, for t2fast fit.", rich_help_panel="Output"),
     ] = None,
     plot: o.PlotFile = None,
     threads: o.Threads = None,
@@ -109,9 +108,6 @@ def passk(
     Beyond the samples drawn pass@k is undefined; --extrapolate auto predicts
     it with the method that predicts these counts best.
     """
-    for flag, path in (("--out", out), ("--plot", plot)):
-        if path is not None:
-            check_output(path, flag)
     with o.flags():
         counts = read_counts(
             files,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from t2fast import fitting
-from t2fast.cli.options import progress_bar
+from t2fast.cli.options import output, progress_bar
 from t2fast.cli.tables import Columns, Units, Where, read
 from t2fast.quantity import parse_quantity
 
@@ -36,7 +36,7 @@ def _regret(
     confidence_level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.9,
     n_resamples: Annotated[int, typer.Option(help="Resamples of the training budgets.")] = 2000,
     seed: Annotated[int, typer.Option(help="Key of the random numbers.")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Draw the regrets to this file.")] = None,
+    plot: Annotated[Path | None, output("--plot", "Draw the regrets to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure what the advice of laws would have cost on your checkpoints.

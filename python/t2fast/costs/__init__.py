@@ -5,12 +5,14 @@ from __future__ import annotations
 from t2fast.costs.calibration import Calibration, calibrate
 from t2fast.costs.constants import Constants, default_constants
 from t2fast.costs.estimate import CostEstimate, QuestionCost, cost
-from t2fast.costs.flops import Attention, Budget, Workload, as_budget, inference_flops, train_flops
+from t2fast.costs.flops import PROMPTS, Attention, Budget, Workload, as_budget, inference_flops, train_flops
 from t2fast.costs.hardware import Card, cards, load_card
 from t2fast.costs.measurements import Measurement, read_measurements
+from t2fast.costs.money import Hardware
 from t2fast.costs.shapes import Architecture, Family, architectures, families, load_architecture, load_family
 
 __all__ = [
+    "PROMPTS",
     "Architecture",
     "Attention",
     "Budget",
@@ -19,6 +21,7 @@ __all__ = [
     "Constants",
     "CostEstimate",
     "Family",
+    "Hardware",
     "Measurement",
     "QuestionCost",
     "Workload",

@@ -16,6 +16,7 @@ from t2fast.costs.calibration import log_gradient
 from t2fast.costs.constants import Constants
 from t2fast.costs.flops import PROMPTS
 from t2fast.costs.hardware import Card, load_card
+from t2fast.costs.money import PUE
 from t2fast.costs.seconds import MOST_SEQUENCES, roofline
 from t2fast.costs.shapes import Architecture, Family, load_architecture
 from t2fast.errors import InfeasibleError
@@ -24,9 +25,6 @@ from t2fast.results import Result
 from t2fast.text import WIDTH, columns, warning_lines
 
 __all__ = ["CostEstimate", "QuestionCost", "cost"]
-
-#: Power of the building over that of the cards.
-PUE = 1.2
 
 #: Parameters below which no public measurement at large batch anchors the constants.
 SMALLEST_ANCHOR = 6e9

@@ -24,11 +24,16 @@ from itertools import product
 from typing import Any
 
 from t2fast import _core
-from t2fast.arguments import choice, items, shown
+from t2fast.arguments import choice, items, number, shown
+from t2fast.costs.money import PUE, Hardware
 from t2fast.errors import T2Error
 from t2fast.quantity import refuse_non_numbers
 
 __all__ = ["PROMPTS", "Attention", "Budget", "Workload", "inference_flops", "train_flops"]
+
+#: Numbers of a budget that are FLOP, and those that are money.
+FLOPS = ("train_flops", "inference_flops", "total_flops")
+MONEY = ("train_dollars", "train_gpu_hours", "dollars_per_question", "total_dollars")
 
 #: How the samples of a problem can treat its prompt.
 PROMPTS = ("recomputed", "cached", "shared")
@@ -54,6 +59,11 @@ class Attention:
         d_model / n_layers of the models considered.
     train_context
         Tokens per training sequence; causal attention sees half of them on average.
+
+    Examples
+    --------
+    >>> Workload(attention=Attention(aspect_ratio=64)).attention.train_context
+    2048.0
     """
 
     aspect_ratio: float = _knob("d_model / n_layers, for --attention.", 128.0)
@@ -78,6 +88,11 @@ class Workload:
         seconds and bytes are not.
     attention
         Count attention too.
+
+    Examples
+    --------
+    >>> Workload(queries=1e6, prompt_tokens=500, answer_tokens=300).answer_tokens
+    300
     """
 
     queries: float = _knob("Problems over the model's life.", 1.0)
@@ -108,6 +123,17 @@ class Budget:
         Upper bounds on N, D (repeats included) and k.
     max_tokens_per_param
         Upper bound on D / N; laws are rarely measured far beyond a few hundred.
+    train_dollars, train_gpu_hours
+        Dollars, or card-hours, of training.
+    dollars_per_question
+        Dollars of inference for each of the workload's queries.
+    total_dollars
+        Dollars of training and of inference over the workload.
+    max_seconds, max_watt_hours
+        Caps on the seconds from a question to its last answer, and on its energy.
+    hardware
+        The card, its price and the shape of the models; with dollars or caps and without it, an H100 at its default
+        price. A budget counts FLOP or dollars, not both.
     unique_tokens
         Tokens that exist: D beyond these are repeats and are discounted after Muennighoff et al. 2023.
 
@@ -115,12 +141,24 @@ class Budget:
     ------
     T2Error
         For a number that is not positive and finite.
+
+    Examples
+    --------
+    >>> Budget(train_flops=1e22, inference_flops=1.4e11).to_dict()
+    {'train_flops': 1e+22, 'inference_flops': 140000000000.0}
     """
 
     train_flops: float | None = _knob("FLOP of training, 6ND.")
     inference_flops: float | None = _knob("FLOP of inference; 2Nk per generated token by default.")
     total_flops: float | None = _knob("FLOP of training and inference together.")
+    train_dollars: float | None = _knob("Dollars of training.")
+    train_gpu_hours: float | None = _knob("Card-hours of training.")
+    dollars_per_question: float | None = _knob("Dollars of inference for each problem.")
+    total_dollars: float | None = _knob("Dollars of training and inference over the model's life.")
     workload: Workload = field(default_factory=Workload)
+    hardware: Hardware | None = None
+    max_seconds: float | None = _knob("The most seconds from a question to its last answer.")
+    max_watt_hours: float | None = _knob("The most watt-hours for each problem.")
     max_params: float | None = _knob("Largest N.")
     max_tokens: float | None = _knob("Largest D, repeats included.")
     max_k: float | None = _knob("Largest k.")
@@ -128,7 +166,65 @@ class Budget:
     unique_tokens: float | None = _knob("Tokens that exist; repeats of them count for less.")
 
     def __post_init__(self) -> None:
+        money = any(getattr(self, name) is not None for name in MONEY)
+        if money or self.max_seconds is not None or self.max_watt_hours is not None:
+            flops = [name for name in FLOPS if getattr(self, name) is not None]
+            if flops:
+                raise T2Error(
+                    f"{flops[0]}: a budget counts FLOP or dollars (with caps on seconds and energy), not both"
+                )
+            if self.hardware is None:
+                object.__setattr__(self, "hardware", Hardware())
+        if self.hardware is not None:
+            if not isinstance(self.hardware, Hardware):
+                raise T2Error(f"hardware = {shown(self.hardware)}: must be a t2fast.costs.Hardware")
+            for name in (*MONEY, "max_seconds", "max_watt_hours"):
+                if getattr(self, name) is not None:
+                    number(name, getattr(self, name), low=0, low_open=True)
         _ = self._handle  # checks the numbers
+
+    @property
+    def in_dollars(self) -> bool:
+        """Whether costs are dollars, and not FLOP."""
+        return self.hardware is not None
+
+    @property
+    def train_limit(self) -> float | None:
+        """The most that training may cost, in the budget's unit."""
+        return self._limits[0]
+
+    @property
+    def inference_limit(self) -> float | None:
+        """The most that inference over the workload may cost, in the budget's unit."""
+        return self._limits[1]
+
+    @property
+    def total_limit(self) -> float | None:
+        """The most that both together may cost, in the budget's unit."""
+        return self._limits[2]
+
+    @property
+    def _limits(self) -> list[float | None]:
+        if self.hardware is None:
+            return [self.train_flops, self.inference_flops, self.total_flops]
+        price, watts = self.hardware.dollars_per_second, self.hardware.card.watts * PUE
+
+        def least(*limits: float | None) -> float | None:
+            return min((limit for limit in limits if limit is not None), default=None)
+
+        hours = None if self.train_gpu_hours is None else self.train_gpu_hours * 3600 * price
+        energy = None if self.max_watt_hours is None else self.max_watt_hours * 3600 / watts * price
+        question = least(self.dollars_per_question, energy)
+        return [
+            least(self.train_dollars, hours),
+            None if question is None else question * self.workload.queries,
+            self.total_dollars,
+        ]
+
+    @property
+    def _money(self) -> tuple[_core.Roofline, _core.Family, float] | None:
+        use = self.hardware
+        return None if use is None else (use.machine(self.max_seconds), use.shapes._handle, use.dollars_per_second)
 
     @cached_property
     def _handle(self) -> _core.Budget:
@@ -137,6 +233,7 @@ class Budget:
         except TypeError as error:
             numbers = {item.name: getattr(self, item.name) for item in fields(self)}
             workload = numbers.pop("workload")
+            del numbers["hardware"]
             if not isinstance(workload, Workload):
                 raise T2Error(f"workload = {shown(workload)}: must be a t2fast.Workload") from None
             numbers |= {item.name: getattr(workload, item.name) for item in fields(workload)}
@@ -180,7 +277,11 @@ class Budget:
 
     def to_dict(self) -> dict[str, Any]:
         """The budget as JSON data; what is not limited is left out."""
-        data = {name: value for name, value in asdict(self).items() if value is not None}
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        data = {name: value for name, value in given.items() if value is not None}
+        data["workload"] = asdict(self.workload)
+        if self.hardware is not None:
+            data["hardware"] = self.hardware.to_dict()
         if self.workload == Workload():
             del data["workload"]
         return data
@@ -193,6 +294,11 @@ def as_budget(budget: object) -> Budget:
     ------
     T2Error
         For anything but a :class:`Budget`.
+
+    Examples
+    --------
+    >>> as_budget(Budget(train_flops=1e22)).train_flops
+    1e+22
     """
     if not isinstance(budget, Budget):
         raise T2Error(f"budget = {shown(budget)}: must be a t2fast.Budget, for example t2.Budget(train_flops=1e22)")
@@ -211,5 +317,11 @@ def train_flops(n_params: float, n_tokens: float, workload: Workload | None = No
 
 
 def inference_flops(n_params: float, k: float, workload: Workload | None = None) -> float:
-    """FLOP of drawing k samples per question with N parameters over a workload: ``Q (2 N T_in + k 2 N T_out)``."""
+    """FLOP of drawing k samples per question with N parameters over a workload: ``Q (2 N T_in + k 2 N T_out)``.
+
+    Examples
+    --------
+    >>> inference_flops(1e9, 10)
+    20000000000.0
+    """
     return Budget(workload=workload or Workload())._handle.inference_flops(n_params, k)

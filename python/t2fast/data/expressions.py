@@ -43,6 +43,13 @@ def evaluate(expression: str, table: Table, name: str = "holdout") -> NDArray[np
     ------
     T2Error
         When it is malformed, goes beyond that grammar, or names an unknown column.
+
+    Examples
+    --------
+    >>> from t2fast.data.tables import read_table
+    >>> table = read_table({"n_params": [1e8, 1e9], "n_tokens": [2e9, 2e10], "loss": [3.1, 2.6]})
+    >>> evaluate("n_params > 5e8", table).tolist()
+    [False, True]
     """
     allowed = "write comparisons such as tokens_per_param > 100, joined by and, or, not"
     try:

@@ -53,6 +53,12 @@ class Table:
         For each role the name of the column that fills it.
     warnings
         What looks odd about the units.
+
+    Examples
+    --------
+    >>> table = read_table({"n_params": [1e8, 1e9], "n_tokens": [2e9, 2e10], "loss": [3.1, 2.6]})
+    >>> len(table), table["loss"].tolist()
+    (2, [3.1, 2.6])
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -144,6 +150,11 @@ def read_table(
         cannot be in the units they should have.
     MissingExtraError
         When Parquet is asked for and pyarrow is not installed.
+
+    Examples
+    --------
+    >>> read_table({"N": [1e8], "D": [2e9], "loss": [3.1]})["n_params"].tolist()
+    [100000000.0]
     """
     if isinstance(source, Table):
         return source

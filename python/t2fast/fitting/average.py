@@ -54,6 +54,14 @@ class AverageFit(Result):
         What a user must know before relying on the law.
     observed
         The rows that the law was fitted to, as mean pass@k.
+
+    Examples
+    --------
+    >>> from t2fast.datasets import load_lab
+    >>> from t2fast.fitting import average_table
+    >>> found = average_table(load_lab().counts, n_resamples=0)
+    >>> found.n_checkpoints, len(found.law.laws)
+    (42, 3)
     """
 
     law: LawAverage

@@ -39,6 +39,11 @@ class HeldOutRows:
         Mean absolute error, which small success rates don't dominate.
     bias
         Mean relative error with its sign, positive where the law predicts too much.
+
+    Examples
+    --------
+    >>> [name for name in HeldOutRows.__dataclass_fields__ if name.endswith("error")]
+    ['relative_error', 'absolute_error']
     """
 
     fit: FitResult
@@ -64,6 +69,11 @@ class LawBacktest(Result):
         What each law says of the rows held out.
     failures
         By law: why it could not be fitted.
+
+    Examples
+    --------
+    >>> LawBacktest("tokens_per_param > 100", 40, 14, {}, {}).headline()
+    'held out: tokens_per_param > 100 (14 rows; fitted on the other 40)'
     """
 
     holdout: str

@@ -20,7 +20,18 @@ __all__ = ["Observed", "ProblemMeans", "Refit"]
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What a law was fitted to, row by row: N, D, k and the quantity that the law predicts."""
+    """What a law was fitted to, row by row: N, D, k and the quantity that the law predicts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from t2fast import ChinchillaLaw
+    >>> from t2fast.fitting import fit_chinchilla
+    >>> n, d = (one.ravel() for one in np.meshgrid(np.geomspace(1e7, 1e9, 4), np.geomspace(1e9, 1e11, 4)))
+    >>> fit = fit_chinchilla(n, d, ChinchillaLaw(1.7, 400.0, 400.0, 0.34, 0.28).value(n, d))
+    >>> fit.observed.quantity, len(fit.observed.value)
+    ('loss', 16)
+    """
 
     n_params: FloatArray
     n_tokens: FloatArray

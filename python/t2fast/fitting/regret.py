@@ -33,7 +33,13 @@ _FEWEST_SEEN = 12
 
 @dataclass(frozen=True)
 class RuleRegret:
-    """The mean regret of one rule, with its interval over training budgets."""
+    """The mean regret of one rule, with its interval over training budgets.
+
+    Examples
+    --------
+    >>> RuleRegret("t2", 0.065, 0.036, 0.091).regret
+    0.065
+    """
 
     rule: str
     regret: float
@@ -59,6 +65,12 @@ class Protocol:
         Choice by choice: its training budget, and by rule the regret.
     failures
         By rule: why it could not be followed.
+
+    Examples
+    --------
+    >>> rules = (RuleRegret("t2", 0.065, 0.036, 0.091),)
+    >>> Protocol("lobo", rules, best=0.34, n_settings=60, n_budgets=8, budgets=(), regrets={}).rules[0].rule
+    't2'
     """
 
     name: str
@@ -87,6 +99,11 @@ class DecisionBacktest(Result):
         Of the intervals, from a bootstrap over training budgets.
     protocols
         The regrets by protocol.
+
+    Examples
+    --------
+    >>> DecisionBacktest("GSM8K", "pass@k", 54, 0.9, 1000, 0, {}).headline()
+    'regret in pass@k on GSM8K, 54 checkpoints'
     """
 
     benchmark: str

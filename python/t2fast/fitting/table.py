@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -226,7 +227,26 @@ def _t2_loss(table: Table, options: dict[str, Any]) -> FitResult:
     )
 
 
+def _long(table: Table) -> Table:
+    """A row per checkpoint and k of a table with a column for each k: ``pass@1``, ``pass@8`` and so on."""
+    found = {name: re.fullmatch(r"pass(?:@|_at_)(\d+)", name.strip().lower()) for name in table.columns}
+    wide = {name: float(match[1]) for name, match in found.items() if match}
+    if not wide or any(role in table for role in ("pass_at_k", "k", "n_correct")):
+        return table
+    ks, rates = np.asarray(list(wide.values())), np.stack([table.number(name) for name in wide], axis=1)
+    if np.any((rates < 0) | (rates > 1)):
+        raise DataError(f"{table.origin}: {', '.join(wide)} reach {rates.max():g}: must lie in [0, 1]; divide percents")
+    if "n_samples" in table and np.any(ks.max() > table.number("n_samples")):
+        raise DataError(f"{table.origin}: pass@{ks.max():g} needs n_samples of at least {ks.max():g} in every row")
+    kept = {name: np.repeat(one, len(ks)) for name, one in table.columns.items() if name not in (*wide, "n_samples")}
+    kept |= {"k": np.tile(ks, len(table)), "pass_at_k": rates.reshape(-1)}
+    return Table(kept, table.origin, table.found, table.warnings)
+
+
 def _t2_pass(table: Table, options: dict[str, Any]) -> FitResult:
+    rows, table = len(table), _long(table)
+    if "group" in table and len(table) > rows:
+        options["group"] = table["group"]
     roles = ("n_samples", "n_correct", "loss") if "n_correct" in table else ("k", "pass_at_k", "n_samples", "loss")
     given: dict[str, Any] = {role: table.number(role) for role in roles if role in table}
     if "problem" in table:

@@ -85,7 +85,7 @@ def measured_shift(lab: Lab, preset: Preset, random: np.random.Generator) -> Cla
         k = int(preset.duel.inference_flops // (2 * one.n_params))
         if 1 <= k <= lab.n_samples:
             place = int(np.abs(np.log(6.0 * one.n_params * one.n_tokens / nominal)).argmin())
-            rates = [passk.pass_at_k(lab.n_samples, one.n_correct, samples) for samples in (1, k)]
+            rates = [np.asarray(passk.pass_at_k(lab.n_samples, one.n_correct, samples)) for samples in (1, k)]
             budgets.setdefault(place, []).append((one.n_tokens / one.n_params, rates))
     contests = [designs for designs in budgets.values() if len(designs) > 2]
 

@@ -15,7 +15,13 @@ __all__ = ["Checkpoints", "Observation"]
 
 
 class Observation(NamedTuple):
-    """What was measured at one checkpoint: a rate, and the ends of its 90% interval over problems."""
+    """What was measured at one checkpoint: a rate, and the ends of its 90% interval over problems.
+
+    Examples
+    --------
+    >>> Observation(0.5, 0.44, 0.56).observed
+    0.5
+    """
 
     observed: float
     low: float
@@ -34,6 +40,13 @@ class Checkpoints:
         Samples per problem at which rates were estimated, rising; powers of two.
     observed, low, high
         For each checkpoint a rate at each k, and the ends of its interval; ``None`` where k exceeds the samples drawn.
+
+    Examples
+    --------
+    >>> from t2fast.laws import load_law
+    >>> measured = load_law("pythia-gsm8k").checkpoints
+    >>> len(measured.n_params) == len(measured.n_tokens)
+    True
     """
 
     n_params: tuple[float, ...]

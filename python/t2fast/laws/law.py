@@ -60,6 +60,13 @@ class Law:
     ------
     T2Error
         For a coefficient out of its range.
+
+    Examples
+    --------
+    >>> from t2fast.laws import load_law
+    >>> law = load_law("besiroglu")
+    >>> isinstance(law, Law), law.name
+    (True, 'besiroglu')
     """
 
     _: KW_ONLY

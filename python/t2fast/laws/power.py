@@ -25,7 +25,14 @@ _EXTRA = ("F", "delta", "r_star_tokens", "r_star_params")
 
 @dataclass(frozen=True)
 class Gradient:
-    """A law's value and its partial derivatives: by N per parameter, by D per token, by k per sample."""
+    """A law's value and its partial derivatives: by N per parameter, by D per token, by k per sample.
+
+    Examples
+    --------
+    >>> law = ChinchillaLaw(E=1.7, A=400.0, B=400.0, alpha=0.34, beta=0.28)
+    >>> law.gradient(1e9, 2e10).n_tokens < 0
+    True
+    """
 
     value: float
     n_params: float
@@ -52,6 +59,12 @@ class PowerLaw(Law):
     ------
     T2Error
         For a coefficient out of its range.
+
+    Examples
+    --------
+    >>> law = ChinchillaLaw(E=1.7, A=400.0, B=400.0, alpha=0.34, beta=0.28)
+    >>> isinstance(law, PowerLaw), law.coefficients["alpha"]
+    (True, 0.34)
     """
 
     E: float
@@ -165,6 +178,12 @@ class ChinchillaLaw(PowerLaw):
     """``L(N, D) = E + A N^-alpha + B D^-beta``, nats per token (Hoffmann et al. 2022, equation 2).
 
     With F above zero a term of overtraining, ``F (D/N)^delta``, is added.
+
+    Examples
+    --------
+    >>> law = ChinchillaLaw(E=1.7, A=400.0, B=400.0, alpha=0.34, beta=0.28)
+    >>> round(law.value(1e9, 2e10), 3)
+    2.571
     """
 
     kind: ClassVar[str] = "chinchilla"
@@ -176,6 +195,12 @@ class T2LossLaw(PowerLaw):
     """``L(N, D, k) = E + A N^-alpha + B D^-beta + G k^-gamma`` (Roberts et al. 2026, arXiv 2604.01411, Approach 1).
 
     L stands for the mean over questions of -log pass@k, in nats; its exponential is not the mean of pass@k.
+
+    Examples
+    --------
+    >>> law = T2LossLaw(E=0.5, A=40.0, B=40.0, alpha=0.3, beta=0.3, G=1.0, gamma=0.5)
+    >>> law.value(1e9, 2e10, 1) > law.value(1e9, 2e10, 100)
+    True
     """
 
     G: float
@@ -192,6 +217,13 @@ class T2PassLaw(PowerLaw):
     With l the Chinchilla loss: mean ``mu = theta2 / (1 + exp(theta1 (l - theta0)))``, concentration
     ``nu = exp(theta3 + theta4 l)``, ``a = mu nu``, ``b = (1 - mu) nu``, pass@k = ``1 - B(a, b + k) / B(a, b)``.
     theta1 is positive, theta2 lies in (0, 1].
+
+    Examples
+    --------
+    >>> from t2fast.laws import load_law
+    >>> law = load_law("pythia-gsm8k")
+    >>> law.kind, 0 < law.value(1e8, 1e11, 100) < 1
+    ('t2-pass', True)
     """
 
     theta0: float

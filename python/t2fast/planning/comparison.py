@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -9,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from t2fast.arguments import items, number, shown
-from t2fast.costs import Budget, Workload
-from t2fast.errors import T2Error
+from t2fast.costs import Budget, Hardware, Workload
+from t2fast.errors import InfeasibleError, T2Error
 from t2fast.laws import Fitted, Law, as_law
 from t2fast.planning.design import Design, Interval, Point, cautions
 from t2fast.planning.evidence import ceiling_warning, intervals
 from t2fast.planning.lattice import designs_at
-from t2fast.planning.words import cells, interval_words, law_name, result_name
-from t2fast.quantity import format_flops, format_quantity
+from t2fast.planning.words import cells, costs_of, interval_words, law_name, result_name
+from t2fast.quantity import format_quantity
 from t2fast.results import Result
 from t2fast.text import columns, warning_lines
 
@@ -33,6 +34,11 @@ class BreakEven:
         ``"from"`` or ``"below"`` the number of queries, ``"always"``, ``"never"``, or ``"equal"``.
     queries
         The number at which both cost the same; ``None`` where there is none.
+
+    Examples
+    --------
+    >>> str(BreakEven("below", 3e9))
+    'below 3B'
     """
 
     cheaper: str
@@ -55,6 +61,12 @@ class DesignComparison(Result):
         In the order given.
     break_even
         For each design, against the first: from or below how many queries it costs less in total, training included.
+
+    Examples
+    --------
+    >>> found = compare("pythia-gsm8k", [(70e6, 300e9, 900), (500e6, 30e9, 138)])
+    >>> [design.k for design in found.designs]
+    [900.0, 138.0]
     """
 
     law: Law
@@ -112,10 +124,11 @@ class DesignComparison(Result):
         for place, (design, ends, even) in enumerate(
             zip(self.designs, self.intervals, self.break_even, strict=True), 1
         ):
-            costs = (format_flops(design.train_flops), format_flops(design.inference_flops))
+            costs = costs_of(design)
             interval = [interval_words(ends)] if known else []
             rows.append([str(place), *cells(design), *interval, *costs, "-" if place == 1 else str(even)])
-        lines = [f"Law {law_name(self.law)}; costs in FLOP", ""]
+        unit = "FLOP" if self.designs[0].train_dollars is None else "dollars"
+        lines = [f"Law {law_name(self.law)}; costs in {unit}", ""]
         if self.ceilings:
             lines += [*warning_lines(self.ceilings), ""]
         lines += [*columns(rows, left=(len(rows[0]) - 1,)), ""]
@@ -138,6 +151,7 @@ def compare(
     law: Law | str | Path | Fitted,
     designs: Sequence[Point | Design | Sequence[float]],
     workload: Workload | None = None,
+    hardware: Hardware | None = None,
 ) -> DesignComparison:
     """Evaluate given designs (N, D, k) side by side: prediction, costs, and when each costs less than the first.
 
@@ -149,6 +163,8 @@ def compare(
         Each a :class:`Point`, a :class:`Design`, or (n_params, n_tokens, k).
     workload
         What inference costs are counted over; the T2 paper's unit by default.
+    hardware
+        A card, its price and the models' shape: costs are then dollars.
 
     Raises
     ------
@@ -167,7 +183,14 @@ def compare(
         raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
     workload = workload or Workload()
     points = [_point(design, place) for place, design in enumerate(designs, 1)]
-    found = tuple(designs_at(law, Budget(workload=workload), points))
+    budget = Budget(workload=workload, hardware=hardware)
+    for place, point in enumerate(points, 1):
+        if math.isinf(budget._handle.inference_cost(point.n_params, point.k)):
+            raise InfeasibleError(
+                f"design {place}: N = {format_quantity(point.n_params)} does not fit the card: use more cards "
+                "(tensor_parallel), a smaller format (dtype), or shorter prompts and answers"
+            )
+    found = tuple(designs_at(law, budget, points))
     even = tuple(_break_even(design, found[0], workload.queries) for design in found)
     return DesignComparison(law, workload, found, even)
 
@@ -181,8 +204,8 @@ def _point(design: Point | Design | Sequence[float], place: int) -> Point:
 
 
 def _break_even(design: Design, other: Design, queries: float) -> BreakEven:
-    dearer = design.train_flops - other.train_flops
-    saved = (other.inference_flops - design.inference_flops) / queries
+    dearer = design.costs[0] - other.costs[0]
+    saved = (other.costs[1] - design.costs[1]) / queries
     if dearer == saved == 0:
         return BreakEven("equal")
     if dearer <= 0 <= saved:

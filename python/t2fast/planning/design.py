@@ -29,7 +29,13 @@ class Point(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The two ends of an interval."""
+    """The two ends of an interval.
+
+    Examples
+    --------
+    >>> Interval(0.16, 0.63).high
+    0.63
+    """
 
     low: float
     high: float
@@ -40,6 +46,11 @@ class Extrapolation:
     """How far a design lies outside the data behind its law, as a ratio to the nearest end of the data's range.
 
     1 means inside; 50 means fifty times the largest value in the data; 0.5 half the smallest.
+
+    Examples
+    --------
+    >>> Extrapolation(n_params=1.0, n_tokens=52.0, k=1.0).inside
+    False
     """
 
     n_params: float
@@ -68,6 +79,15 @@ class Design(Result):
         or ``None`` for a law that has none.
     train_flops, inference_flops
         Cost of training, and of inference over the workload, FLOP.
+    train_dollars, inference_dollars
+        The same in dollars, where the budget counts them; ``None`` otherwise.
+
+    Examples
+    --------
+    >>> from t2fast import compare
+    >>> design = compare("pythia-gsm8k", [(160e6, 60e9, 256)]).designs[0]
+    >>> design.tokens_per_param, design.train_flops
+    (375.0, 5.76e+19)
     """
 
     n_params: float
@@ -77,6 +97,15 @@ class Design(Result):
     loss: float | None
     train_flops: float
     inference_flops: float
+    train_dollars: float | None = None
+    inference_dollars: float | None = None
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """Cost of training and of inference in dollars, or in FLOP where the budget counts those."""
+        if self.train_dollars is None or self.inference_dollars is None:
+            return self.train_flops, self.inference_flops
+        return self.train_dollars, self.inference_dollars
 
     @property
     def tokens_per_param(self) -> float:
@@ -129,7 +158,7 @@ def _beyond(value: float, ends: tuple[float, float]) -> float:
 def from_core(law: Law, found: _core.Design) -> Design:
     """A design from the numbers that the core returns."""
     point = (found.n_params, found.n_tokens, found.k)
-    costs = (found.train_flops, found.inference_flops)
+    costs = (found.train_flops, found.inference_flops, *(found.dollars or (None, None)))
     if law.predicts_pass:
         return Design(*point, found.value, found.loss, *costs)
     return Design(*point, None, found.value, *costs)

@@ -30,13 +30,22 @@ __all__ = ["Grid", "Plane", "grid_search", "reporter"]
 
 #: Pairs of N and D that a search in memory takes at most.
 _MOST_PAIRS = 4_000_000
+#: Designs that a search takes at most.
+_MOST_DESIGNS = 100_000_000_000
 
 
 _Floats = NDArray[np.float64]
 
 
 class Plane(NamedTuple):
-    """Arrays of shape (N, D), NaN where no k is affordable: the law's values at the best k, and that k."""
+    """Arrays of shape (N, D), NaN where no k is affordable: the law's values at the best k, and that k.
+
+    Examples
+    --------
+    >>> budget = Budget(train_flops=1e20, inference_flops=1.4e11)
+    >>> grid_search("pythia-gsm8k", budget, [70e6, 160e6], [100e9], [100, 400, 800]).plane.k.tolist()
+    [[800.0], [400.0]]
+    """
 
     values: NDArray[np.float64]
     k: NDArray[np.float64]
@@ -58,6 +67,13 @@ class Grid(Result):
         Their places on the axes: rows (i, j, l) into N, D and k.
     surface
         The law at every point, shape (N, D, k), feasible or not; ``None`` unless asked for.
+
+    Examples
+    --------
+    >>> budget = Budget(train_flops=1e20, inference_flops=1.4e11)
+    >>> found = grid_search("pythia-gsm8k", budget, [70e6, 160e6], [100e9], [100, 400])
+    >>> found.best.n_params, found.index.tolist()
+    (160000000.0, [[1, 0, 1]])
     """
 
     law: Law
@@ -170,7 +186,7 @@ def grid_search(
     InfeasibleError
         When no point is affordable; the message says by how much.
     T2Error
-        For an axis that is empty, unsorted, or holds something not positive and finite.
+        For an axis that is empty, unsorted, or holds something not positive and finite; and for more than 1e11 designs.
 
     Examples
     --------
@@ -184,6 +200,11 @@ def grid_search(
     ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
     ks = numbers("k", k, ndim=1)
     sizes = len(ns)
+    if sizes * len(ds) * len(ks) > _MOST_DESIGNS:
+        raise T2Error(
+            f"{sizes} x {len(ds)} x {len(ks)} values of n_params, n_tokens and k are {sizes * len(ds) * len(ks):.3g} "
+            f"designs: at most {_MOST_DESIGNS:.0e} are searched; take shorter axes, or plan, which needs none"
+        )
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
     if not isinstance(law, PowerLaw):

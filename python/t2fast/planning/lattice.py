@@ -73,6 +73,8 @@ def designs_at(law: Law, budget: Budget, points: list[Point]) -> list[Design]:
             loss=None if law.predicts_pass else value,
             train_flops=handle.train_flops(point.n_params, point.n_tokens),
             inference_flops=handle.inference_flops(point.n_params, point.k),
+            train_dollars=handle.train_cost(point.n_params, point.n_tokens) if budget.in_dollars else None,
+            inference_dollars=handle.inference_cost(point.n_params, point.k) if budget.in_dollars else None,
         )
         for point, value in zip(points, found, strict=True)
     ]
@@ -170,7 +172,7 @@ def least_training(law: Law, budget: Budget, region: Region, target: float) -> P
         if not reached.any():
             break
         n, d, k, place = n[reached], d[reached], k[reached], place[reached]
-        costs = np.array([budget._handle.train_flops(*pair) for pair in zip(n.tolist(), d.tolist(), strict=True)])
+        costs = np.array([budget._handle.train_cost(*pair) for pair in zip(n.tolist(), d.tolist(), strict=True)])
         top = int(np.argmin(costs))
         if found is None or costs[top] < found[0]:
             found = (float(costs[top]), Point(float(n[top]), float(d[top]), float(k[top])))

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike
 
 from t2fast import _core
 from t2fast.arguments import numbers
-from t2fast.costs import Budget, as_budget
+from t2fast.costs import PROMPTS, Budget, CostEstimate, as_budget
+from t2fast.errors import InfeasibleError
 from t2fast.laws import Fitted, Law, PowerLaw, as_law
+from t2fast.planning.bill import PromptMode, bill_lines, estimate
 from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core, value_of
 from t2fast.planning.evidence import Neighbour, ceiling_warning, intervals, lower_end, nearest, repeats
 from t2fast.planning.lattice import best, designs_at, least_training, region_of
@@ -77,6 +79,12 @@ class Plan(Result):
         Whether every search converged, and in words.
     n_evaluations
         Points at which the law was evaluated for the unlimited optimum.
+
+    Examples
+    --------
+    >>> found = plan("besiroglu", Budget(train_flops=1e21))
+    >>> 10 < found.tokens_per_param < 30
+    True
     """
 
     law: Law
@@ -159,6 +167,25 @@ class Plan(Result):
         return "converged" if self.success else "a search did not converge: check the plan with grid_search"
 
     @cached_property
+    def bill(self) -> CostEstimate | None:
+        """What a question costs with the recommended design, in seconds, energy and latency; ``None`` in FLOP."""
+        return estimate(self.budget, self.design)
+
+    @cached_property
+    def modes(self) -> dict[str, PromptMode | None]:
+        """What the same dollars buy in each way to treat a prompt; empty in FLOP, ``None`` for what is out of reach."""
+        found: dict[str, PromptMode | None] = {}
+        for mode in PROMPTS if self.budget.in_dollars else ():
+            other = replace(self.budget, workload=replace(self.budget.workload, prompt=mode))
+            try:
+                one = self.design if mode == self.budget.workload.prompt else plan(self.law, other).design
+                priced = estimate(other, one)
+            except InfeasibleError:
+                priced = None
+            found[mode] = None if priced is None else PromptMode(one, priced.dollars)
+        return found
+
+    @cached_property
     def uncertainty(self) -> PlanUncertainty | None:
         """What resampled laws say of the unlimited optimum; ``None`` for a law without draws. Found on first use."""
         if not (self.law.has_draws and isinstance(self.law, PowerLaw)):
@@ -218,6 +245,8 @@ class Plan(Result):
             "law": self.law.name or self.law.to_dict(),
             "budget": self.budget.to_dict(),
             **(part(self.design) or {}),
+            **({} if self.bill is None else {"bill": self.bill.to_dict()}),
+            **({} if not self.modes else {"modes": {name: one and one.to_dict() for name, one in self.modes.items()}}),
             "interval": None if self.interval is None else list(self.interval),
             "nearest": [one.to_dict() for one in self.nearest],
             "cheapest_within_1pct": part(self.cheapest_within_1pct),
@@ -244,6 +273,8 @@ class Plan(Result):
         lines += [*table(rows, self.law, ends), ""]
         if self.nearest:
             lines += ["Measured nearby:", *neighbours(self.nearest), ""]
+        if self.bill is not None:
+            lines += [*bill_lines(self.bill, self.design, self.modes), ""]
         lines += beside(self.unlimited != self.design, self.flat_n_params, self.gains)
         return "\n".join([*lines, *warning_lines(self.warnings[1:] if first else self.warnings)]).rstrip()
 

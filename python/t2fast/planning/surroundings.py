@@ -127,7 +127,7 @@ def _twenty(law: Law, budget: Budget) -> Design | None:
                 points.append(Point(n, d, float(k)))
     if not points:
         return None
-    if budget.total_flops is None:
+    if budget.total_limit is None:
         # A budget of training alone is spent on the largest model.
         return designs_at(law, budget, points[-1:])[0]
     return (max if law.predicts_pass else min)(designs_at(law, budget, points), key=value_of)

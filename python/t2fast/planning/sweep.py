@@ -22,8 +22,7 @@ from t2fast.planning.design import Design, from_core, value_of
 from t2fast.planning.grid import reporter
 from t2fast.planning.optimum import Plan, plan, planned
 from t2fast.planning.surroundings import from_outcome
-from t2fast.planning.words import beyond_words, cells, describe, interval_words, law_name, result_name
-from t2fast.quantity import format_flops
+from t2fast.planning.words import beyond_words, cells, costs_of, describe, interval_words, law_name, result_name
 from t2fast.results import Progress, Report, Result
 from t2fast.text import columns, warning_lines
 
@@ -31,7 +30,14 @@ __all__ = ["Failure", "Frontier", "IsoFlop", "frontier", "isoflop"]
 
 
 class Failure(NamedTuple):
-    """A budget that admits no design, and why."""
+    """A budget that admits no design, and why.
+
+    Examples
+    --------
+    >>> sweep = [Budget(train_flops=1e20, inference_flops=flops) for flops in (1.0, 1.4e11)]
+    >>> [one.budget.inference_flops for one in frontier("besiroglu", sweep).failures]
+    [1.0]
+    """
 
     budget: Budget
     message: str
@@ -49,6 +55,13 @@ class Frontier(Result):
         One for each budget that admits a design, in the order of the sweep.
     failures
         Budgets that admit none, and why.
+
+    Examples
+    --------
+    >>> sweep = Budget(inference_flops=1.4e11).sweep(train_flops=[1e19, 1e20])
+    >>> found = frontier("pythia-gsm8k", sweep)
+    >>> len(found.plans), found.failures
+    (2, ())
     """
 
     law: Law
@@ -62,11 +75,16 @@ class Frontier(Result):
         values = (getattr(one.design, name) for one in self.plans)
         return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
+    @property
+    def _costs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        train, inference = zip(*(one.design.costs for one in self.plans), strict=True) if self.plans else ((), ())
+        return np.array(train, dtype=np.float64), np.array(inference, dtype=np.float64)
+
     @cached_property
     def pareto(self) -> NDArray[np.bool_]:
         """For each plan, whether no other is as good in result, training and inference cost, and better in one."""
         values = np.array([value_of(one.design) for one in self.plans], dtype=np.float64)
-        return _core.pareto(self.law.predicts_pass, values, self.column("train_flops"), self.column("inference_flops"))
+        return _core.pareto(self.law.predicts_pass, values, *self._costs)
 
     @cached_property
     def chinchilla(self) -> tuple[Design, ...]:
@@ -76,7 +94,7 @@ class Frontier(Result):
         """
         best: dict[tuple[float | None, float | None], Design] = {}
         for one in self.plans:
-            place, design = (one.budget.train_flops, one.budget.total_flops), one.chinchilla
+            place, design = (one.budget.train_limit, one.budget.total_limit), one.chinchilla
             if design is None:
                 continue
             if place not in best or (design.loss or 0.0) < (best[place].loss or 0.0):
@@ -109,12 +127,13 @@ class Frontier(Result):
         head = ["train", "inference", "N", "D", "k", "D/N", result_name(self.law)]
         rows = [[*head, *(["90% interval"] if known else []), "", *([] if known else ["beyond data"])]]
         for one, kept in zip(self.plans, self.pareto, strict=True):
-            costs = (format_flops(one.train_flops), format_flops(one.inference_flops))
+            costs = costs_of(one.design)
             interval = [interval_words(one.interval)] if known else []
             # Designs with an interval lie within the data.
             beyond = [] if known else [beyond_words(one.extrapolation)]
             rows.append([*costs, *cells(one.design), *interval, "*" if kept else "", *beyond])
-        lines = [f"Law {law_name(self.law)}; costs in FLOP; * on the Pareto front", ""]
+        unit = "dollars" if self.plans and self.plans[0].budget.in_dollars else "FLOP"
+        lines = [f"Law {law_name(self.law)}; costs in {unit}; * on the Pareto front", ""]
         lines += columns(rows, left=() if known else (8,))
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
@@ -193,7 +212,14 @@ def frontier(
 
 @dataclass(frozen=True, repr=False)
 class IsoFlop(Result):
-    """The designs that spend one training budget at each of many sizes, with the samples it pays for (k real)."""
+    """The designs that spend one training budget at each of many sizes, with the samples it pays for (k real).
+
+    Examples
+    --------
+    >>> curve = isoflop("besiroglu", Budget(train_flops=1e21), [1e9, 3e9, 1e10])
+    >>> curve.best.n_params
+    3000000000.0
+    """
 
     law: Law
     budget: Budget

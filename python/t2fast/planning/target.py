@@ -56,7 +56,8 @@ def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> P
     law, budget, target = as_law(law), as_budget(budget), number("target", target)
     if not isinstance(law, PowerLaw):
         return _cheapest_measured(law, budget, target)
-    wanted = "total_flops" if budget.inference_flops is None else "train_flops"
+    wanted = "total" if budget.inference_limit is None else "train"
+    wanted += "_dollars" if budget.in_dollars else "_flops"
 
     def at(limits: Budget) -> Budget:
         found: dict[str, Any] = {wanted: _core.cheapest(law._handle, limits._handle, target)}
@@ -94,9 +95,11 @@ def _within(budget: Budget, data: DataRange) -> Budget:
 
 def _cheapest_measured(law: Law, budget: Budget, target: float) -> Plan:
     """The cheapest design of a law that the core does not know: within its data, beside a budget of inference."""
-    if law.data_range is None or budget.inference_flops is None or budget.train_flops or budget.total_flops:
+    if law.data_range is None or budget.inference_limit is None or budget.train_limit or budget.total_limit:
         raise T2Error(f"a target for a law of kind {law.kind!r} needs its data's range and inference_flops alone")
-    refuse_impossible(replace(budget, train_flops=MOST_FLOPS))
+    train = "train_dollars" if budget.in_dollars else "train_flops"
+    most_spent: dict[str, Any] = {train: MOST_FLOPS}
+    refuse_impossible(replace(budget, **most_spent))
     region: Region = region_of(law.data_range)
     point = least_training(law, budget, region, target)
     if point is None:
@@ -106,5 +109,6 @@ def _cheapest_measured(law: Law, budget: Budget, target: float) -> Plan:
         ceiling = float(law.value(*most))
         raise InfeasibleError(f"target = {target:g} is out of reach: the most within the data is {ceiling:.6g}")
     design = designs_at(law, budget, [point])[0]
-    within = replace(budget, train_flops=design.train_flops)
+    spent: dict[str, Any] = {train: design.costs[0]}
+    within = replace(budget, **spent)
     return planned(law, within, surroundings(law, within), design)

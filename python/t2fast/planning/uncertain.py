@@ -45,6 +45,13 @@ class PlanUncertainty(Result):
         Replicates planned with, and those that had no plan.
     optima
         Each replicate's optimum.
+
+    Examples
+    --------
+    >>> from t2fast import Budget, plan
+    >>> found = plan("pythia-gsm8k", Budget(train_flops=1e20, inference_flops=1.4e11)).uncertainty
+    >>> found.n_laws > 100
+    True
     """
 
     recommended: Design

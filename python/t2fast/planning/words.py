@@ -12,8 +12,19 @@ from t2fast.quantity import format_flops, format_quantity
 from t2fast.text import columns
 
 __all__ = [
-    "beside", "beyond_words", "cells", "describe", "interval_words", "law_name", "neighbours", "result_name", "table",
-]  # fmt: skip
+    "beside",
+    "beyond_words",
+    "cells",
+    "cost_words",
+    "costs_of",
+    "describe",
+    "dollars",
+    "interval_words",
+    "law_name",
+    "neighbours",
+    "result_name",
+    "table",
+]
 
 
 def law_name(law: Law) -> str:
@@ -23,13 +34,27 @@ def law_name(law: Law) -> str:
 
 def describe(law: Law, budget: Budget) -> str:
     """The law and what may be spent, in one line."""
-    costs = {
-        "training": budget.train_flops,
-        "inference": budget.inference_flops,
-        "in total": budget.total_flops,
-    }
-    said = [f"{format_flops(flops)} FLOP {name}" for name, flops in costs.items() if flops is not None]
+    places = ("training", "inference", "in total")
+    limits = (budget.train_limit, budget.inference_limit, budget.total_limit)
+    said = [f"{cost_words(budget, one)} {name}" for name, one in zip(places, limits, strict=True) if one is not None]
     return f"Law {law_name(law)}; {', '.join(said) or 'no budget'}"
+
+
+def cost_words(budget: Budget, cost: float) -> str:
+    """A cost with its unit."""
+    return dollars(cost) if budget.in_dollars else f"{format_flops(cost)} FLOP"
+
+
+def dollars(cost: float) -> str:
+    """Dollars as people write them: $10k, $0.02, $1e-4."""
+    return f"${cost:.3g}" if cost < 1e3 else f"${format_quantity(cost)}"
+
+
+def costs_of(design: Design) -> tuple[str, str]:
+    """Costs of training and inference in the cells of a table."""
+    if design.train_dollars is None or design.inference_dollars is None:
+        return format_flops(design.train_flops), format_flops(design.inference_flops)
+    return dollars(design.train_dollars), dollars(design.inference_dollars)
 
 
 def result_name(law: Law) -> str:

@@ -256,7 +256,7 @@ impl FitProblem {
     ) -> PyResult<Option<(f64, f64)>> {
         let cluster = indices(&cluster)?;
         let problem = self.problem();
-        Ok(py.detach(|| profile(problem, &outcome.fit, &cluster, index, limit)).map_err(Error::from)?)
+        crate::work::detached(py, || profile(problem, &outcome.fit, &cluster, index, limit))
     }
 }
 

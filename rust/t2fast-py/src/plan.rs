@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use t2fast_core::cost::{self, Range};
+use t2fast_core::cost::{self, Money, Range};
 use t2fast_core::law::{AnyLaw, Law as _, Sense, predictive};
 use t2fast_core::plan::exact::{self, Region};
 use t2fast_core::plan::grid::{self, Axes};
 use t2fast_core::plan::{self, curve as curves, frontier};
 use t2fast_core::threads::Progress;
 
+use crate::cost::{Family, Roofline};
 use crate::errors::{Error, Result};
 use crate::law::Law;
 use crate::work;
@@ -35,9 +36,10 @@ struct Workload {
 /// The attributes of `t2fast.costs.Budget`.
 #[derive(FromPyObject)]
 pub struct Limits {
-    train_flops: Option<f64>,
-    inference_flops: Option<f64>,
-    total_flops: Option<f64>,
+    #[pyo3(attribute("_limits"))]
+    costs: [Option<f64>; 3],
+    #[pyo3(attribute("_money"))]
+    money: Option<(Py<Roofline>, Py<Family>, f64)>,
     workload: Workload,
     max_params: Option<f64>,
     max_tokens: Option<f64>,
@@ -60,9 +62,14 @@ impl Budget {
             .attention
             .map(|Attention { aspect_ratio, train_context }| cost::Attention { aspect_ratio, train_context });
         let budget = cost::Budget {
-            train: limits.train_flops,
-            inference: limits.inference_flops,
-            total: limits.total_flops,
+            train: limits.costs[0],
+            inference: limits.costs[1],
+            total: limits.costs[2],
+            money: limits.money.map(|(roofline, family, dollars_per_second)| Money {
+                roofline: roofline.get().0,
+                family: family.get().0,
+                dollars_per_second,
+            }),
             workload: cost::Workload {
                 queries: workload.queries,
                 prompt_tokens: workload.prompt_tokens,
@@ -77,6 +84,17 @@ impl Budget {
             unique_tokens: limits.unique_tokens,
         };
         Ok(Self(budget.checked()?))
+    }
+
+    /// Cost of training in the budget's unit.
+    fn train_cost(&self, n_params: f64, n_tokens: f64) -> f64 {
+        self.0.at(n_params).per_token * n_tokens
+    }
+
+    /// Cost of inference in the budget's unit; infinite where the model cannot run.
+    fn inference_cost(&self, n_params: f64, k: f64) -> f64 {
+        let at = self.0.at(n_params);
+        if k > at.most_k * (1.0 + cost::SLACK) { f64::INFINITY } else { at.inference(k) }
     }
 
     fn train_flops(&self, n_params: f64, n_tokens: f64) -> f64 {
@@ -119,12 +137,13 @@ pub struct Design {
     loss: f64,
     train_flops: f64,
     inference_flops: f64,
+    dollars: Option<(f64, f64)>,
 }
 
 impl From<&plan::Design> for Design {
     fn from(d: &plan::Design) -> Self {
-        let plan::Design { n_params, n_tokens, k, value, loss, train_flops, inference_flops } = *d;
-        Self { n_params, n_tokens, k, value, loss, train_flops, inference_flops }
+        let plan::Design { n_params, n_tokens, k, value, loss, train_flops, inference_flops, dollars } = *d;
+        Self { n_params, n_tokens, k, value, loss, train_flops, inference_flops, dollars }
     }
 }
 
@@ -221,7 +240,7 @@ pub fn predict<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let laws: Vec<AnyLaw> = laws.iter().map(|law| law.0).collect();
     let (n, d, k) = (n_params.as_slice()?, n_tokens.as_slice()?, k.as_slice()?);
-    let values = py.detach(|| predictive::values(&laws, n, d, k, unique_tokens)).map_err(Error::from)?;
+    let values = work::detached(py, || predictive::values(&laws, n, d, k, unique_tokens))?;
     let rows = laws.len();
     PyArray1::from_vec(py, values).reshape([rows, n.len()])
 }
@@ -286,24 +305,25 @@ pub fn pareto<'py>(
     py: Python<'py>,
     most: bool,
     values: PyReadonlyArray1<'py, f64>,
-    train_flops: PyReadonlyArray1<'py, f64>,
-    inference_flops: PyReadonlyArray1<'py, f64>,
+    train_cost: PyReadonlyArray1<'py, f64>,
+    inference_cost: PyReadonlyArray1<'py, f64>,
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
-    let (values, train, inference) = (values.as_slice()?, train_flops.as_slice()?, inference_flops.as_slice()?);
+    let (values, train, inference) = (values.as_slice()?, train_cost.as_slice()?, inference_cost.as_slice()?);
     let sense = if most { Sense::Most } else { Sense::Least };
     let nan = f64::NAN;
     let designs: Vec<plan::Design> = values
         .iter()
         .zip(train)
         .zip(inference)
-        .map(|((&value, &train_flops), &inference_flops)| plan::Design {
+        .map(|((&value, &train_cost), &inference_cost)| plan::Design {
             n_params: nan,
             n_tokens: nan,
             k: nan,
             value,
             loss: nan,
-            train_flops,
-            inference_flops,
+            train_flops: train_cost,
+            inference_flops: inference_cost,
+            dollars: None,
         })
         .collect();
     Ok(PyArray1::from_vec(py, frontier::pareto(sense, &designs)))

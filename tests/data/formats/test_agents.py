@@ -42,3 +42,30 @@ def test_swe_bench_reports(tmp_path):
     counts = read_counts(files, missing="fail")
     assert pairs(counts) == {"a": (2, 2), "b": (2, 1), "c": (2, 0), "d": (2, 0)}
     assert set(counts.model) == {"org/m"}
+
+
+def tau2_folder(folder):
+    """A run that tau2-bench saved as a folder: metadata with an index, and a file for each simulation."""
+    runs = [
+        {"id": f"{t}{i}", "task_id": t, "trial": i, "reward_info": {"reward": float(t == "a" or i)}, "messages": []}
+        for t in "ab"
+        for i in range(2)
+    ]
+    for one in runs:
+        written(folder / "simulations" / f"{one['id']}.json", one)
+    index = [{key: one[key] for key in ("id", "task_id", "trial")} | one["reward_info"] for one in runs]
+    info = {"agent_info": {"llm": "m"}, "environment_info": {"domain_name": "voice"}}
+    written(folder / "results.json", {"info": info, "tasks": [], "simulation_index": index})
+    return folder
+
+
+def test_tau2_folders(tmp_path):
+    folder = tau2_folder(tmp_path / "run")
+    both = read_counts(folder)
+    for counts in (both, read_counts(folder / "results.json"), read_counts(folder / "simulations")):
+        assert pairs(counts) == {"a": (2, 2), "b": (2, 1)}
+        assert (set(counts.model), set(counts.benchmark)) == ({"m"}, {"voice"})
+    # Each simulation stands in the index and in its file.
+    assert "4 copies of trials that were counted already were left out" in both.warnings
+    (folder / "results.json").unlink()
+    assert pairs(read_counts(folder / "simulations", model="m")) == {"a": (2, 2), "b": (2, 1)}

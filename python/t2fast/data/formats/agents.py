@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,59 @@ from typing import Any
 from t2fast.data.streams import stem
 from t2fast.data.tally import BadLineError, Tally
 
-__all__ = ["claims_swe_bench", "claims_tau2", "read_swe_bench", "read_tau2"]
+__all__ = [
+    "claims_swe_bench",
+    "claims_tau2",
+    "claims_tau2_index",
+    "read_swe_bench",
+    "read_tau2",
+    "read_tau2_index",
+]
 
 
 def claims_tau2(document: Mapping[str, Any]) -> bool:
-    """Whether a document is a file of tau2-bench's simulations."""
-    return isinstance(document.get("simulations"), list)
+    """Whether a document is a file of tau2-bench's simulations, or one simulation of a folder of them."""
+    return isinstance(document.get("simulations"), list) or ("task_id" in document and "reward_info" in document)
+
+
+def claims_tau2_index(document: Mapping[str, Any]) -> bool:
+    """Whether a document is ``results.json`` of tau2-bench's folders, whose simulations are files of their own."""
+    return isinstance(document.get("simulation_index"), list) and isinstance(document.get("info"), dict)
+
+
+def read_tau2_index(document: Mapping[str, Any], tally: Tally) -> None:
+    """Count the entries of the index: it repeats the reward of each file in ``simulations``."""
+    tally.formats["tau2-bench"] = None
+    for i, entry in enumerate(document["simulation_index"]):
+        tally.place = f"simulation {i}"
+        try:
+            add_simulation(entry | {"reward_info": {"reward": entry.get("reward")}}, *_names(document), tally)
+        except BadLineError as error:
+            tally.bad(error)
+
+
+def _names(document: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Model and domain."""
+    info = document.get("info") or {}
+    return (info.get("agent_info") or {}).get("llm"), (info.get("environment_info") or {}).get("domain_name")
+
+
+def _metadata(path: Path) -> Mapping[str, Any]:
+    """``results.json`` above the folder ``simulations`` that a simulation lies in."""
+    try:
+        found = json.loads((path.resolve().parent.parent / "results.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_tau2(document: Mapping[str, Any], tally: Tally) -> None:
     """Count simulations: ``reward_info.reward`` of each task and trial; one without it has no verdict."""
     tally.formats["tau2-bench"] = None
-    info = document.get("info") or {}
-    model = (info.get("agent_info") or {}).get("llm")
-    benchmark = (info.get("environment_info") or {}).get("domain_name")
+    if "simulations" not in document:
+        add_simulation(document, *_names(_metadata(Path(tally.file))), tally)
+        return
+    model, benchmark = _names(document)
     for i, trial in enumerate(document["simulations"]):
         tally.place = f"simulation {i}"
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from t2fast.data import streams
 from t2fast.data.columns import Columns, find
-from t2fast.data.formats import agents, code, inspect, lm_eval, matrix, tables
+from t2fast.data.formats import agents, code, inspect, lm_eval, matrix, opencompass, tables
 from t2fast.data.tally import BETWEEN, BadLineError, Tally
 from t2fast.errors import DataError
 
@@ -145,7 +145,7 @@ def _family(record: Mapping[str, Any]) -> str:
         and "eval" in record
     ):
         return ""
-    if isinstance(record.get("eval"), dict) or isinstance(record.get("simulations"), list) or "resolved_ids" in record:
+    if isinstance(record.get("eval"), dict) or agents.claims_tau2(record) or "resolved_ids" in record:
         return ""
     if code.claims_multipl_e(record):
         return ""
@@ -241,9 +241,12 @@ def _document(path: Path, document: Any, tally: Tally) -> None:
         (inspect.claims, inspect.read_log),
         (code.claims_evalplus, code.read_evalplus),
         (agents.claims_tau2, agents.read_tau2),
+        (agents.claims_tau2_index, agents.read_tau2_index),
         (agents.claims_swe_bench, agents.read_swe_bench),
         (code.claims_multipl_e, code.read_multipl_e),
         (code.claims_code_eval, code.read_code_eval),
+        (opencompass.claims, opencompass.read),
+        (opencompass.claims_predictions, opencompass.refuse_predictions),
     ):
         if claims(document):
             read(document, tally)

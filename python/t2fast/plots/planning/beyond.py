@@ -41,9 +41,10 @@ def title(figure: Figure, law: Law, budget: str) -> None:
 
 def budget_words(budget: Budget) -> str:
     """What may be spent, in a few words."""
-    costs = {"training": budget.train_flops, "inference": budget.inference_flops, "in total": budget.total_flops}
-    said = [f"{format_flops(flops)} {name}" for name, flops in costs.items() if flops is not None]
-    return f"FLOP: {', '.join(said)}" if said else "no FLOP budget"
+    costs = {"training": budget.train_limit, "inference": budget.inference_limit, "in total": budget.total_limit}
+    said = [f"{format_flops(cost)} {name}" for name, cost in costs.items() if cost is not None]
+    unit = "dollars" if budget.in_dollars else "FLOP"
+    return f"{unit}: {', '.join(said)}" if said else f"no {unit} budget"
 
 
 def sides(law: Law, design: Design) -> list[tuple[Name, bool]]:
@@ -119,6 +120,7 @@ def budget_labels(budgets: Sequence[Budget], without: tuple[str, ...]) -> list[s
     names = {
         "train_flops": "training", "inference_flops": "inference", "total_flops": "in total", "max_params": "most N",
         "max_tokens": "most D", "max_k": "most k", "unique_tokens": "unique tokens",
+        "dollars_per_question": "dollars per question", "max_seconds": "seconds", "max_watt_hours": "Wh",
     }  # fmt: skip
 
     def words(key: str, value: Any) -> str:
@@ -126,9 +128,9 @@ def budget_labels(budgets: Sequence[Budget], without: tuple[str, ...]) -> list[s
             prompt, answer = (format_quantity(x) for x in (value.prompt_tokens, value.answer_tokens))
             return f"{format_quantity(value.queries)} queries of {prompt} + {answer} tokens"
         if value is None:
-            return f"{names[key]} unlimited"
+            return f"{names.get(key, key)} unlimited"
         if key.endswith("flops"):
             return f"{format_flops(value)} FLOP {names[key]}"
-        return f"{names[key]} {format_quantity(value)}"
+        return f"{names.get(key, key)} {format_quantity(value) if isinstance(value, float | int) else value.to_dict()}"
 
     return [", ".join(words(key, row[key]) for key in varying) for row in rows]

@@ -39,6 +39,10 @@ from t2fast.quantity import format_flops
 __all__ = ["frontier", "isoflop"]
 
 
+#: What a sweep's horizontal axis spends.
+_SPENT = ("train_flops", "total_flops", "train_dollars", "train_gpu_hours", "total_dollars")
+
+
 def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
     """Draw tokens per parameter, N and D of the optima against training FLOP, a line for each inference budget.
 
@@ -60,24 +64,25 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
     if not frontier.plans:
         raise T2Error("nothing to draw: no budget of this sweep admits a design; see failures")
     law, data = frontier.law, frontier.law.data_range
+    unspent: dict[str, Any] = dict.fromkeys(_SPENT)
     groups: dict[Budget, list[Plan]] = {}
     for one in frontier.plans:
-        groups.setdefault(replace(one.budget, train_flops=None, total_flops=None), []).append(one)
-    labels = budget_labels(list(groups), ("train_flops", "total_flops"))
+        groups.setdefault(replace(one.budget, **unspent), []).append(one)
+    labels = budget_labels(list(groups), _SPENT)
     names = ("tokens_per_param", "n_params", "n_tokens")
 
     with canvas.style():
         figure = canvas.new(5.6 + 0.17 * len(groups))
         panels = dict(zip(names, figure.subplots(3, 1, sharex=True), strict=True))
-        costs = [d.train_flops for one in frontier.plans for d in (one.design, one.chinchilla) if d is not None]
+        costs = [d.costs[0] for one in frontier.plans for d in (one.design, one.chinchilla) if d is not None]
         reach = (min(costs) / 1.3, max(costs) * 1.3)
-        spent = "train" if all(one.budget.total_flops is None for one in frontier.plans) else "total"
+        spent = "train" if all(one.budget.total_limit is None for one in frontier.plans) else "total"
         title(figure, law, f"optima along a sweep of {'training' if spent == 'train' else 'total'} budgets")
         keys: list[Line2D | Patch] = []
         everything: dict[str, list[float]] = {name: [] for name in names}
         for plans, label, colour in zip(groups.values(), labels, shades(len(groups)), strict=True):
-            designs = sorted((one.design for one in plans), key=lambda design: design.train_flops)
-            x = np.array([design.train_flops for design in designs])
+            designs = sorted((one.design for one in plans), key=lambda design: design.costs[0])
+            x = np.array([design.costs[0] for design in designs])
             beyond = outside(law, designs)
             for name, axes in panels.items():
                 y = np.array([getattr(design, name) for design in designs])
@@ -94,7 +99,7 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
         for name, axes in panels.items():
             y = np.array([getattr(design, name) for design in line])
             everything[name] += y.tolist()
-            axes.plot([d.train_flops for d in line], y, color=GREY, linewidth=1.2, zorder=3, gid="chinchilla")
+            axes.plot([d.costs[0] for d in line], y, color=GREY, linewidth=1.2, zorder=3, gid="chinchilla")
             twenty = {"tokens_per_param": np.full(50, 20.0), "n_params": sizes, "n_tokens": 20 * sizes}[name]
             everything[name] += twenty.tolist()
             axes.plot(rule, twenty, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=3, gid="20:1")
@@ -109,7 +114,9 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
             canvas.axis(axes.yaxis, "D / N" if name == "tokens_per_param" else LABELS[name], ticks=6)
         figure.align_ylabels(list(panels.values()))
         panels["n_tokens"].set_xlim(*reach)
-        canvas.axis(panels["n_tokens"].xaxis, "FLOP spent on training", flops=True)
+        money = frontier.plans[0].budget.in_dollars
+        unit = "dollars" if money else "FLOP"
+        canvas.axis(panels["n_tokens"].xaxis, f"{unit} spent on training", flops=not money)
         hatches: set[tuple[Name, bool]] = set()
         if data is not None:
             for name, above in sorted(outer):

@@ -30,7 +30,7 @@ def main() -> None:
     _limit()
     logging.disable(logging.CRITICAL)
     try:
-        from math_verify import LatexExtractionConfig, parse, verify  # type: ignore[import-not-found, unused-ignore]
+        from math_verify import LatexExtractionConfig, parse, verify
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         return

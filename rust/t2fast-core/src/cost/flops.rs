@@ -1,5 +1,6 @@
 //! What training and sampling cost in floating-point operations, and which designs a budget admits.
 
+use super::money::{AtSize, Money};
 use crate::error::{Error, Result, non_negative, positive};
 
 /// A budget is met when the cost exceeds it by no more than this share, so that rounding in `6 N D` does not exclude a
@@ -203,12 +204,14 @@ impl Range {
 /// What may be spent, on what use, within which bounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
-    /// FLOP of training.
+    /// FLOP (or dollars, see `money`) of training.
     pub train: Option<f64>,
-    /// FLOP of inference over the workload.
+    /// FLOP (or dollars) of inference over the workload.
     pub inference: Option<f64>,
-    /// FLOP of both together.
+    /// FLOP (or dollars) of both together.
     pub total: Option<f64>,
+    /// Prices; without them costs are FLOP.
+    pub money: Option<Money>,
     /// How the model will be used.
     pub workload: Workload,
     /// Allowed N.
@@ -230,6 +233,7 @@ impl Default for Budget {
             train: None,
             inference: None,
             total: None,
+            money: None,
             workload: Workload::default(),
             n_params: free,
             n_tokens: free,
@@ -246,10 +250,11 @@ impl Budget {
     /// # Errors
     /// [`Error::Value`] that names the first number out of range.
     pub fn checked(self) -> Result<Self> {
+        let [train, inference, total] = self.names();
         for (name, value) in [
-            ("train_flops", self.train),
-            ("inference_flops", self.inference),
-            ("total_flops", self.total),
+            (train, self.train),
+            (inference, self.inference),
+            (total, self.total),
             ("max_tokens_per_param", self.max_tokens_per_param),
             ("unique_tokens", self.unique_tokens),
         ] {
@@ -258,10 +263,37 @@ impl Budget {
             }
         }
         self.workload.checked()?;
+        if let Some(money) = self.money {
+            money.roofline.checked()?;
+            money.family.checked()?;
+            positive("price", money.dollars_per_second)?;
+        }
         Range::new("n_params", self.n_params.lo, self.n_params.hi)?;
         Range::new("n_tokens", self.n_tokens.lo, self.n_tokens.hi)?;
         Range::new("k", self.k.lo, self.k.hi)?;
         Ok(self)
+    }
+
+    /// Public names of the budgets for training, inference and both.
+    #[must_use]
+    pub fn names(&self) -> [&'static str; 3] {
+        if self.money.is_some() {
+            ["train_dollars", "dollars_per_question", "total_dollars"]
+        } else {
+            ["train_flops", "inference_flops", "total_flops"]
+        }
+    }
+
+    /// Costs at one N, in the budget's unit.
+    #[inline]
+    #[must_use]
+    pub fn at(&self, n_params: f64) -> AtSize {
+        if let Some(money) = &self.money {
+            return money.at(&self.workload, n_params);
+        }
+        let (fixed, per_sample) = self.workload.inference_rates();
+        let per_token = self.workload.train_rate().at(n_params);
+        AtSize::straight(per_token, fixed.at(n_params), per_sample.at(n_params))
     }
 
     /// The largest D that the bounds alone allow beside N.
@@ -274,13 +306,14 @@ impl Budget {
     /// The largest D allowed beside N and k; below the lower bound of D, possibly negative, when there is none.
     #[must_use]
     pub fn most_tokens(&self, n_params: f64, k: f64) -> f64 {
-        let per_token = self.workload.train_rate().at(n_params);
+        let at = self.at(n_params);
+        let per_token = at.per_token;
         let mut tokens = self.tokens_allowed(n_params);
         if let Some(train) = self.train {
             tokens = tokens.min(train / per_token);
         }
         if let Some(total) = self.total {
-            tokens = tokens.min((total - self.workload.inference_flops(n_params, k)) / per_token);
+            tokens = tokens.min((total - at.inference(k)) / per_token);
         }
         tokens
     }
@@ -288,15 +321,13 @@ impl Budget {
     /// The largest real k allowed beside N and D; below the lower bound of k when there is none.
     #[must_use]
     pub fn most_samples(&self, n_params: f64, n_tokens: f64) -> f64 {
-        let (fixed, per_sample) = self.workload.inference_rates();
-        let (fixed, per_sample) = (fixed.at(n_params), per_sample.at(n_params));
-        let mut k = self.k.hi;
+        let at = self.at(n_params);
+        let mut k = self.k.hi.min(at.most_k);
         if let Some(inference) = self.inference {
-            k = k.min((inference - fixed) / per_sample);
+            k = k.min(at.most_samples(inference));
         }
         if let Some(total) = self.total {
-            let rest = total - self.workload.train_flops(n_params, n_tokens);
-            k = k.min((rest - fixed) / per_sample);
+            k = k.min(at.most_samples(total - at.per_token * n_tokens));
         }
         k
     }

@@ -213,7 +213,7 @@ pub struct Bill {
 }
 
 /// Seconds of a replica, for a model at hand: what steps and prompts consist of.
-pub(super) struct Terms {
+pub(crate) struct Terms {
     /// Per token of a step: multiplying.
     pub compute: f64,
     /// Per step: reading the matrices; of a mixture, all of them.
@@ -274,7 +274,7 @@ impl Roofline {
             + constants.train_activations * width / (card.bandwidth * constants.memory)
     }
 
-    pub(super) fn terms(&self, shape: &Shape, prompt_tokens: f64) -> Terms {
+    pub(crate) fn terms(&self, shape: &Shape, prompt_tokens: f64) -> Terms {
         let Self { card, constants, serving } = self;
         let cards = serving.cards;
         let flops = card.flops * cards * constants.compute;

@@ -191,7 +191,8 @@ impl Family {
                 let sum = layers + embeddings;
                 let step = (sum / n_params).ln() * sum / (power * layers + embeddings);
                 ln_d -= step;
-                if step.abs() < 1e-14 {
+                // The error left is of the order of the square.
+                if step.abs() < 1e-8 {
                     break;
                 }
             }

@@ -26,9 +26,10 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
     }
     crate::error::positive("target", target)?;
     if budget.train.is_some() || budget.total.is_some() {
-        return Err(Error::Array(
-            "train_flops and total_flops are what a target asks for: give inference_flops, or a workload alone".into(),
-        ));
+        let [train, inference, total] = budget.names();
+        return Err(Error::Array(format!(
+            "{train} and {total} are what a target asks for: give {inference}, or a workload alone"
+        )));
     }
     let with = |flops: f64| {
         if budget.inference.is_some() {
@@ -45,14 +46,16 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
             Err(error) => Err(error),
         }
     };
+    // Dollars may be fractions of one; a FLOP is nothing.
+    let start = if budget.money.is_some() { -46.0 } else { 0.0 };
     let reached = |value: Option<f64>, target: f64| value.is_some_and(|value| !law.sense().better(target, value));
     // Upwards in steps: over the vast range that the largest budget opens, a search might miss what a smaller one finds.
     let climb = |target: f64| -> Result<(Option<f64>, f64, f64)> {
         let mut ceiling = None;
-        let (mut below, mut above) = (0.0, 0.0);
+        let (mut below, mut above) = (start, start);
         for step in 1..=CLIMB {
             below = above;
-            above = MOST_FLOPS.ln() * f64::from(step) / f64::from(CLIMB);
+            above = start + (MOST_FLOPS.ln() - start) * f64::from(step) / f64::from(CLIMB);
             let value = reach(above.exp())?;
             if value.is_some_and(|value| ceiling.is_none_or(|ceiling| law.sense().better(value, ceiling))) {
                 ceiling = value;
@@ -71,16 +74,17 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
         (ceiling, below, above) = climb(target)?;
     }
     if !reached(ceiling, target) {
+        let unit = if budget.money.is_some() { "dollars" } else { "FLOP" };
         let what = if law.sense() == Sense::Most { "most" } else { "least" };
         return Err(match ceiling {
             Some(ceiling) => Error::Unreachable(format!(
                 "target = {target} is out of reach: the {what} this law predicts within the bounds is {ceiling:.6}, \
-                 even for {MOST_FLOPS:e} FLOP; choose a target this side of it, or raise the other budget"
+                 even for {MOST_FLOPS:e} {unit}; choose a target this side of it, or raise the other budget"
             )),
             None => Error::Infeasible("no design within the bounds at any cost; widen them".into()),
         });
     }
-    while above - below > 1e-11 * above {
+    while above - below > 1e-11 * above.abs().max(1.0) {
         let middle = 0.5 * (below + above);
         if reached(reach(middle.exp())?, target) {
             above = middle;

@@ -58,10 +58,10 @@ pub fn plane(law: &dyn Law, axes: Axes<'_>, budget: &Budget) -> Result<Plane> {
         if !allowed(n, d) {
             return (f64::NAN, f64::NAN);
         }
-        let train = budget.workload.train_flops(n, d);
-        let end = axes
-            .k
-            .partition_point(|&k| k <= budget.k.hi && budget.affords(train, budget.workload.inference_flops(n, k)));
+        let at = budget.at(n);
+        let train = at.per_token * d;
+        let end =
+            axes.k.partition_point(|&k| k <= budget.k.hi.min(at.most_k) && budget.affords(train, at.inference(k)));
         // More samples are never worse; to a law without k all are the same, and the fewest the cheapest.
         match if law.depends_on_k() { end.checked_sub(1) } else { Some(first) } {
             Some(place) if first <= place && place < end => {

@@ -36,7 +36,7 @@ pub fn sweep(
 pub fn isoflop(law: &dyn Law, budget: &Budget, n_params: &[f64]) -> Result<Vec<Option<Design>>> {
     let budget = budget.checked()?;
     if budget.train.is_none() || budget.total.is_some() {
-        return Err(Error::Array("an isoFLOP profile needs train_flops, and no total_flops".into()));
+        return Err(Error::Array("an isoFLOP profile needs train_flops (or train_dollars), and no total".into()));
     }
     if law.depends_on_k() && budget.inference.is_none() && budget.k.hi.is_infinite() {
         return Err(Error::Array("k is unbounded: give inference_flops or max_k".into()));
@@ -67,16 +67,13 @@ pub fn pareto(sense: Sense, designs: &[Design]) -> Vec<bool> {
             Sense::Least => a.value.total_cmp(&b.value),
             Sense::Most => b.value.total_cmp(&a.value),
         };
-        value
-            .then(a.train_flops.total_cmp(&b.train_flops))
-            .then(a.inference_flops.total_cmp(&b.inference_flops))
-            .then(i.cmp(&j))
+        value.then(a.costs().0.total_cmp(&b.costs().0)).then(a.costs().1.total_cmp(&b.costs().1)).then(i.cmp(&j))
     });
     let mut kept = vec![false; designs.len()];
     // (training, inference) costs of the front so far: training rising, inference falling.
     let mut stairs: Vec<(f64, f64)> = Vec::new();
     for i in order {
-        let (train, inference) = (designs[i].train_flops, designs[i].inference_flops);
+        let (train, inference) = designs[i].costs();
         let place = stairs.partition_point(|step| step.0 <= train);
         if place > 0 && stairs[place - 1].1 <= inference {
             continue;

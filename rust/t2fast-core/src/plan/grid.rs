@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::Design;
 use super::leaders::{Candidate, Leaders, ROUNDING};
-use crate::cost::{Budget, Rate, SLACK};
+use crate::cost::{AtSize, Budget, Rate, SLACK};
 use crate::error::{Error, Result, Shown, positive};
 use crate::law::{AnyLaw, Law};
 use crate::threads::Progress;
@@ -77,26 +77,40 @@ struct Search<'a> {
     per_token: Rate,
     fixed: Rate,
     per_sample: Rate,
+    /// What each size costs, where that is dollars and no formula of N alone; empty otherwise.
+    priced: Vec<AtSize>,
 }
 
 impl<'a> Search<'a> {
     fn new(law: &'a AnyLaw, axes: Axes<'a>, budget: &'a Budget) -> Self {
         let (fixed, per_sample) = budget.workload.inference_rates();
         let first_k = axes.k.partition_point(|&k| k < budget.k.lo);
-        Self { law, axes, budget, first_k, per_token: budget.workload.train_rate(), fixed, per_sample }
+        let priced =
+            if budget.money.is_some() { axes.n_params.iter().map(|&n| budget.at(n)).collect() } else { Vec::new() };
+        Self { law, axes, budget, first_k, per_token: budget.workload.train_rate(), fixed, per_sample, priced }
     }
 }
 
 impl Search<'_> {
     /// The number of leading entries of the k axis that are affordable beside the costs given.
-    fn affordable_k(&self, train: f64, fixed: f64, per_sample: f64) -> usize {
-        self.axes.k.partition_point(|&k| k <= self.budget.k.hi && self.budget.affords(train, fixed + k * per_sample))
+    fn affordable_k(&self, train: f64, row: &Row) -> usize {
+        self.axes.k.partition_point(|&k| k <= self.budget.k.hi && self.budget.affords(train, self.inference(row, k)))
+    }
+
+    /// Cost of k samples; infinite where memory or latency forbids them.
+    #[inline]
+    fn inference(&self, row: &Row, k: f64) -> f64 {
+        match self.priced.get(row.size) {
+            None => row.fixed + k * row.per_sample,
+            Some(at) if k <= at.most_k * (1.0 + SLACK) => at.inference(k),
+            Some(_) => f64::INFINITY,
+        }
     }
 
     /// Offers (i, j, l) and then ever smaller k, for as long as they could enter.
     fn offer(&self, leaders: &mut Leaders, row: &Row, [i, j, l]: [usize; 3], loss: f64, value: f64) {
         let train = row.per_token * self.axes.n_tokens[j];
-        let flops = |l: usize| train + row.fixed + row.per_sample * self.axes.k[l];
+        let flops = |l: usize| train + self.inference(row, self.axes.k[l]);
         let (mut l, mut value) = (l, value);
         // A law without k has the same value, in every digit, for each.
         let rounding = if self.law.depends_on_k() { ROUNDING } else { 0.0 };
@@ -122,7 +136,8 @@ impl Search<'_> {
         Row {
             allowed: self.budget.n_params.lo <= n && n <= self.budget.n_params.hi,
             most_tokens: self.budget.tokens_allowed(n) * (1.0 + SLACK),
-            per_token: self.per_token.at(n),
+            size: i,
+            per_token: self.priced.get(i).map_or_else(|| self.per_token.at(n), |at| at.per_token),
             fixed: self.fixed.at(n),
             per_sample: self.per_sample.at(n),
             first_k: self.first_k,
@@ -151,7 +166,7 @@ impl Search<'_> {
         let (mut end, mut k_end) = (d_hi, self.axes.k.partition_point(|&k| k <= self.budget.k.hi));
         for i in first..last {
             let mut row = self.row(i);
-            let affords_k = |k: f64| self.budget.affords(0.0, row.fixed + k * row.per_sample);
+            let affords_k = |k: f64| self.budget.affords(0.0, self.inference(&row, k));
             if i == first {
                 k_end = self.axes.k[..k_end].partition_point(|&k| affords_k(k));
             }
@@ -161,7 +176,7 @@ impl Search<'_> {
             if !row.allowed || k_end <= row.first_k {
                 continue;
             }
-            let inference = row.fixed + row.per_sample * self.axes.k[row.first_k];
+            let inference = self.inference(&row, self.axes.k[row.first_k]);
             let affords = |d: f64| self.budget.affords(row.per_token * d, inference);
             if count == 0 {
                 end = self.axes.n_tokens[..end].partition_point(|&d| affords(d));
@@ -228,7 +243,7 @@ impl Search<'_> {
             row.over = base.overtraining_of_params(n);
             let least_k = self.axes.k.get(row.first_k).copied().filter(|&k| row.allowed && k <= self.budget.k.hi);
             row.end = least_k.map_or(0, |k| {
-                let inference = row.fixed + row.per_sample * k;
+                let inference = self.inference(&row, k);
                 let affordable = |&d: &f64| d <= row.most_tokens && self.budget.affords(row.per_token * d, inference);
                 self.axes.n_tokens[..d_hi].partition_point(affordable)
             });
@@ -250,12 +265,12 @@ impl Search<'_> {
                     continue;
                 }
                 // The affordable k: once per N, or falling with D where one budget pays for both.
-                let mut k_end = self.affordable_k(row.per_token * self.axes.n_tokens[start], row.fixed, row.per_sample);
+                let mut k_end = self.affordable_k(row.per_token * self.axes.n_tokens[start], row);
                 for lane in 0..count {
                     if self.budget.total.is_some() {
                         let train = row.per_token * self.axes.n_tokens[start + lane];
                         while k_end > row.first_k
-                            && !self.budget.affords(train, row.fixed + row.per_sample * self.axes.k[k_end - 1])
+                            && !self.budget.affords(train, self.inference(row, self.axes.k[k_end - 1]))
                         {
                             k_end -= 1;
                         }
@@ -292,6 +307,8 @@ struct Row {
     allowed: bool,
     /// The largest D that the bounds allow.
     most_tokens: f64,
+    /// Its place on the axis.
+    size: usize,
     per_token: f64,
     fixed: f64,
     per_sample: f64,
@@ -402,15 +419,25 @@ fn infeasible(axes: &Axes<'_>, budget: &Budget) -> Error {
     // The smallest size that may be trained on the fewest tokens.
     let allowed = |&&size: &&f64| size >= n && d <= budget.tokens_allowed(size) * (1.0 + SLACK);
     let n = axes.n_params.iter().find(allowed).copied().unwrap_or(n);
-    let (train, inference) = (budget.workload.train_flops(n, d), budget.workload.inference_flops(n, k));
+    let at = budget.at(n);
+    if k > at.most_k {
+        return Error::Infeasible(format!(
+            "no point of the grid can run: the cheapest, N = {}, k = {}, exceeds memory or latency; take more cards, \
+             another format, shorter prompts or a larger max_seconds",
+            Shown(n),
+            Shown(k)
+        ));
+    }
+    let (train, inference) = (at.per_token * d, at.inference(k));
+    let [train_name, inference_name, total_name] = budget.names();
     let total = train + inference;
     let over = |limit: Option<f64>, cost: f64| limit.filter(|limit| cost > limit * (1.0 + SLACK));
     let (name, limit, cost) = if let Some(limit) = over(budget.train, train) {
-        ("train_flops", limit, train)
+        (train_name, limit, train)
     } else if let Some(limit) = over(budget.inference, inference) {
-        ("inference_flops", limit, inference)
+        (inference_name, limit, inference)
     } else {
-        ("total_flops", budget.total.unwrap_or(f64::NAN), total)
+        (total_name, budget.total.unwrap_or(f64::NAN), total)
     };
     Error::Infeasible(format!(
         "no point of the grid is affordable: {name} = {}, and the cheapest point, N = {}, D = {}, k = {}, needs {}; \

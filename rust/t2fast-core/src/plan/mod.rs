@@ -36,12 +36,18 @@ pub struct Design {
     pub train_flops: f64,
     /// FLOP of inference over the budget's workload.
     pub inference_flops: f64,
+    /// Dollars of training and of inference, where the budget counts them.
+    pub dollars: Option<(f64, f64)>,
 }
 
 impl Design {
     /// The design at N, D and k. Arguments are not checked, against the budget neither.
     #[must_use]
     pub fn new(law: &dyn Law, budget: &Budget, n_params: f64, n_tokens: f64, k: f64) -> Self {
+        let dollars = budget.money.map(|_| {
+            let at = budget.at(n_params);
+            (at.per_token * n_tokens, at.inference(k))
+        });
         let loss = law.chinchilla().loss_within(n_params, n_tokens, budget.unique_tokens);
         Self {
             n_params,
@@ -51,7 +57,14 @@ impl Design {
             loss,
             train_flops: budget.workload.train_flops(n_params, n_tokens),
             inference_flops: budget.workload.inference_flops(n_params, k),
+            dollars,
         }
+    }
+
+    /// Cost of training and of inference in the budget's unit.
+    #[must_use]
+    pub fn costs(&self) -> (f64, f64) {
+        self.dollars.unwrap_or((self.train_flops, self.inference_flops))
     }
 
     /// FLOP of training and inference together.

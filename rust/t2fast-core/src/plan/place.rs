@@ -29,6 +29,8 @@ pub(super) struct Numbers {
     /// at ln D = (pull + delta ln N) times this.
     pull: f64,
     slope: f64,
+    /// The budget again, where its costs are dollars and no formula of N alone.
+    pub(super) priced: Option<Budget>,
     /// Neither attention nor repetition.
     plain: bool,
     /// More tokens are never worse.
@@ -64,6 +66,7 @@ impl Numbers {
             law: *law,
             pull: (law.beta * law.b / (law.overtraining.delta * law.overtraining.f)).ln(),
             slope: 1.0 / (law.beta + law.overtraining.delta),
+            priced: budget.money.is_some().then_some(*budget),
             plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
             spends,
             kink: if spends || (budget.inference.is_none() && budget.k.hi.is_infinite()) { 0.0 } else { 0.5 },
@@ -149,6 +152,53 @@ pub(super) fn locate<const FMA: bool, const TOTAL: bool, const GENERAL: bool, co
     (n, most(ln_d, ln_least), most(k, p.k.lo))
 }
 
+/// The same where costs are dollars: [`AtSize`](crate::cost::AtSize) says what a size costs, one point at a time.
+pub(super) fn locate_priced(p: &Numbers, budget: &Budget, x: f64, v: f64) -> (f64, f64, f64) {
+    let n = x.exp();
+    let at = budget.at(n);
+    let mut most_tokens = p.tokens.hi.min(p.tokens_per_param * n).min(p.train / at.per_token);
+    let (mut least_tokens, mut v) = (p.tokens.lo, v);
+    if p.law.overtraining.acts() {
+        let useful = most_useful_ln_tokens(&p.law, x, p.unique).exp().max(p.tokens.lo);
+        if v >= BEYOND {
+            v -= BEYOND;
+            let rest = (p.total - at.inference(p.k.lo)) / at.per_token;
+            least_tokens = useful.min(most_tokens.min(rest).max(p.tokens.lo));
+        } else {
+            most_tokens = most_tokens.min(useful);
+        }
+    }
+    let most_samples = p.k.hi.min(at.most_samples(p.inference));
+    let (ln_d, k) = if p.total < f64::INFINITY {
+        // As above, with what samples cost beside each other in place of a fixed part and a part for each.
+        let (train_lo, train_hi) = (least_tokens * at.per_token, most_tokens * at.per_token);
+        let samples_lo = at.inference(p.k.lo);
+        let samples_hi = if most_samples.is_finite() { at.inference(most_samples) } else { f64::INFINITY };
+        let both = p.total;
+        let kink = ((both - samples_hi).max(train_lo) / (both - train_lo).max(samples_lo).min(samples_hi)).ln();
+        let hi = ((both - samples_lo).max(train_lo).min(train_hi) / (both - train_hi).max(samples_lo)).ln();
+        let lo = if p.spends { kink } else { (train_lo / (both - train_lo).max(samples_lo)).ln() };
+        let kink = kink.min(hi);
+        let place =
+            if v < p.kink { lo + v / p.kink * (kink - lo) } else { kink + (v - p.kink) / (1.0 - p.kink) * (hi - kink) };
+        let odds = place.exp();
+        let d = (both * (odds / (1.0 + odds)) / at.per_token).min(most_tokens);
+        (d.ln(), at.most_samples(both - d * at.per_token))
+    } else {
+        (least_tokens.ln() + v * (most_tokens.ln() - least_tokens.ln()), f64::INFINITY)
+    };
+    (n, ln_d.max(least_tokens.ln()), most_samples.min(k).max(p.k.lo))
+}
+
+/// Loss and k at lattice points where costs are dollars.
+fn losses_priced(p: &Numbers, budget: &Budget, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
+    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
+        let (n, ln_d, samples) = locate_priced(p, budget, x, v);
+        *loss = p.law.loss_within(n, ln_d.exp(), budget.unique_tokens);
+        *k = samples;
+    }
+}
+
 /// Repeated amounts as in [`crate::law::effective`].
 #[inline(always)]
 fn worth<const FMA: bool>(total: f64, unique: f64, r_star: f64) -> f64 {
@@ -188,6 +238,9 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool, const OVER: 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 pub(super) fn losses(p: &Numbers, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    if let Some(budget) = &p.priced {
+        return losses_priced(p, budget, x, v, loss, k);
+    }
     match (p.total < f64::INFINITY, p.plain, p.law.overtraining.acts()) {
         (false, true, false) => losses_as::<FMA, false, true, false>(p, x, v, loss, k),
         (false, false, false) => losses_as::<FMA, false, false, false>(p, x, v, loss, k),

@@ -17,7 +17,7 @@
 //! convex, what is left of them when D is chosen best for each N is convex too, and the optimum found is the only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
 
 use super::lattice::{BATCH, Lattice, Point, STEP};
-use super::place::{BEYOND, Numbers, locate, losses};
+use super::place::{BEYOND, Numbers, locate, locate_priced, losses};
 use super::{Design, MOST_FLOPS};
 use crate::cost::{Budget, Range, SLACK};
 use crate::error::{Error, Result, Shown};
@@ -74,11 +74,15 @@ impl<'a> Problem<'a> {
     }
 
     pub(super) fn design(&self, point: Point) -> Design {
-        let (n, ln_d, k) = match (self.numbers.total < f64::INFINITY, self.law.chinchilla().overtraining.acts()) {
-            (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v),
-            (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v),
-            (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v),
-            (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v),
+        let (n, ln_d, k) = if let Some(budget) = &self.numbers.priced {
+            locate_priced(&self.numbers, budget, point.x, point.v)
+        } else {
+            match (self.numbers.total < f64::INFINITY, self.law.chinchilla().overtraining.acts()) {
+                (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v),
+                (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v),
+                (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v),
+                (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v),
+            }
         };
         // Rounding in the logarithms must not exceed a bound or overdraw the budget.
         let n = n.clamp(self.budget.n_params.lo, self.budget.n_params.hi);
@@ -95,7 +99,7 @@ impl<'a> Problem<'a> {
     pub(super) fn solve(&self) -> Solution {
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| self.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
-        let convex = !self.both && self.law.sense() == Sense::Least;
+        let convex = !self.both && self.law.sense() == Sense::Least && self.budget.money.is_none();
         let (start, step_x, step_v) = lattice.coarse(if convex { COARSE_CONVEX } else { COARSE_X }, self.both);
         let mut point = self.refine(&mut lattice, start, step_x, step_v);
         if self.shared {
@@ -264,19 +268,23 @@ pub(super) struct Solution {
 
 /// The range of N within which a design with the fewest tokens and samples is affordable.
 fn admissible(budget: &Budget) -> Result<Range> {
-    let unbounded = |what: &str, remedy: &str| Err(Error::Array(format!("{what} is unbounded: give {remedy}")));
+    let [train_name, inference_name, total_name] = budget.names();
+    let unbounded = |what: &str, remedy: String| Err(Error::Array(format!("{what} is unbounded: give {remedy}")));
     let Range { lo: d, .. } = budget.n_tokens;
     let Range { lo: k, .. } = budget.k;
     let tokens = budget.n_tokens.hi.is_infinite() && budget.max_tokens_per_param.is_none();
     if budget.train.is_none() && budget.total.is_none() && tokens {
-        return unbounded("the number of training tokens", "train_flops, total_flops or max_tokens");
+        return unbounded("the number of training tokens", format!("{train_name}, {total_name} or max_tokens"));
     }
     if budget.inference.is_none() && budget.total.is_none() && budget.k.hi.is_infinite() {
-        return unbounded("k", "inference_flops, total_flops or max_k");
+        return unbounded("k", format!("{inference_name}, {total_name} or max_k"));
     }
     let limited = [budget.train, budget.inference, budget.total].iter().any(Option::is_some);
     if !limited && budget.n_params.hi.is_infinite() {
-        return unbounded("the number of parameters", "train_flops, inference_flops, total_flops or max_params");
+        return unbounded(
+            "the number of parameters",
+            format!("{train_name}, {inference_name}, {total_name} or max_params"),
+        );
     }
     let feasible = |n: f64| budget.most_tokens(n, k) >= d * (1.0 - SLACK) && budget.most_samples(n, d) >= k;
     // Beside the fewest tokens, a bound on D / N asks for a size.
@@ -289,13 +297,19 @@ fn admissible(budget: &Budget) -> Result<Range> {
         )));
     }
     if !feasible(lo) {
-        let train = budget.workload.train_flops(lo, d);
-        let inference = budget.workload.inference_flops(lo, k);
+        let at = budget.at(lo);
+        let (train, inference) = (at.per_token * d, at.inference(k));
         let smallest = format!("the smallest design allowed, N = {}, D = {}, k = {}", Shown(lo), Shown(d), Shown(k));
+        if k > at.most_k {
+            return Err(Error::Infeasible(format!(
+                "no model can run: even {smallest}, exceeds memory or latency; allow more seconds (max_seconds), shorten \
+                 prompts and answers, or take another card"
+            )));
+        }
         for (name, given, needed) in [
-            ("train_flops", budget.train, train),
-            ("inference_flops", budget.inference, inference),
-            ("total_flops", budget.total, train + inference),
+            (train_name, budget.train, train),
+            (inference_name, budget.inference, inference),
+            (total_name, budget.total, train + inference),
         ] {
             if let Some(given) = given.filter(|&given| given < needed) {
                 return Err(Error::Infeasible(format!(
@@ -312,12 +326,17 @@ fn admissible(budget: &Budget) -> Result<Range> {
     let train = budget.workload.train_rate().times(d);
     let inference = fixed.plus(per_sample.times(k));
     let mut top = budget.n_params.hi.min(MOST_FLOPS);
-    for (flops, rate) in [(budget.train, train), (budget.inference, inference), (budget.total, train.plus(inference))] {
+    let exact = if budget.money.is_some() {
+        &[][..]
+    } else {
+        &[(budget.train, train), (budget.inference, inference), (budget.total, train.plus(inference))][..]
+    };
+    for &(flops, rate) in exact {
         if let Some(flops) = flops {
             top = top.min(flops / rate.params);
         }
     }
-    if budget.workload.attention.is_none() {
+    if budget.workload.attention.is_none() && budget.money.is_none() {
         return Ok(Range { lo, hi: top.max(lo) });
     }
     // Every cost rises with N, so the feasible sizes form an interval; its end is found to the last digits.
@@ -328,7 +347,9 @@ fn admissible(budget: &Budget) -> Result<Range> {
     loop {
         let middle = (inside * outside).sqrt();
         if middle <= inside || middle >= outside {
-            return Ok(Range { lo, hi: inside });
+            // Where memory ends the range there is nothing beyond it, not even for rounding in the logarithm.
+            let hi = if budget.money.is_some() { (inside * (1.0 - 1e-13)).max(lo) } else { inside };
+            return Ok(Range { lo, hi });
         }
         if feasible(middle) {
             inside = middle;

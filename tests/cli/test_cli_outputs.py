@@ -1,0 +1,52 @@
+"""Outputs are checked before the work whose result they are to hold."""
+
+import pytest
+
+from t2fast import fitting, passk, planning
+
+BUDGET = ("--train-flops", "1e20", "--inference-flops", "1e12")
+
+
+@pytest.mark.parametrize("flag", ["--out", "--plot"])
+def test_fit_refuses_a_missing_folder_before_it_reads_the_table(run, tmp_path, monkeypatch, flag):
+    monkeypatch.setattr(fitting, "fit_table", None)
+    code, out, err = run("fit", tmp_path / "no.csv", flag, tmp_path / "missing" / "x.json")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"t2fast: {flag} = ")
+    assert "does not exist; make it first" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        (("plan", *BUDGET), ("--csv", "--plot")),
+        (("grid", *BUDGET), ("--csv", "--plot")),
+        (("frontier", "--train-flops", "1e18:1e24:30", "--inference-flops", "1e12"), ("--csv", "--plot")),
+        (("compare", "70B:1.4T:k=1"), ("--csv",)),
+        (("cost", "8B"), ("--out", "--csv", "--plot")),
+        (("passk", "no.csv"), ("--out", "--plot")),
+        (("choose", "no.csv", "other.csv"), ("--csv", "--plot")),
+        (("regret", "no.csv"), ("--plot",)),
+    ],
+)
+def test_commands_refuse_outputs_that_cannot_be_written(run, tmp_path, monkeypatch, command, flags):
+    for verb in ("plan", "grid_search", "frontier", "compare"):
+        monkeypatch.setattr(planning, verb, None)
+    monkeypatch.setattr(passk, "report", None)
+    for flag in flags:
+        for path, message in ((tmp_path / "missing" / "x.png", "does not exist"), (tmp_path, "is a folder")):
+            code, out, err = run(*command, flag, path)
+            assert (code, out) == (2, ""), command
+            assert err.startswith(f"t2fast: {flag} = ")
+            assert message in err
+
+
+def test_a_table_may_hold_fields_longer_than_csv_allows_by_default(run, tmp_path):
+    path = tmp_path / "long.csv"
+    rows = [f"{n},{d},{1.7 + 450 * n**-0.34 + 1800 * d**-0.36},{'x' * 140_000}"
+            for n in (1e7, 1e8, 1e9) for d in (1e9, 1e10, 1e11)]  # fmt: skip
+    path.write_text("params,tokens,loss,note\n" + "\n".join(rows) + "\n")
+    code, out, err = run("fit", path)
+    assert code == 0, err
+    assert "9 rows, 9 checkpoints" in out
