@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, ClassVar, Literal
@@ -76,8 +77,8 @@ class BetaBinomial(Result):
         return {field: getattr(self, field) for field in self.__dataclass_fields__}
 
 
-#: Below so many samples of a problem the interval is the envelope of several methods' intervals.
-FEW_SAMPLES = 50
+#: The methods whose intervals the interval always spans, beside those of the method used.
+SPANNED = METHODS[:2]
 
 #: Below so many problems solved, or unsolved, the bootstrap has too little to draw from: exact bounds widen it.
 FEW_SOLVED = 5
@@ -155,8 +156,10 @@ class Extrapolation(Result):
     n_samples: int
     #: The back-test, or None where samples were too few.
     backtest: PassBacktest | None
-    #: The methods whose intervals the interval spans: several below 50 samples.
+    #: The methods whose intervals the interval spans: the one used, the power law and the beta-binomial.
     interval_methods: tuple[Method, ...]
+    #: Mean distance between ``pass_at_k`` and the resampled predictions of ``interval_methods``, shape (ks,).
+    error: Array
     #: What to know before using the numbers.
     warnings: tuple[str, ...] = ()
 
@@ -179,20 +182,11 @@ class Extrapolation(Result):
 
     @property
     def stated_error(self) -> float:
-        """The error to expect at the largest k.
-
-        The larger of two: the measured error times ``ln(factor asked) / ln(factor measured)``, and the standard error
-        that the interval's width stands for.
-        """
-        at = int(np.argmax(self.k))
-        error = float(self.upper[at] - self.lower[at]) / (2 * NormalDist().inv_cdf(0.5 + 0.5 * self.confidence_level))
-        if self.backtest is None:
-            return error
-        reach = max(1.0, float(np.log(self.extrapolation) / np.log(self.backtest.factor)))
-        return max(error, self.backtest.furthest(self.method) * reach)
+        """The error to expect at the largest k: see ``error``."""
+        return float(self.error[int(np.argmax(self.k))])
 
     def error_words(self) -> str:
-        """The error to expect, and how far the back-test behind it reached."""
+        """The error to expect, and how far the back-test beside it reached."""
         stated = f"error to expect {self.stated_error:.4f} at {self.extrapolation:.3g} times the samples"
         if self.backtest is None:
             return f"{stated}, not back-tested"
@@ -232,6 +226,7 @@ class Extrapolation(Result):
             "n_samples": self.n_samples,
             "extrapolation": self.extrapolation,
             "interval_methods": list(self.interval_methods),
+            "error": json_list(self.error),
             "stated_error": self.stated_error,
             "measured_error": self.measured_error,
             "measured_factor": self.measured_factor,
@@ -272,10 +267,12 @@ def extrapolate(
         everywhere: ``"auto"`` takes what :func:`backtest` finds best on these counts. ``"plug_in"`` is the biased
         baseline.
     confidence_level, n_resamples, seed
-        Intervals by the bootstrap over problems, with a new fit for each resample. Below 50 samples of a problem they
-        span those of the power law and the beta-binomial as well; above, they take the method for right. Where fewer
-        than 5 problems were solved, the upper end is at least ``k / n`` times the exact binomial bound of the share
-        solved (pass@k over k falls as k grows).
+        Intervals by the bootstrap over problems, with a new fit for each resample. They span those of the method used,
+        the power law and the beta-binomial: counts cannot tell which of them holds far beyond the samples. The error
+        to expect is the mean distance between the prediction and all these resampled predictions. Where fewer than 5
+        problems were solved, the upper end is at least ``k / n`` times the exact binomial bound of the share solved
+        (pass@k over k falls as k grows), and the error is what the interval's width stands for. The plug-in has its
+        own interval alone.
     batch
         The size of batches where sampling stopped at the first success. The likelihood is unaffected by stopping; the
         power law then uses the curve that is unbiased under it, and the back-test stops sampling earlier.
@@ -339,17 +336,16 @@ def predicted(
     else:
         chosen = "power_law" if batch is None else "beta_binomial"
         warnings.append("no back-test chose the method: too few samples")
-    with counted(progress, n_resamples, "resamples") as report:
-        drawn = counts.extrapolate(chosen, ks, n_resamples, seed, batch, threads, report)
-    lower, upper = np.quantile(drawn.resampled, tails(confidence_level), axis=0)
-    spans: list[Method] = [chosen]
-    if samples < FEW_SAMPLES:
-        for other in METHODS[:2]:
-            if other != chosen:
-                resampled = counts.extrapolate(other, ks, n_resamples, seed, batch, threads, None).resampled
-                low, high = np.quantile(resampled, tails(confidence_level), axis=0)
-                lower, upper = np.minimum(lower, low), np.maximum(upper, high)
-                spans.append(other)
+    spans = (chosen, *(m for m in SPANNED if m != chosen and chosen != "plug_in"))
+    with counted(progress, len(spans) * n_resamples, "resamples") as report:
+        found_by = [
+            counts.extrapolate(m, ks, n_resamples, seed, batch, threads, _after(i * n_resamples, report))
+            for i, m in enumerate(spans)
+        ]
+    drawn, resampled = found_by[0], np.stack([one.resampled for one in found_by])
+    error = np.abs(resampled - drawn.values).mean(axis=(0, 1))
+    ends = np.quantile(resampled, tails(confidence_level), axis=1)
+    lower, upper = ends[0].min(axis=0), ends[1].max(axis=0)
     solved = int(problems[c > 0].sum())
     if solved < FEW_SOLVED:
         share = binomial_upper(solved, counts.problems, confidence_level)
@@ -359,6 +355,10 @@ def predicted(
     if failed < FEW_SOLVED:
         # pass@k is at least pass@1, and that at least the share of problems whose every sample is correct.
         lower = np.minimum(lower, 1.0 - binomial_upper(failed, counts.problems, confidence_level))
+    if min(solved, failed) < FEW_SOLVED:
+        # The mean distance of a normal distribution is sqrt(2 / pi) standard deviations.
+        width = (upper - lower) / (2 * NormalDist().inv_cdf(0.5 + 0.5 * confidence_level))
+        error = np.maximum(error, (2 / np.pi) ** 0.5 * width)
     if ks.max() > 100 * samples:
         warnings.append(
             f"k = {ks.max():g} is {ks.max() / samples:.3g} times the samples drawn: the method decides, not the data"
@@ -377,6 +377,12 @@ def predicted(
         counts.problems,
         samples,
         found,
-        tuple(spans),
+        spans,
+        error,
         tuple(warnings),
     )
+
+
+def _after(before: int, report: Callable[[int], object] | None) -> Callable[[int], object] | None:
+    """What a part of the work reports to when other parts came before."""
+    return None if report is None else lambda done: report(before + done)

@@ -149,7 +149,7 @@ class PassReport(Result):
                 notes.append(beyond.error_words())
                 if len(beyond.interval_methods) > 1:
                     names = ", ".join(METHOD_NAMES[m] for m in beyond.interval_methods)
-                    notes.append(f"few samples: the extrapolated interval is the envelope of {names}")
+                    notes.append(f"the extrapolated interval is the envelope of {names}")
                 notes.extend(beyond.warnings)
             yield " on ".join(filter(None, name)) or "all problems", self.counts.contents(rows), cells, notes
 
@@ -179,7 +179,7 @@ class PassReport(Result):
         if self.scope == "problems" and "1" in sizes:
             notes.append("one problem tells nothing about others: use scope='samples'")
         if any(beyond is not None for beyond in self.extrapolations):
-            notes.append("k beyond the samples of a group are extrapolated: --json names method and measured error")
+            notes.append("k beyond the samples of a group are extrapolated: --json names methods and errors")
         return ["", *columns(cells, left=(0, 1)), *warning_lines(notes)]
 
     def headline(self) -> str:
