@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +60,24 @@ class Prepared:
         """Most samples drawn together."""
         return self.config.max_batch or (256 if self.device.type == "cuda" else 64)
 
-    def precision(self) -> AbstractContextManager[Any]:
-        """The types that the caller had when the call began, whatever holds when it is continued."""
-        # Graphs must not hold weights that autocast keeps for a while.
-        return torch.autocast(
-            self.device.type,
-            dtype=self.autocast or torch.bfloat16,
-            enabled=self.autocast is not None,
-            cache_enabled=self.graphs != "cuda",
-        )
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """What everything runs in: the model's device, and the types that the caller had when the call began.
+
+        Launches, events and graphs are of the device that is current, which need not be the model's.
+        """
+        with ExitStack() as stack:
+            if self.device.type == "cuda":
+                stack.enter_context(torch.cuda.device(self.device))
+            # Graphs must not hold weights that autocast keeps for a while.
+            autocast = torch.autocast(
+                self.device.type,
+                dtype=self.autocast or torch.bfloat16,
+                enabled=self.autocast is not None,
+                cache_enabled=self.graphs != "cuda",
+            )
+            stack.enter_context(autocast)
+            yield
 
     def pack(self) -> None:
         """Make ready for many steps of few rows."""
