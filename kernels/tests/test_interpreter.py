@@ -18,7 +18,7 @@ KERNELS = [
     for name in (
         "append_kv",
         "attention",
-        "backend",
+        "launch",
         "compiled",
         "copy_pages",
         "merge_state",

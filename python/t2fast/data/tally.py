@@ -97,8 +97,14 @@ def identified(value: Any) -> str | None:
         return None
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else None
-    text = str(value).strip()
+    text = _text(value).strip()
     return text if 0 < len(text) <= 200 else None
+
+
+def _text(value: Any) -> str:
+    """A name as text that has an encoding: half a surrogate, which JSON can hold, becomes its escape."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass
@@ -143,7 +149,7 @@ class Tally:
             benchmark = self.options.benchmark
         elif benchmark is None or benchmark == "":
             benchmark = self.benchmark
-        return Key(str(model), str(benchmark), condition, str(problem))
+        return Key(_text(model), _text(benchmark), _text(condition), _text(problem))
 
     def row(self, key: Key) -> Row:
         """The row of a problem, marked with the file at hand."""

@@ -7,6 +7,7 @@ Of n samples of each problem, c are correct. Functions of (n, c, k) broadcast n 
 from __future__ import annotations
 
 from t2fast.passk.allocate import Allocation, Enough, allocate, enough
+from t2fast.passk.backtest import PassBacktest, backtest
 from t2fast.passk.compare import PassComparison, compare
 from t2fast.passk.curve import PassCurve, curve
 from t2fast.passk.estimate import (
@@ -24,8 +25,6 @@ from t2fast.passk.estimate import (
 from t2fast.passk.extrapolate import (
     BetaBinomial,
     Extrapolation,
-    PassBacktest,
-    backtest,
     extrapolate,
     fit_beta_binomial,
 )
