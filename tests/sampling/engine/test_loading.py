@@ -75,7 +75,7 @@ def test_missing_and_damaged_files(folders, tmp_path):
     shards[1].write_bytes(content)
     index = folder / "model.safetensors.index.json"
     index.write_text("{")
-    refused(folder, "index.json: is damaged")
+    refused(folder, "index.json: not JSON")
 
 
 def test_weights_of_another_model(folders, tmp_path):
@@ -146,7 +146,7 @@ DAMAGED = {
 def test_damaged_settings_are_one_line(folders, tmp_path, name, damage):
     folder = copied(folders, "whole", tmp_path)
     (folder / name).write_bytes(DAMAGED[damage])
-    refused(folder, f"{name}: is damaged: ")
+    refused(folder, rf"{name}: (not JSON|must hold a JSON object|cannot be read)")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_index_of_weights_that_cannot_be(folders, tmp_path, held, message):
         *(("dtype", value) for value in (5, "other")),
         *(("model_type", value) for value in (5, None, "bert", "t5")),
         *(("eos_token_id", value) for value in ("x", [[1]])),
-        *(("quantization_config", value) for value in (5, {"quant_method": "other"})),
+        ("quantization_config", 5),
         ("rms_norm_eps", "x"),
         ("id2label", 5),
     ],

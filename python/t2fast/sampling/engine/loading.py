@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from t2fast.errors import MissingExtraError, T2Error
+from t2fast.files import is_file, read_object
 
 __all__ = ["load"]
 
@@ -22,7 +22,7 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(path)
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if is_file(folder / "adapter_config.json") and not (folder / "config.json").is_file():
         return _adapted(folder, dtype, device, trust_remote_code)
     if folder.is_dir():
         _check_files(folder)
@@ -60,7 +60,7 @@ def _adapted(
         peft: Any = importlib.import_module("peft")
     except ImportError:
         raise MissingExtraError(f"{folder}: is an adapter of PEFT, which needs it: pip install peft") from None
-    base = _object(folder / "adapter_config.json").get("base_model_name_or_path")
+    base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
     if not (isinstance(base, str) and base):
         raise T2Error(
             f"{folder}: is an adapter of PEFT that does not name its base model; merge the two (merge_and_unload) and "
@@ -95,29 +95,18 @@ def _said(error: Exception) -> str:
     return text if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {text}"
 
 
-def _object(file: Path) -> dict[str, Any]:
-    """What a JSON file of a model's folder holds."""
-    try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise T2Error(f"{file}: is damaged: {_said(error)}") from None
-    if not isinstance(held, dict):
-        raise T2Error(f"{file}: is damaged: holds no JSON object")
-    return held
-
-
 def _check_files(folder: Path) -> None:
     """See that the weights are there, whole, and safetensors, and that the settings beside them are possible."""
     if not (folder / "config.json").is_file():
         raise T2Error(f"{folder}: holds no config.json: not a model of transformers")
     settings = {
-        name: _object(folder / name)
+        name: read_object(folder / name)
         for name in ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
         if (folder / name).is_file()
     }
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        mapped = _object(index).get("weight_map")
+        mapped = read_object(index).get("weight_map")
         if not isinstance(mapped, dict) or not all(isinstance(name, str) for name in mapped.values()):
             raise T2Error(f"{index}: is damaged: weight_map must be an object of file names")
         names = sorted(set(mapped.values()))

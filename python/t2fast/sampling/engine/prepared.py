@@ -15,6 +15,7 @@ from t2fast.errors import T2Error
 from t2fast.sampling.engine.attention import NAME
 from t2fast.sampling.engine.cache import Pool
 from t2fast.sampling.engine.config import Config
+from t2fast.sampling.engine.linear import pack, quicken
 from t2fast.sampling.engine.probe import Shape, context_length, probe
 from t2fast.sampling.engine.replica import replica
 from t2fast.sampling.engine.text import Tokenizer
@@ -78,6 +79,11 @@ class Prepared:
             stack.enter_context(autocast)
             yield
 
+    def pack(self) -> None:
+        """Make ready for many steps of few rows."""
+        if self.device.type == "cpu":
+            pack(self.model, _free_memory(self.device))
+
     def pool(self, needed: int) -> Pool:
         """Memory for keys and values: ``needed`` pages, or as many as the budget has."""
         page = self.shape.page_bytes(self.config.page_size)
@@ -114,6 +120,8 @@ def prepare(model: nn.Module, tokenizer: Tokenizer, eos: Sequence[int], config: 
     if config.graphs == "cuda" and device.type != "cuda":
         raise T2Error(f"graphs = 'cuda': the model is on {device}; CUDA graphs need a GPU")
     double = replica(model, NAME)
+    if config.graphs != "compile":
+        quicken(double)
     shape = probe(double, device)
     tokenizer.vocab = shape.vocab
     autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
