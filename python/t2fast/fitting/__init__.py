@@ -5,10 +5,12 @@ robust standard errors (from the curvature), as profile intervals, and as a boot
 problems. :func:`backtest` fits on part of a table and reports the error on the rest.
 """
 
-from t2fast.fitting.average import FORMS, AverageFit, fit_average
+from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
+from t2fast.fitting.forms import FORMS
+from t2fast.fitting.left_out import LeftOut
 from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
 from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
@@ -25,6 +27,7 @@ __all__ = [
     "FitResult",
     "HeldOutRows",
     "LawBacktest",
+    "LeftOut",
     "Observed",
     "Protocol",
     "RuleRegret",
