@@ -4,13 +4,15 @@ import copy
 import json
 import math
 import pickle
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import t2fast as t2
-from t2fast.data import Counts
+from t2fast.data import Counts, read_trials
 
 BUDGET = t2.Budget(train_flops=1e20, inference_flops=1.4e11)
 COUNTS = [0, 1, 4, 9, 15]
@@ -65,6 +67,10 @@ RESULTS = {
     "Allocation": lambda: t2.passk.allocate(20, COUNTS, 4, 30),
     "Enough": lambda: t2.passk.enough(20, COUNTS, 4),
     "PassReport": lambda: t2.passk.report(Counts.of(20, COUNTS, model="m"), [1, 10, 100], extrapolate_with="power_law"),
+    "MetricReport": lambda: t2.passk.measure(Counts.of(20, COUNTS, model="m"), "pass,g-pass,avg", [1, 30], tau=0.5),
+    "MetricReport of votes": lambda: t2.passk.measure(_trials(), "maj,best-of,max", [1, 2]),
+    "Versus": lambda: t2.passk.versus(_trials(), _trials(), "pass,maj", [1, 2], method="permutation", n_resamples=20),
+    "Trials": lambda: _trials(),
     "AverageFit": lambda: t2.fitting.average_table(t2.datasets.load_lab().counts, n_resamples=3),
 }
 
@@ -80,6 +86,14 @@ VALUES = {
     "Point": lambda: t2.Point(1e8, 1e10, 3),
     **{name: lambda name=name: t2.load_law(name) for name in ("hoffmann", "pythia-gsm8k", "lab-tiny")},
 }
+
+
+def _trials():
+    rows = [("a", "4", 1, 0.9), ("a", "5", 0, 0.1), ("a", "5", 0, 0.4), ("b", "7", 1, 0.2), ("b", "", 0, 0.3)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trials.csv"
+        path.write_text("problem,answer,correct,score\n" + "".join(f"{p},{a},{c},{s}\n" for p, a, c, s in rows))
+        return read_trials(path, ["answers", "scores", "verdicts"])
 
 
 def _speeds():

@@ -15,7 +15,7 @@ from t2fast.laws import ChinchillaLaw, DataRange, Law, LawAverage, T2LossLaw, T2
 from t2fast.results import Progress, Result
 
 if TYPE_CHECKING:
-    from t2fast import costs, datasets, fitting, passk, planning
+    from t2fast import costs, datasets, fitting, passk, planning, rules
     from t2fast.choosing import ModelChoice, Price, choose, read_prices
     from t2fast.planning import (
         Design,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         isoflop,
         plan,
     )
+    from t2fast.rules import AnyCorrect, BestOf, Majority, Rule, Tail, Verifier, load_rule
 
 #: Where names are found that load on first use; ``None`` for a module itself.
 _LAZY = {
@@ -40,6 +41,7 @@ _LAZY = {
     "passk": None,
     "planning": None,
     "sampling": None,
+    "rules": None,
     "Design": "planning",
     "DesignComparison": "planning",
     "Frontier": "planning",
@@ -49,9 +51,16 @@ _LAZY = {
     "Point": "planning",
     "ModelChoice": "choosing",
     "Price": "choosing",
+    "AnyCorrect": "rules",
+    "BestOf": "rules",
+    "Majority": "rules",
+    "Rule": "rules",
+    "Tail": "rules",
+    "Verifier": "rules",
     "cheapest": "planning",
     "choose": "choosing",
     "compare": "planning",
+    "load_rule": "rules",
     "frontier": "planning",
     "grid_search": "planning",
     "isoflop": "planning",
@@ -60,7 +69,9 @@ _LAZY = {
 }
 
 __all__ = [
+    "AnyCorrect",
     "Attention",
+    "BestOf",
     "Budget",
     "ChinchillaLaw",
     "DataError",
@@ -74,6 +85,7 @@ __all__ = [
     "Law",
     "LawAverage",
     "LawError",
+    "Majority",
     "MissingExtraError",
     "ModelChoice",
     "Plan",
@@ -81,9 +93,12 @@ __all__ = [
     "Price",
     "Progress",
     "Result",
+    "Rule",
     "T2Error",
     "T2LossLaw",
     "T2PassLaw",
+    "Tail",
+    "Verifier",
     "Workload",
     "cheapest",
     "choose",
@@ -96,11 +111,13 @@ __all__ = [
     "inference_flops",
     "isoflop",
     "load_law",
+    "load_rule",
     "passk",
     "plan",
     "planning",
     "presets",
     "read_prices",
+    "rules",
     "train_flops",
 ]
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from tests.support.checkpoints import counts
 
 import t2fast
 
@@ -41,6 +42,22 @@ def test_fit_writes_a_law_that_plan_reads(run, table, tmp_path):
     assert "90% interval" not in out
 
 
+def test_an_average_takes_weights_from_budgets_left_out(run, tmp_path):
+    n, d, samples, correct, problem = counts(24, 20)
+    path, law = tmp_path / "counts.csv", tmp_path / "law.json"
+    rows = zip(n, d, samples, correct, problem, strict=True)
+    path.write_text("N,D,n_samples,n_correct,problem\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    code, out, err = run("fit", path, "--law", "average", "--weights", "lobo", "--out", law)
+    assert code == 0, err
+    assert "average, lobo weights" in out
+    assert "regret of the mean minus that of the best form" in out
+    assert len(set(t2fast.load_law(law).weights)) == 3
+    code, out, err = run("fit", path, "--law", "average", "--json")
+    fit = json.loads(out)["fit"]
+    assert fit["weighting"] == "equal"
+    assert {"error", "regret"} == set(fit["left_out"]["lobo"])
+
+
 def test_json(run, table):
     code, out, _ = run(
         "fit",
@@ -65,6 +82,7 @@ def test_json(run, table):
         ([], "probably millions or billions"),
         (["--unit", "n_tokens"], "write --unit NAME=VALUE"),
         (["--unit", "n_tokens=1e9", "--law", "t3"], "law = 't3'"),
+        (["--unit", "n_tokens=1e9", "--weights", "lobo"], "goes with --law average alone"),
         (["--unit", "n_tokens=1e9", "--where", "import os"], "--where = 'import os'"),
         (["--unit", "n_tokens=1e9", "--where", "N < 0"], "no row"),
         (["--unit", "n_tokens=1e9", "--column", "loss=nll"], "no column 'nll'"),

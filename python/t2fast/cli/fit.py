@@ -38,6 +38,9 @@ def _fit(
     tie_exponents: Annotated[bool, typer.Option("--tie-exponents", help="alpha = beta (chinchilla).")] = False,
     fixed_e: Annotated[float | None, typer.Option("--E", help="Fix E instead of fitting it.")] = None,
     loss_law: Annotated[str | None, typer.Option(help="Law of the loss, for t2-pass on counts.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of the forms of an average: equal, or lobo (from training budgets left out).")
+    ] = None,
     overtraining: Annotated[bool, typer.Option("--overtraining", help="Add the term F (D/N)^delta.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates; 0 for none. Ctrl-C keeps what is done.")] = 0,
     by: Annotated[list[str] | None, typer.Option(help="What to resample: checkpoint, group, problem.")] = None,
@@ -81,16 +84,19 @@ def _fit(
         for flag, value in given.items():
             if value is not None:
                 raise T2Error(f"{flag}: does not go with --law average, whose forms and draws are fixed (docs/fit.md)")
+        given = {} if weights is None else {"weights": weights}
         with progress_bar("resampling runs") as progress:
             mean = fitting.average_table(
                 data, n_resamples=bootstrap, seed=seed, threads=threads, name=name, params_counted=params_counted,
-                progress=progress,
+                progress=progress, **given,
             )  # fmt: skip
         if out is not None:
             mean.law.save(out)
         written = f"\n\nlaw written to {out}" if out is not None else ""
         typer.echo(json.dumps({"fit": mean.to_dict()}, indent=2) if as_json else mean.summary() + written)
         return
+    if weights is not None:
+        raise T2Error("--weights: goes with --law average alone")
     minima = None
     if isoflop:  # before the fit and its bootstrap, which a refusal must not throw away
         minima = fitting.isoflop_table(

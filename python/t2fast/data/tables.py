@@ -240,12 +240,17 @@ def _text(column: Any) -> NDArray[Any]:
 
 def _array(column: Any) -> NDArray[Any]:
     """Numbers as float64, gaps as NaN; anything else as text."""
-    values = np.asarray(column)
+    try:
+        values = np.asarray(column)
+    except ValueError:  # lists of different lengths
+        return _text(column)
+    if values.ndim != 1:
+        return _text(column)
     if values.dtype.kind in "fiub":
         return np.ascontiguousarray(values, dtype=np.float64)
     try:
         return np.asarray([_cell(value) for value in values.tolist()], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return _text(values.tolist())
 
 

@@ -5,12 +5,14 @@ robust standard errors (from the curvature), as profile intervals, and as a boot
 problems. :func:`backtest` fits on part of a table and reports the error on the rest.
 """
 
-from t2fast.fitting.average import FORMS, AverageFit, fit_average
+from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
+from t2fast.fitting.forms import FORMS
 from t2fast.fitting.isoflop import isoflop_minima
-from t2fast.fitting.isoflop_minima import IsoFlopBudget, IsoFlopLaw, IsoFlopMinima
+from t2fast.fitting.isoflop_result import IsoFlopBudget, IsoFlopLaw, IsoFlopMinima
+from t2fast.fitting.left_out import LeftOut
 from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
 from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
@@ -30,6 +32,7 @@ __all__ = [
     "IsoFlopLaw",
     "IsoFlopMinima",
     "LawBacktest",
+    "LeftOut",
     "Observed",
     "Protocol",
     "RuleRegret",

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from t2fast import arguments
 from t2fast.errors import T2Error
 from t2fast.fitting.isoflop_budgets import enough_sizes, grouped, named
-from t2fast.fitting.isoflop_minima import Interval, IsoFlopBudget, IsoFlopLaw, IsoFlopMinima
 from t2fast.fitting.isoflop_parabola import Parabola, line
+from t2fast.fitting.isoflop_result import Interval, IsoFlopBudget, IsoFlopLaw, IsoFlopMinima
 from t2fast.fitting.rows import FloatArray, IntArray, columns
 
 __all__ = ["isoflop_minima"]

@@ -16,7 +16,7 @@ from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.diagnose import LAWS
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
 from t2fast.fitting.isoflop import isoflop_minima
-from t2fast.fitting.isoflop_minima import IsoFlopMinima
+from t2fast.fitting.isoflop_result import IsoFlopMinima
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.rows import FloatArray, checkpoints
 from t2fast.fitting.targets import neg_log_pass_at_k

@@ -137,6 +137,7 @@ class Call:
             self.endings,
             seed - (1 << 64) if seed >= 1 << 63 else seed,
         )
+        prepared.pack()
         self.judging = Judging(verifier)
         self.pending: deque[_Launched] = deque()
         #: Finished samples of prompts that stop at their first success, until it is their turn.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,9 @@ def end_tokens(model: Any, tokenizer: Any, vocab: int) -> tuple[int, ...]:
         ids: Any = getattr(source, "eos_token_id", None)
         if hasattr(ids, "tolist"):  # a tensor
             ids = ids.tolist()
-        listed = ids if isinstance(ids, Iterable) else () if ids is None else (ids,)
-        found.update(int(i) for i in listed)
+        listed = ids if isinstance(ids, Iterable) and not isinstance(ids, str) else () if ids is None else (ids,)
+        for one in listed:
+            if not isinstance(one, numbers.Integral):
+                raise T2Error(f"eos_token_id = {ids!r}: must be a token id or a list of token ids")
+            found.add(int(one))
     return tuple(sorted(i for i in found if 0 <= i < vocab))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from t2fast.errors import MissingExtraError, T2Error
+from t2fast.files import is_file, read_object
 
 __all__ = ["load"]
 
@@ -22,7 +22,7 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(path)
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if is_file(folder / "adapter_config.json") and not (folder / "config.json").is_file():
         return _adapted(folder, dtype, device, trust_remote_code)
     if folder.is_dir():
         _check_files(folder)
@@ -39,8 +39,8 @@ def load(
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
-        raise T2Error(f"{path}: cannot be loaded: {' '.join(str(error).split())}") from None
+    except Exception as error:  # a folder of others can make transformers raise anything
+        raise T2Error(f"{path}: cannot be loaded: {_said(error)}") from error
     model, found = loaded
     for what in ("missing_keys", "mismatched_keys"):
         names = sorted(str(name) for name in found[what])
@@ -60,11 +60,8 @@ def _adapted(
         peft: Any = importlib.import_module("peft")
     except ImportError:
         raise MissingExtraError(f"{folder}: is an adapter of PEFT, which needs it: pip install peft") from None
-    try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError) as error:
-        raise T2Error(f"{folder / 'adapter_config.json'}: is damaged: {error}") from None
-    if not base:
+    base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not (isinstance(base, str) and base):
         raise T2Error(
             f"{folder}: is an adapter of PEFT that does not name its base model; merge the two (merge_and_unload) and "
             "give the folder of the result"
@@ -82,7 +79,7 @@ def _adapted(
     except T2Error:
         raise
     except Exception as error:  # whatever PEFT raises
-        raise T2Error(f"{folder}: cannot be merged into {base}: {' '.join(str(error).split())}") from None
+        raise T2Error(f"{folder}: cannot be merged into {base}: {_said(error)}") from error
     if (folder / "tokenizer_config.json").is_file():
         from transformers import AutoTokenizer
 
@@ -90,16 +87,32 @@ def _adapted(
     return merged, tokenizer
 
 
+def _said(error: Exception) -> str:
+    """What others' code raised, as one line of ours."""
+    text = " ".join(str(error).split())
+    if "ignore_mismatched_sizes" in text:  # transformers has only logged which weights these are
+        return "its weights have other shapes than its config.json says"
+    return text if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {text}"
+
+
 def _check_files(folder: Path) -> None:
-    """See that the weights are there, whole, and safetensors."""
+    """See that the weights are there, whole, and safetensors, and that the settings beside them are possible."""
     if not (folder / "config.json").is_file():
         raise T2Error(f"{folder}: holds no config.json: not a model of transformers")
+    settings = {
+        name: read_object(folder / name)
+        for name in ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
+        if (folder / name).is_file()
+    }
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise T2Error(f"{index}: is damaged: {error}") from None
+        mapped = read_object(index).get("weight_map")
+        if not isinstance(mapped, dict) or not all(isinstance(name, str) for name in mapped.values()):
+            raise T2Error(f"{index}: is damaged: weight_map must be an object of file names")
+        names = sorted(set(mapped.values()))
+        for name in names:
+            if Path(name).name != name:
+                raise T2Error(f"{index}: names {name!r}, which is not a file of this folder")
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise T2Error(f"{folder}: {len(missing)} of {len(names)} weight files are missing, such as {missing[0]}")
@@ -111,9 +124,26 @@ def _check_files(folder: Path) -> None:
             )
             there = f"; {other[0]} can run code when it is loaded: convert it" if other else ""
             raise T2Error(f"{folder}: holds no safetensors{there}")
+    n_tensors = 0
     for name in names:
         try:
-            with safe_open(folder / name, framework="pt"):
-                pass
+            with safe_open(folder / name, framework="pt") as weights:
+                n_tensors += len(list(weights.keys()))
         except (SafetensorError, OSError) as error:
             raise T2Error(f"{folder / name}: is incomplete or damaged: {error}") from None
+    _check_counts(folder / "config.json", settings["config.json"], n_tensors)
+
+
+def _check_counts(file: Path, config: dict[str, Any], n_tensors: int) -> None:
+    """Refuse counts that the weights cannot bear out before transformers builds as many of them."""
+    parts = [config, *(value for value in config.values() if isinstance(value, dict))]
+    # Every layer has a tensor; nobody's head has more labels than a vocabulary has words.
+    for name, most, why in (
+        ("num_hidden_layers", n_tensors, f"the weights hold only {n_tensors} tensors"),
+        ("n_layer", n_tensors, f"the weights hold only {n_tensors} tensors"),
+        ("num_labels", 1 << 20, "more labels than any model has"),
+    ):
+        for part in parts:
+            count = part.get(name)
+            if isinstance(count, int) and count > most:
+                raise T2Error(f"{file}: {name} = {count}: {why}")

@@ -241,6 +241,8 @@ def probe(model: Any, device: torch.device) -> Shape:
     expected = config.num_hidden_layers
     if list(found.seen) != list(range(expected)):
         raise found.refuse(f"has {expected} layers, of which {len(found.seen)} call attention in their order")
+    if not found.seen:
+        raise found.refuse("has no attention layer")
     if len(set(found.seen.values())) > 1:
         raise found.refuse(f"has attention layers of different shapes, {sorted(set(found.seen.values()))}")
     n_q_heads, n_kv_heads, head_dim, values = found.seen[0]

@@ -209,7 +209,8 @@ class Sampler:
         if not prompts:
             return iter(())
         prepared = self._prepare()
-        call = Call(prepared, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
+        with prepared.running():
+            call = Call(prepared, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
         self.stats = call.stats
         return _iterate(prepared, call, on_sample)
 
@@ -250,7 +251,7 @@ def _iterate(prepared: Prepared, call: Call, on_sample: Callable[[Sample], None]
     with closing(call):
         steps = call.steps()
         while True:
-            with prepared.precision():
+            with prepared.running():
                 samples = next(steps, None)
             if samples is None:
                 return

@@ -118,7 +118,7 @@ class IsoFlopMinima(Result):
     >>> c, n = np.repeat([1e19, 1e20, 1e21], 5), np.outer([3e8, 9e8, 3e9], [0.3, 0.6, 1, 2, 4]).ravel()
     >>> found = fitting.isoflop_minima(n, c / 6 / n, law.value(n, c / 6 / n))
     >>> [one.inside for one in found.budgets], round(found.n_params.exponent, 2)
-    ([True, True, True], 0.52)
+    ([True, True, True], 0.51)
     """
 
     budgets: tuple[IsoFlopBudget, ...]
