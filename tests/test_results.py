@@ -63,6 +63,7 @@ RESULTS = {
     "Allocation": lambda: t2.passk.allocate(20, COUNTS, 4, 30),
     "Enough": lambda: t2.passk.enough(20, COUNTS, 4),
     "PassReport": lambda: t2.passk.report(Counts.of(20, COUNTS, model="m"), [1, 10, 100], extrapolate_with="power_law"),
+    "AccuracyFit": lambda: t2.fitting.fit_accuracy(*_losses(), 1 / (1 + _losses()[2] ** 2), n_resamples=3),
     "AverageFit": lambda: t2.fitting.average_table(t2.datasets.load_lab().counts, n_resamples=3),
 }
 
