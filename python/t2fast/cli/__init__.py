@@ -44,6 +44,12 @@ class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         return _plain(super().get_params(ctx))
 
+    def invoke(self, ctx: Any) -> Any:
+        from t2fast.cli.options import written
+
+        with written(ctx):
+            return super().invoke(ctx)
+
 
 class _Group(TyperGroup):
     """The same for commands of commands."""

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -27,6 +28,38 @@ from t2fast.text import printable
 T = TypeVar("T")
 
 _OUTPUT = "Output"
+
+
+#: The flags that the user wrote, whatever the others' defaults are.
+_WRITTEN: ContextVar[frozenset[str]] = ContextVar("written", default=frozenset())
+
+
+@contextmanager
+def written(context: typer.Context) -> Iterator[None]:
+    """Remember which flags a command line has, for :func:`no_effect`."""
+    flags: set[str] = set()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            flags |= {*parameter.opts, *parameter.secondary_opts}
+    token = _WRITTEN.set(frozenset(flags))
+    try:
+        yield
+    finally:
+        _WRITTEN.reset(token)
+
+
+def no_effect(why: str, *flags: str) -> None:
+    """Refuse flags that the user wrote and that this call would not look at.
+
+    Raises
+    ------
+    T2Error
+        Naming the first of them, and ``why`` it has no effect.
+    """
+    for flag in flags:
+        if flag in _WRITTEN.get():
+            raise T2Error(f"{flag}: has no effect here: {why}")
 
 
 LawName = Annotated[str, typer.Option("--law", help="A preset's name or a JSON file.", metavar="NAME")]
@@ -127,6 +160,8 @@ def _maker(options: dict[str, inspect.Parameter], make: Callable[[dict[str, Any]
 
 
 def _workload(given: dict[str, Any]) -> Workload:
+    if not given["attention"]:
+        no_effect("attention is not counted; add --attention", *("--" + name.replace("_", "-") for name in _ATTENTION))
     terms = Attention(**{name: given.pop(name) for name in _ATTENTION})
     return Workload(**{name: given[name] for name in _USE}, attention=terms if given["attention"] else None)
 
@@ -189,11 +224,11 @@ def as_flags(text: str) -> str:
     """Write what a message says of arguments as the command line has them: ``missing='drop'`` as ``--missing drop``."""
     text = text.replace("malformed='skip'", "--skip-malformed")
     text = re.sub(r"columns=\{'(\w+)': '?([^'}]+)'?(?:, '(\w+)': [^}]+)?\}", _column_flags, text)
-    text = re.sub(r"\b(missing|scope|metric|filter|model|extrapolate_with)='([\w-]+)'", _one_flag, text)
-    text = re.sub(r"\b(metric|filter|threshold|model)=(?=\w)", r"--\1 ", text)
-    return re.sub(
-        r"\b(metric|filter|threshold|model)=(?!\S)|\b(metric|filter|threshold|model)=(?=[,;])", _bare_flag, text
-    )
+    text = text.replace("metric=", "verdict=")  # --metric names an estimator
+    names = "verdict|filter|threshold|model|benchmark|extract|tau|k"
+    text = re.sub(rf"\b({names}|missing|scope|extrapolate_with)='([\w-]+)'", _one_flag, text)
+    text = re.sub(rf"(?<![-\w])({names})=(?=\w)", r"--\1 ", text)
+    return re.sub(rf"(?<![-\w])({names})=(?!\S)|(?<![-\w])({names})=(?=[,;])", _bare_flag, text)
 
 
 def _column_flags(found: re.Match[str]) -> str:

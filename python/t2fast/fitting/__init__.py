@@ -11,12 +11,14 @@ from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
 from t2fast.fitting.forms import FORMS
+from t2fast.fitting.isoflop import isoflop_minima
+from t2fast.fitting.isoflop_result import IsoFlopBudget, IsoFlopLaw, IsoFlopMinima
 from t2fast.fitting.left_out import LeftOut
 from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
 from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
 from t2fast.fitting.result import FitResult
-from t2fast.fitting.table import average_table, fit_table
+from t2fast.fitting.table import average_table, fit_table, isoflop_table
 from t2fast.fitting.targets import isoflop_weights, neg_log_pass_at_k
 
 __all__ = [
@@ -28,6 +30,9 @@ __all__ = [
     "DecisionBacktest",
     "FitResult",
     "HeldOutRows",
+    "IsoFlopBudget",
+    "IsoFlopLaw",
+    "IsoFlopMinima",
     "LawBacktest",
     "LeftOut",
     "Observed",
@@ -42,6 +47,8 @@ __all__ = [
     "fit_t2_loss",
     "fit_t2_pass",
     "fit_table",
+    "isoflop_minima",
+    "isoflop_table",
     "isoflop_weights",
     "neg_log_pass_at_k",
     "regret",
