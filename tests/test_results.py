@@ -67,6 +67,7 @@ RESULTS = {
     "Allocation": lambda: t2.passk.allocate(20, COUNTS, 4, 30),
     "Enough": lambda: t2.passk.enough(20, COUNTS, 4),
     "PassReport": lambda: t2.passk.report(Counts.of(20, COUNTS, model="m"), [1, 10, 100], extrapolate_with="power_law"),
+    "AccuracyFit": lambda: t2.fitting.fit_accuracy(*_losses(), 1 / (1 + _losses()[2] ** 2), n_resamples=3),
     "MetricReport": lambda: t2.passk.measure(Counts.of(20, COUNTS, model="m"), "pass,g-pass,avg", [1, 30], tau=0.5),
     "MetricReport of votes": lambda: t2.passk.measure(_trials(), "maj,best-of,max", [1, 2]),
     "Versus": lambda: t2.passk.versus(_trials(), _trials(), "pass,maj", [1, 2], method="permutation", n_resamples=20),

@@ -25,7 +25,10 @@ def register(app: typer.Typer) -> None:
 def _fit(
     table: Annotated[Path, typer.Argument(help="A .csv, .tsv, .parquet, .jsonl or .ndjson table of checkpoints.")],
     law: Annotated[
-        str, typer.Option(help="chinchilla, t2-loss, t2-pass, or average: the mean of several laws of pass@k.")
+        str,
+        typer.Option(
+            help="chinchilla, t2-loss, t2-pass; average: a mean of laws of pass@k; accuracy: by way of the loss."
+        ),
     ] = "chinchilla",
     out: Annotated[Path | None, o.output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
     where: Where = None,
@@ -74,7 +77,7 @@ def _fit(
         )
     if isoflop_budgets is not None and not isoflop:
         raise T2Error("--isoflop-budgets: needs --isoflop")
-    if law == "average":
+    if law in ("average", "accuracy"):
         given = {
             "--objective": objective, "--delta": delta, "--tie-exponents": tie_exponents or None, "--E": fixed_e,
             "--loss-law": loss_law, "--overtraining": overtraining or None, "--by": by, "--backtest": backtest,
@@ -82,20 +85,22 @@ def _fit(
         }  # fmt: skip
         for flag, value in given.items():
             if value is not None:
-                raise T2Error(f"{flag}: does not go with --law average, whose forms and draws are fixed (docs/fit.md)")
+                raise T2Error(f"{flag}: does not go with --law {law}, whose forms and draws are fixed (docs/fit.md)")
+        if law == "accuracy" and weights is not None:
+            raise T2Error("--weights: goes with --law average alone")
         given = {} if weights is None else {"weights": weights}
-        with o.progress_bar("resampling runs") as progress:
-            mean = fitting.average_table(
+        with o.progress_bar("resampling") as progress:
+            both = (fitting.average_table if law == "average" else fitting.accuracy_table)(
                 data, n_resamples=bootstrap, seed=seed, threads=threads, name=name, params_counted=params_counted,
                 progress=progress, **given,
             )  # fmt: skip
         if out is not None:
-            mean.law.save(out)
+            both.law.save(out)
         written = f"\n\nlaw written to {out}" if out is not None else ""
         if as_json:
-            o.write_json({"fit": mean.to_dict()})
+            o.write_json({"fit": both.to_dict()})
         else:
-            o.write(mean.summary() + written)
+            o.write(both.summary() + written)
         return
     if weights is not None:
         raise T2Error("--weights: goes with --law average alone")

@@ -30,6 +30,7 @@ REMEDIES = {
     "filter": ("log_filter",),
     "group": ("group",),
     "malformed": ("skip_malformed",),
+    "max_k": ("max_k",),
     "metric": ("verdict",),
     "missing": ("missing",),
     "model": ("model",),

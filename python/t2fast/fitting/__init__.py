@@ -5,6 +5,7 @@ robust standard errors (from the curvature), as profile intervals, and as a boot
 problems. :func:`backtest` fits on part of a table and reports the error on the rest.
 """
 
+from t2fast.fitting.accuracy import AccuracyFit, accuracy_table, fit_accuracy
 from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
 from t2fast.fitting.bootstrap import Bootstrap
@@ -23,6 +24,7 @@ from t2fast.fitting.targets import isoflop_weights, neg_log_pass_at_k
 __all__ = [
     "FORMS",
     "OBJECTIVES",
+    "AccuracyFit",
     "AverageFit",
     "Bootstrap",
     "DecisionBacktest",
@@ -36,8 +38,10 @@ __all__ = [
     "Observed",
     "Protocol",
     "RuleRegret",
+    "accuracy_table",
     "average_table",
     "backtest",
+    "fit_accuracy",
     "fit_average",
     "fit_chinchilla",
     "fit_t2_loss",
