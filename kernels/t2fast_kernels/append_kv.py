@@ -10,6 +10,7 @@ from torch import Tensor
 from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.calls import AppendCall, schema
 from t2fast_kernels.errors import KernelError
+from t2fast_kernels.launch import launch
 from t2fast_kernels.reference import append_kv as reference
 
 __all__ = ["append_kv"]
@@ -192,19 +193,19 @@ def _launch(call: AppendCall) -> None:
     half = 0 if call.cos is None else call.cos.shape[1]
     largest = torch.finfo(k_cache.dtype).max if k_cache.dtype in _FP8 else 0.0
     grid = (n_tokens, triton.cdiv(kv_heads, BLOCK_HEADS) + triton.cdiv(q_heads, BLOCK_HEADS))
-    with torch.cuda.device_of(k):
-        append_kernel[grid](
-            k, k.stride(0), k.stride(1), v, v.stride(0), v.stride(1),
-            k_cache, *k_cache.stride()[:3], v_cache, *v_cache.stride()[:3], k_cache.shape[1],
-            call.block_tables, call.block_tables.stride(0), call.row_table, call.token_index,
-            call.positions, call.cos, call.sin, call.k_scale, call.v_scale,
-            q, 0 if q is None else q.stride(0), 0 if q is None else q.stride(1), call.q_out,
-            KV_HEADS=kv_heads, Q_HEADS=q_heads,
-            PER_HEAD_K=call.k_scale is not None and call.k_scale.numel() > 1,
-            PER_HEAD_V=call.v_scale is not None and call.v_scale.numel() > 1,
-            LARGEST=largest, DIM=dim, HALF=half, BLOCK_HEADS=BLOCK_HEADS,
-            BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), **OPTIONS,
-        )  # fmt: skip
+    launch(
+        append_kernel, grid, k,
+        k, k.stride(0), k.stride(1), v, v.stride(0), v.stride(1),
+        k_cache, *k_cache.stride()[:3], v_cache, *v_cache.stride()[:3], k_cache.shape[1],
+        call.block_tables, call.block_tables.stride(0), call.row_table, call.token_index,
+        call.positions, call.cos, call.sin, call.k_scale, call.v_scale,
+        q, 0 if q is None else q.stride(0), 0 if q is None else q.stride(1), call.q_out,
+        KV_HEADS=kv_heads, Q_HEADS=q_heads,
+        PER_HEAD_K=call.k_scale is not None and call.k_scale.numel() > 1,
+        PER_HEAD_V=call.v_scale is not None and call.v_scale.numel() > 1,
+        LARGEST=largest, DIM=dim, HALF=half, BLOCK_HEADS=BLOCK_HEADS,
+        BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), **OPTIONS,
+    )  # fmt: skip
 
 
 @_op.register_fake

@@ -13,6 +13,7 @@ from t2fast_kernels.buffers import DecodeBuffers, Planned
 from t2fast_kernels.calls import DecodeCall, schema
 from t2fast_kernels.configs import chip_of, prefix_launch, suffix_launch
 from t2fast_kernels.errors import KernelError
+from t2fast_kernels.launch import launch
 from t2fast_kernels.reference import attention as reference
 
 __all__ = ["prefix_decode"]
@@ -209,25 +210,26 @@ def _launch(call: DecodeCall) -> None:
         "SAME": k_cache.stride() == v_cache.stride(),
         "POSITIVE": call.scale > 0,
     }
-    with torch.cuda.device_of(q):
-        if n_items := len(planned.items):
-            launch = prefix_launch(chip, call.block_m, block_d, q.element_size())
-            programs = min(n_items, max(1, PROGRAMS // n_kv_heads))
-            kernels.prefix_kernel[(n_kv_heads, programs)](
-                q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.counts, planned.items, planned.row_map,
-                planned.rows, partial_o=partial_o, partial_lse=partial_lse, n_rows=n_rows,
-                BLOCK_M=launch.block_m, BLOCK_N=launch.block_n, FAST=launch.fast, **launch.options, **shared,
-            )  # fmt: skip
-        launch = suffix_launch(chip, group, block_d, q.element_size(), k_cache.element_size())
-        kernels.suffix_kernel[(n_kv_heads, n_rows)](
-            q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.segments, planned.row_levels, planned.rows,
-            v_scale=call.v_scale, sinks=call.sinks, partial_o=partial_o, partial_lse=partial_lse, out=out,
-            lse=call.lse, out_stride_row=out.stride(0), out_stride_head=out.stride(1),
-            v_scale_stride=_stride(call.v_scale), out_scale=call.out_scale, BLOCK_M=launch.block_m,
-            BLOCK_N=launch.block_n, FAST=launch.fast, **launch.options,
-            LEVELS=planned.row_levels.shape[1], V_SCALE=call.v_scale is not None,
-            SINKS=call.sinks is not None, LSE=call.lse is not None, **shared,
+    if n_items := len(planned.items):
+        tile = prefix_launch(chip, call.block_m, block_d, q.element_size())
+        programs = min(n_items, max(1, PROGRAMS // n_kv_heads))
+        launch(
+            kernels.prefix_kernel, (n_kv_heads, programs), q,
+            q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.counts, planned.items, planned.row_map,
+            planned.rows, partial_o=partial_o, partial_lse=partial_lse, n_rows=n_rows,
+            BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, FAST=tile.fast, **tile.options, **shared,
         )  # fmt: skip
+    tile = suffix_launch(chip, group, block_d, q.element_size(), k_cache.element_size())
+    launch(
+        kernels.suffix_kernel, (n_kv_heads, n_rows), q,
+        q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.segments, planned.row_levels, planned.rows,
+        v_scale=call.v_scale, sinks=call.sinks, partial_o=partial_o, partial_lse=partial_lse, out=out,
+        lse=call.lse, out_stride_row=out.stride(0), out_stride_head=out.stride(1),
+        v_scale_stride=_stride(call.v_scale), out_scale=call.out_scale, BLOCK_M=tile.block_m,
+        BLOCK_N=tile.block_n, FAST=tile.fast, **tile.options,
+        LEVELS=planned.row_levels.shape[1], V_SCALE=call.v_scale is not None,
+        SINKS=call.sinks is not None, LSE=call.lse is not None, **shared,
+    )  # fmt: skip
 
 
 def _reach(cache: Tensor) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.errors import KernelError
+from t2fast_kernels.launch import launch
 from t2fast_kernels.reference import copy_pages as reference
 
 __all__ = ["copy_pages"]
@@ -82,11 +83,12 @@ def _launch(k_cache: Tensor, v_cache: Tensor, source: Tensor, destination: Tenso
         return
     # Bytes are copied as they are, whatever they mean.
     k, v = (cache.view(torch.uint8) if cache.element_size() == 1 else cache for cache in (k_cache, v_cache))
-    with torch.cuda.device_of(k):
-        copy_kernel[(len(source), triton.cdiv(page_size * heads * dim, BLOCK))](
-            k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size,
-            HEADS=heads, DIM=dim, BLOCK=BLOCK, **OPTIONS,
-        )  # fmt: skip
+    blocks = triton.cdiv(page_size * heads * dim, BLOCK)
+    launch(
+        copy_kernel, (len(source) * blocks,), k,
+        k, *k.stride()[:3], v, *v.stride()[:3], source, destination, page_size, blocks,
+        HEADS=heads, DIM=dim, BLOCK=BLOCK, **OPTIONS,
+    )  # fmt: skip
 
 
 @_op.register_fake

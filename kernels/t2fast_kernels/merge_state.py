@@ -7,6 +7,7 @@ from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.errors import KernelError
+from t2fast_kernels.launch import launch
 from t2fast_kernels.reference import merge_state as reference
 
 __all__ = ["merge_state"]
@@ -84,14 +85,13 @@ def _launch(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor) -> tuple[Tensor,
 
     rows, heads, dim = v_a.shape
     v, s = v_a.new_empty(v_a.shape), s_a.new_empty(s_a.shape)
-    with torch.cuda.device_of(v):
-        if v.numel():
-            merge_kernel[(rows, triton.cdiv(heads, BLOCK_HEADS))](
-                v_a, v_a.stride(0), v_a.stride(1), s_a.contiguous(),
-                v_b, v_b.stride(0), v_b.stride(1), s_b.contiguous(), v, s,
-                HEADS=heads, DIM=dim, BLOCK_HEADS=BLOCK_HEADS, BLOCK_DIM=triton.next_power_of_2(dim),
-                **OPTIONS,
-            )  # fmt: skip
+    if v.numel():
+        launch(
+            merge_kernel, (rows, triton.cdiv(heads, BLOCK_HEADS)), v,
+            v_a, v_a.stride(0), v_a.stride(1), s_a.contiguous(),
+            v_b, v_b.stride(0), v_b.stride(1), s_b.contiguous(), v, s,
+            HEADS=heads, DIM=dim, BLOCK_HEADS=BLOCK_HEADS, BLOCK_DIM=triton.next_power_of_2(dim), **OPTIONS,
+        )  # fmt: skip
     return v, s
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.calls import SampleCall, schema
 from t2fast_kernels.errors import KernelError
+from t2fast_kernels.launch import launch
 from t2fast_kernels.reference import sample as reference
 
 __all__ = ["SETTINGS", "sample"]
@@ -92,37 +93,39 @@ def _launch(call: SampleCall) -> Drawn:
     plain = counts is None and logit_bias is None and allowed is None
     processed = None if plain else logits.new_empty((rows, vocab), dtype=torch.float32)
     packed = allowed is not None and allowed.dtype == torch.int32
-    with torch.cuda.device_of(logits):
-        kernels.scan_kernel[(size,)](
-            logits, logits.stride(0), vocab, n_chunks, *keys, temperature, *penalties,
-            counts, 0 if counts is None else counts.stride(0),
-            logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
-            allowed if packed or allowed is None else allowed.view(torch.uint8),
-            0 if allowed is None else allowed.stride(0),
-            packed, processed, groups, found, winners, size, QUADS=QUADS, **OPTIONS,
+    launch(
+        kernels.scan_kernel, (size,), logits,
+        logits, logits.stride(0), vocab, n_chunks, *keys, temperature, *penalties,
+        counts, 0 if counts is None else counts.stride(0),
+        logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
+        allowed if packed or allowed is None else allowed.view(torch.uint8),
+        0 if allowed is None else allowed.stride(0),
+        packed, processed, groups, found, winners, size, QUADS=QUADS, **OPTIONS,
+    )  # fmt: skip
+    read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
+    shares = None
+    if call.top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
+        shares = logits.new_empty(rows, dtype=torch.float32)
+        launch(
+            kernels.share_kernel, (rows,), logits,
+            *read, vocab, n_chunks, temperature, top_k, groups, found, size,
+            logits.new_empty((rows, HELD), dtype=torch.int32), shares,
+            **sizes, GROUPS=n_groups_2, HELD=HELD,
+            **OPTIONS | {"num_warps": SHARE_WARPS["hip" if torch.version.hip else "cuda"]},
         )  # fmt: skip
-        read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
-        shares = None
-        if call.top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
-            shares = logits.new_empty(rows, dtype=torch.float32)
-            kernels.share_kernel[(rows,)](
-                *read, vocab, n_chunks, temperature, top_k, groups, found, size,
-                logits.new_empty((rows, HELD), dtype=torch.int32), shares,
-                **sizes, GROUPS=n_groups_2, HELD=HELD,
-                **OPTIONS | {"num_warps": SHARE_WARPS["hip" if torch.version.hip else "cuda"]},
-            )  # fmt: skip
-        held = logits.new_empty((passes, rows), dtype=torch.float32)
-        held_tokens = logits.new_empty((passes, 2, rows), dtype=torch.int32)
-        limits = (temperature, top_k, top_p, min_p, shares)
-        shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
-        for number in range(1, passes + 1):
-            kernels.verify_kernel[(size,)](*shared, PASS=number, **sizes, **OPTIONS)
-        kernels.finish_kernel[(rows,)](*shared, tokens, logprobs, PASS=passes, **sizes, **OPTIONS)
-        if n_logprobs:
-            kernels.top_kernel[(rows,)](
-                *read, vocab, n_chunks, temperature, groups, found, size, n_logprobs, top_tokens, top_logprobs,
-                **sizes, GROUPS=n_groups_2, **OPTIONS,
-            )  # fmt: skip
+    held = logits.new_empty((passes, rows), dtype=torch.float32)
+    held_tokens = logits.new_empty((passes, 2, rows), dtype=torch.int32)
+    limits = (temperature, top_k, top_p, min_p, shares)
+    shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
+    for number in range(1, passes + 1):
+        launch(kernels.verify_kernel, (size,), logits, *shared, PASS=number, **sizes, **OPTIONS)
+    launch(kernels.finish_kernel, (rows,), logits, *shared, tokens, logprobs, PASS=passes, **sizes, **OPTIONS)
+    if n_logprobs:
+        launch(
+            kernels.top_kernel, (rows,), logits,
+            *read, vocab, n_chunks, temperature, groups, found, size, n_logprobs, top_tokens, top_logprobs,
+            **sizes, GROUPS=n_groups_2, **OPTIONS,
+        )  # fmt: skip
     return results
 
 

@@ -18,10 +18,11 @@ KERNELS = [
     for name in (
         "append_kv",
         "attention",
-        "backend",
+        "launch",
         "compiled",
         "copy_pages",
         "merge_state",
+        "plan_shared",
         "sample",
         "sample_laws",
         "sample_noise",

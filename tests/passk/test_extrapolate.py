@@ -86,7 +86,18 @@ def test_stopping_does_not_bias_the_likelihood():
     found = passk.extrapolate(n, c, 200, batch=2, method="beta_binomial", n_resamples=50)
     truth = 1 - math.exp(math.lgamma(202) + math.lgamma(2.5) - math.lgamma(202.5) - math.lgamma(2))
     assert found.pass_at_k[0] == pytest.approx(truth, abs=0.02)
-    assert found.backtest is None
+    # Stopping earlier is what the back-test compares with: problems that took longer count as b samples without success.
+    tested = passk.backtest(n, c, 200, batch=2, methods=["beta_binomial"])
+    assert found.backtest == tested
+    assert (found.n_samples, tested.predicted) == (60, 60)
+    ns, cs, problems = passk.histogram(n, c).pairs()
+    ns, cs = np.repeat(ns, problems), np.repeat(cs, problems)
+    b = tested.seen[0]
+    fit = passk.fit_beta_binomial(np.where(ns > b, b, ns), np.where(ns > b, 0, cs))
+    reached = passk.curve(n, c, [60], batch=2).pass_at_k[0]
+    assert tested.error[0] == pytest.approx(abs(fit.pass_at_k(60) - reached), abs=1e-9)
+    with pytest.raises(T2Error, match="at least 4 batches"):
+        passk.backtest([2, 4], [1, 0], 200, batch=2)
     with pytest.raises(T2Error, match="plug_in: c/n is too high"):
         passk.extrapolate(n, c, 200, batch=2, method="plug_in")
 
@@ -102,7 +113,8 @@ def test_the_back_test_picks_the_method_that_made_the_data():
     again = passk.extrapolate(500, c, [1000, 5000], n_resamples=200, threads=1)
     np.testing.assert_array_equal(found.lower, again.lower)
     assert found.extrapolation == 10
-    assert "measured error" in str(found)
+    assert "error to expect" in str(found)
+    assert set(found.interval_methods) == {found.method, "power_law", "beta_binomial"}
     for result in (found, found.backtest):
         assert max(map(len, str(result).splitlines())) <= 80
         json.dumps(result.to_dict(), allow_nan=False)
@@ -131,6 +143,64 @@ def test_extrapolation_table_on_real_data():
                     errors.append(abs(fewer.extrapolate(method, np.array([1e4]), 0, 0).values[0] - truth))
             # Subsamples differ from those behind the table: allow their scatter.
             assert np.mean(errors) <= 1.25 * error + 0.003
+
+
+def test_intervals_span_the_methods_and_the_error_is_the_distance_of_their_draws():
+    c = np.random.default_rng(11).binomial(10, np.random.default_rng(12).beta(0.3, 3, 100))
+    found = passk.extrapolate(10, c, [1000, 100], n_resamples=100)
+    assert set(found.interval_methods) >= {"power_law", "beta_binomial", found.method}
+    draws = np.array([passk.histogram(10, c).extrapolate(m, found.k, 100, 0).resampled for m in found.interval_methods])
+    low, high = np.quantile(draws, [0.025, 0.975], axis=1)
+    np.testing.assert_allclose(found.lower, low.min(axis=0))
+    np.testing.assert_allclose(found.upper, high.max(axis=0))
+    assert "envelope of" in str(found)
+    np.testing.assert_allclose(found.error, [np.mean(np.abs(draws[..., i] - found.pass_at_k[i])) for i in (0, 1)])
+    assert found.measured_factor == pytest.approx(10 / 3)
+    assert found.extrapolation == 100
+    assert found.stated_error == found.error[0]
+    assert "at 100 times the samples; measured" in str(found)
+    data = found.to_dict()
+    assert data["stated_error"] == found.stated_error
+    assert data["measured_factor"] == found.measured_factor
+    baseline = passk.extrapolate(10, c, 100, method="plug_in", n_resamples=20)
+    assert baseline.interval_methods == ("plug_in",)
+
+
+@needs_data
+@pytest.mark.parametrize("n", [10, 100])
+def test_real_counts_are_covered_and_errors_are_stated(n):
+    """GSM8K at 10 times the samples: the method alone covers 0.6 to 0.7 of 95%, and states a third of its error."""
+    counts = {}
+    with (PASSK.parent / "laws" / "pythia_passk_counts.csv").open() as file:
+        for row in csv.DictReader(file):
+            if row["benchmark"] == "gsm8k" and float(row["d_tokens"]) >= 2e9:
+                counts.setdefault(row["model"], []).append((int(row["num_samples"]), int(row["num_correct"])))
+    covered, ratios = [], []
+    for rows in counts.values():
+        samples, correct = np.transpose(rows)
+        if samples.min() < 10 * n:
+            continue
+        whole = passk.histogram(samples, correct)
+        truth = whole.means("pass_at_k", np.array([10 * n]))[0]
+        ns, cs, problems = whole.subsample(n, 3, 0).pairs()
+        if problems[cs > 0].sum() < 5:
+            continue
+        one = passk.extrapolate(np.repeat(ns, problems), np.repeat(cs, problems), 10 * n, n_resamples=200)
+        covered.append(one.lower[0] <= truth <= one.upper[0])
+        ratios.append(one.stated_error / abs(one.pass_at_k[0] - truth))
+    assert len(covered) >= 15
+    assert np.mean(covered) >= 0.9
+    assert 0.5 <= np.median(ratios) <= 2
+
+
+def test_no_success_bounds_what_more_samples_can_give():
+    found = passk.extrapolate(10, np.zeros(100, int), [50, 10_000], n_resamples=20)
+    # P(no success of 100 problems) = 0.025 at a pass@10 of this; pass@k is at most k / 10 times that.
+    np.testing.assert_allclose(found.upper, [5 * (1 - 0.025**0.01), 1.0], rtol=1e-9)
+    assert found.lower[0] == 0
+    sure = passk.extrapolate(10, np.full(100, 10), [50], n_resamples=20)
+    assert sure.lower[0] == pytest.approx(0.025**0.01)
+    assert sure.upper[0] == 1
 
 
 def test_subsamples_are_hypergeometric():

@@ -71,7 +71,7 @@ def append_kernel(
         turn_sin = tl.load(sin + position * HALF + half, mask=half < HALF, other=0.0)
     if block < KV_BLOCKS:
         if slot >= 0:
-            head = block * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]
+            head = (block * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]).to(tl.int64)
             table = tl.load(row_table + token).to(tl.int64)
             page = tl.load(block_tables + table * table_stride + slot // page_size).to(tl.int64)
             k_at = page * k_page_stride + (slot % page_size).to(tl.int64) * k_slot_stride + head * k_cache_head_stride
@@ -96,7 +96,7 @@ def append_kernel(
             )
             _store(value, v_scale, v_head, v_cache, v_at + dim, mask, LARGEST)
     elif q is not None:
-        head = (block - KV_BLOCKS) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]
+        head = ((block - KV_BLOCKS) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]).to(tl.int64)
         source = q + token * q_token_stride + head * q_head_stride
         at = (token * Q_HEADS + head) * DIM
         mask = (head < Q_HEADS) & (half < HALF)

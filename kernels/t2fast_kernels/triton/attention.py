@@ -40,7 +40,7 @@ def _block(
     step = PAGE if PAGE > 0 else page_size  # a constant power of two divides by shifting
     page = tl.load(pages + n // step) if WHOLE else tl.load(pages + n // step, mask=inside, other=0)
     page = page.to(tl.int64) if LONG else page
-    slot = n % step
+    slot = (n % step).to(tl.int64) if LONG else n % step
     k_token = page * k_stride_page + slot * k_stride_slot
     v_token = k_token if SAME else page * v_stride_page + slot * v_stride_slot
     # Masks are computed for every element: a whole block of a head that fills its tile has none.

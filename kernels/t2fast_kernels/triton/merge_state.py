@@ -25,7 +25,7 @@ def merge_kernel(
 ):
     """A few heads of one row; the logarithms are contiguous."""
     row = tl.program_id(0).to(tl.int64)
-    head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
+    head = (tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)).to(tl.int64)
     at = row * HEADS + head
     log_a = tl.load(s_a + at, mask=head < HEADS, other=float("-inf"))
     log_b = tl.load(s_b + at, mask=head < HEADS, other=float("-inf"))

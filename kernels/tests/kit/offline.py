@@ -56,8 +56,12 @@ class Built:
     cubin: bytes = b""
 
 
-def build(case: Case) -> Built:
-    """Compile ``case`` for its target."""
+def intermediate(case: Case) -> str:
+    """``case`` in Triton's own language, before anything depends on the chip."""
+    return str(_compiled(case).asm["ttir"])
+
+
+def _compiled(case: Case) -> Any:
     names = case.kernel.arg_names
     signature = {name: "constexpr" if name in case.constants else case.types[name] for name in names}
     aligned = {
@@ -73,7 +77,12 @@ def build(case: Case) -> Built:
         attrs=aligned,
     )
     options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
-    compiled = triton.compile(source, target=TARGETS[case.target], options=options)
+    return triton.compile(source, target=TARGETS[case.target], options=options)
+
+
+def build(case: Case) -> Built:
+    """Compile ``case`` for its target."""
+    compiled = _compiled(case)
     shared = compiled.metadata.shared
     if "cubin" not in compiled.asm:
         text = compiled.asm["amdgcn"]

@@ -52,6 +52,9 @@ def under_rule(law: Law, rule: object = None, wrong_cost: float = 0.0, stop_on_s
     if not law.predicts_pass:
         what = f"rule = {found.kind}" if not isinstance(found, AnyCorrect) else "stop_on_success"
         raise T2Error(f"{what}: law {law.name or law.kind} predicts losses; a rule needs a law of success rates")
+    for part in getattr(law, "laws", (law,)):
+        if type(part)._shares is Law._shares:
+            raise T2Error(f"a law of kind {part.kind!r} knows no success rates: a rule needs a law of them")
     if stop_on_success and not isinstance(found, AnyCorrect | Verifier):
         raise T2Error(f"stop_on_success: sampling stops at the first accepted answer, and a {found.kind} accepts none")
     about = {item.name: getattr(law, item.name) for item in fields(Law)}

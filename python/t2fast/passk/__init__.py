@@ -7,6 +7,7 @@ Of n samples of each problem, c are correct. Functions of (n, c, k) broadcast n 
 from __future__ import annotations
 
 from t2fast.passk.allocate import Allocation, Enough, allocate, enough
+from t2fast.passk.backtest import PassBacktest, backtest
 from t2fast.passk.compare import PassComparison, compare
 from t2fast.passk.curve import PassCurve, curve
 from t2fast.passk.estimate import (
@@ -24,25 +25,30 @@ from t2fast.passk.estimate import (
 from t2fast.passk.extrapolate import (
     BetaBinomial,
     Extrapolation,
-    PassBacktest,
-    backtest,
     extrapolate,
     fit_beta_binomial,
 )
+from t2fast.passk.metric_report import MetricReport, measure
+from t2fast.passk.metrics import METRICS, Metrics
 from t2fast.passk.report import PassReport, report
-from t2fast.passk.vote import VoteEstimate, best_of_k, maj_at_k, max_at_k
+from t2fast.passk.versus import Versus, versus
+from t2fast.passk.vote import VoteEstimate, best_of_k, maj_at_k, maj_of_tallies, max_at_k
 
 __all__ = [
+    "METRICS",
     "Allocation",
     "BetaBinomial",
     "Enough",
     "Extrapolation",
     "Histogram",
+    "MetricReport",
+    "Metrics",
     "PassBacktest",
     "PassComparison",
     "PassCurve",
     "PassReport",
     "ProblemCounts",
+    "Versus",
     "VoteEstimate",
     "allocate",
     "backtest",
@@ -58,9 +64,12 @@ __all__ = [
     "histogram",
     "log_failure",
     "maj_at_k",
+    "maj_of_tallies",
     "max_at_k",
     "mean_pass_at_k",
+    "measure",
     "pass_at_k",
     "pass_hat_k",
     "report",
+    "versus",
 ]

@@ -1,9 +1,10 @@
-"""pass@k beyond the samples drawn: methods, and a back-test that measures them on the counts at hand."""
+"""pass@k beyond the samples drawn, with intervals and errors that grow as far as the question reaches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,33 +12,18 @@ import numpy.typing as npt
 
 from t2fast import _core, arguments
 from t2fast.errors import T2Error
+from t2fast.passk.backtest import METHOD_NAMES, METHODS, Method, PassBacktest, measured, named_method, stopped_earlier
 from t2fast.passk.estimate import Array, Histogram, histogram
-from t2fast.passk.interval import json_list, shown, table, tails
+from t2fast.passk.interval import binomial_upper, json_list, shown, table, tails
 from t2fast.results import Report, Result, counted
 from t2fast.text import warning_lines
 
 __all__ = [
-    "METHOD_NAMES",
     "BetaBinomial",
     "Extrapolation",
-    "Method",
-    "PassBacktest",
-    "backtest",
     "extrapolate",
     "fit_beta_binomial",
 ]
-
-Method = Literal["power_law", "beta_binomial", "zero_inflated", "plug_in"]
-
-#: Methods that :func:`backtest` compares, the first winning ties.
-METHODS: tuple[Method, ...] = ("power_law", "beta_binomial", "zero_inflated")
-
-METHOD_NAMES = {
-    "power_law": "power law",
-    "beta_binomial": "beta-binomial",
-    "zero_inflated": "zero-inflated beta-binomial",
-    "plug_in": "plug-in",
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +77,12 @@ class BetaBinomial(Result):
         return {field: getattr(self, field) for field in self.__dataclass_fields__}
 
 
+#: The methods whose intervals the interval always spans, beside those of the method used.
+SPANNED = METHODS[:2]
+
+#: Below so many problems solved, or unsolved, the bootstrap has too little to draw from: exact bounds widen it.
+FEW_SOLVED = 5
+
 _OUTCOMES = {
     "converged": "converged to a maximum of the likelihood",
     "constant": "no sample is correct, or all are: success rates of 0 or 1 fit best",
@@ -131,141 +123,6 @@ def fit_beta_binomial(n: npt.ArrayLike, c: npt.ArrayLike, *, zero_inflated: bool
     )
 
 
-@dataclass(frozen=True, repr=False)
-class PassBacktest(Result):
-    """How well each method predicts pass@n from fewer samples; :func:`backtest` makes it.
-
-    Examples
-    --------
-    >>> found = backtest(40, [0, 2, 5, 9, 30, 1], 400, n_resamples=5)
-    >>> found.best in found.errors()
-    True
-    """
-
-    #: One row per method and size of subsample: the method.
-    method: tuple[Method, ...]
-    #: Samples per problem that it saw.
-    seen: tuple[int, ...]
-    #: Its mean absolute error in predicting pass@n.
-    error: tuple[float, ...]
-    #: Its mean error, positive where it predicts too much.
-    bias: tuple[float, ...]
-    #: n, the k that was predicted.
-    predicted: int
-    #: Subsamples per size.
-    n_resamples: int
-
-    def errors(self) -> dict[Method, float]:
-        """Mean absolute error of each method over all sizes."""
-        names = dict.fromkeys(self.method)
-        return {
-            m: float(np.mean([e for e, name in zip(self.error, self.method, strict=True) if name == m])) for m in names
-        }
-
-    @property
-    def best(self) -> Method:
-        """The method with the smallest error."""
-        errors = self.errors()
-        return min(errors, key=lambda method: errors[method])
-
-    def summary(self) -> str:
-        """The whole result as a table of at most 80 columns."""
-        rows = (
-            (METHOD_NAMES[m], str(s), f"{e:.4f}", f"{b:+.4f}")
-            for m, s, e, b in zip(self.method, self.seen, self.error, self.bias, strict=True)
-        )
-        head = f"predicting pass@{self.predicted} from fewer samples, {self.n_resamples} subsamples each"
-        best = f"best on these counts: {METHOD_NAMES[self.best]}"
-        return "\n".join([head, *table(("method", "samples seen", "mean error", "bias"), rows), best])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON data."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()} | {
-            "best": self.best
-        }
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per method and number of samples seen: method, seen, error, bias."""
-        columns = zip(self.method, self.seen, self.error, self.bias, strict=True)
-        return [dict(zip(("method", "seen", "error", "bias"), row, strict=True)) for row in columns]
-
-
-def backtest(
-    n: npt.ArrayLike,
-    c: npt.ArrayLike,
-    k: float,
-    *,
-    methods: Sequence[Method] = METHODS,
-    n_resamples: int = 20,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Report | None = None,
-) -> PassBacktest:
-    """Let each method predict pass@n from fewer samples, as far below n as k lies above it.
-
-    Parameters
-    ----------
-    n, c
-        Samples drawn and correct samples, broadcast over problems; at least 4 samples each, of sampling that did not
-        stop at a success.
-    k
-        The k that is really wanted; it decides how many samples are hidden, as far as n allows (down to 3 seen).
-    methods
-        ``"power_law"``, ``"beta_binomial"``, ``"zero_inflated"`` and the baseline ``"plug_in"``.
-    n_resamples, seed
-        Subsamples at each of up to three sizes.
-    threads, progress
-        As in :func:`curve`.
-
-    Raises
-    ------
-    T2Error
-        For impossible counts, an unknown method, or fewer than 4 samples.
-
-    Examples
-    --------
-    >>> found = backtest(40, [0, 2, 5, 9, 30, 1], 400, n_resamples=5)
-    >>> found.predicted, sorted(set(found.seen))
-    (40, [4, 7, 13])
-    """
-    return measured(histogram(n, c), k, methods, n_resamples, seed, threads, progress)
-
-
-def measured(
-    counts: Histogram,
-    k: float,
-    methods: Sequence[Method],
-    n_resamples: int = 20,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Report | None = None,
-) -> PassBacktest:
-    """The back-test of counts."""
-    names: list[str] = [_method(m) for m in methods]
-    if not names:
-        raise T2Error("methods is empty: name at least one, for example 'power_law'")
-    k = arguments.number("k", k, low=1)
-    n_resamples, seed = arguments.whole("n_resamples", n_resamples, least=1), arguments.seed(seed)
-    with counted(progress, 3 * n_resamples, "subsamples") as report:
-        trials = counts.backtest(names, k, n_resamples, seed, arguments.threads(threads), report)
-    return PassBacktest(
-        tuple(_method(one.method) for one in trials),
-        tuple(one.seen for one in trials),
-        tuple(one.error for one in trials),
-        tuple(one.bias for one in trials),
-        counts.fewest_samples,
-        n_resamples,
-    )
-
-
-def _method(name: str) -> Method:
-    for method in (*METHODS, "plug_in"):
-        if method == name:
-            return method
-    raise T2Error(f"method = {name!r}: must be one of auto, {', '.join(METHODS)}, plug_in")
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class Extrapolation(Result):
     """pass@k beyond the samples drawn; :func:`extrapolate` makes it.
@@ -295,10 +152,14 @@ class Extrapolation(Result):
     message: str
     #: How many problems there are.
     n_problems: int
-    #: The smallest number of samples of a problem.
+    #: The smallest number of samples of a problem; where sampling stopped at successes, of one that was not solved.
     n_samples: int
-    #: The back-test, or None where sampling stopped at the first success or samples were too few.
+    #: The back-test, or None where samples were too few.
     backtest: PassBacktest | None
+    #: The methods whose intervals the interval spans: the one used, the power law and the beta-binomial.
+    interval_methods: tuple[Method, ...]
+    #: Mean distance between ``pass_at_k`` and the resampled predictions of ``interval_methods``, shape (ks,).
+    error: Array
     #: What to know before using the numbers.
     warnings: tuple[str, ...] = ()
 
@@ -309,6 +170,33 @@ class Extrapolation(Result):
         """How many times the samples drawn the largest k is."""
         return float(np.max(self.k)) / self.n_samples
 
+    @property
+    def measured_error(self) -> float | None:
+        """Mean absolute error of the method in the back-test over its largest factor, :attr:`measured_factor`."""
+        return None if self.backtest is None else self.backtest.furthest(self.method)
+
+    @property
+    def measured_factor(self) -> float | None:
+        """The factor of k over n that the error was measured over; asked is :attr:`extrapolation`."""
+        return None if self.backtest is None else self.backtest.factor
+
+    @property
+    def stated_error(self) -> float:
+        """The error to expect at the largest k: see ``error``."""
+        return float(self.error[int(np.argmax(self.k))])
+
+    def error_words(self) -> str:
+        """The error to expect, and how far the back-test beside it reached."""
+        stated = f"error to expect {self.stated_error:.4f} at {self.extrapolation:.3g} times the samples"
+        if self.backtest is None:
+            return f"{stated}, not back-tested"
+        return f"{stated}; measured {self.measured_error:.4f} at {self.measured_factor:.3g} times"
+
+    def interval_words(self) -> str:
+        """What the interval is made of."""
+        names = ", ".join(METHOD_NAMES[m] for m in self.interval_methods)
+        return "bootstrap with refit" + (f"; envelope of\n{names}" if len(self.interval_methods) > 1 else "")
+
     def summary(self) -> str:
         """The whole result as a table of at most 80 columns."""
         rows = (
@@ -317,16 +205,10 @@ class Extrapolation(Result):
         )
         lines = [
             f"mean pass@k of {self.n_problems} problems beyond {self.n_samples} samples: {METHOD_NAMES[self.method]}",
-            f"{100 * self.confidence_level:.4g}% intervals for new problems, bootstrap with refit",
+            f"{100 * self.confidence_level:.4g}% intervals for new problems, {self.interval_words()}",
             *table(("k", "pass@k", "lower", "upper"), rows),
         ]
-        if self.backtest is not None:
-            seen = self.backtest.seen
-            error = self.backtest.errors()[self.method]
-            lines.append(
-                f"measured error {error:.4f}: on these counts, pass@{self.backtest.predicted} "
-                f"from {min(seen)} to {max(seen)} samples"
-            )
+        lines.append(self.error_words())
         return "\n".join([*lines, *warning_lines(self.warnings)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -343,6 +225,11 @@ class Extrapolation(Result):
             "n_problems": self.n_problems,
             "n_samples": self.n_samples,
             "extrapolation": self.extrapolation,
+            "interval_methods": list(self.interval_methods),
+            "error": json_list(self.error),
+            "stated_error": self.stated_error,
+            "measured_error": self.measured_error,
+            "measured_factor": self.measured_factor,
             "backtest": None if self.backtest is None else self.backtest.to_dict(),
             "warnings": list(self.warnings),
         }
@@ -380,12 +267,15 @@ def extrapolate(
         everywhere: ``"auto"`` takes what :func:`backtest` finds best on these counts. ``"plug_in"`` is the biased
         baseline.
     confidence_level, n_resamples, seed
-        Intervals by the bootstrap over problems, with a new fit for each resample. They take the method for right; the
-        back-test's error says how right it is.
+        Intervals by the bootstrap over problems, with a new fit for each resample. They span those of the method used,
+        the power law and the beta-binomial: counts cannot tell which of them holds far beyond the samples. The error
+        to expect is the mean distance between the prediction and all these resampled predictions. Where fewer than 5
+        problems were solved, the upper end is at least ``k / n`` times the exact binomial bound of the share solved
+        (pass@k over k falls as k grows), and the error is what the interval's width stands for. The plug-in has its
+        own interval alone.
     batch
         The size of batches where sampling stopped at the first success. The likelihood is unaffected by stopping; the
-        power law then uses the curve that is unbiased under it. There is no back-test, and ``"auto"`` takes the
-        beta-binomial.
+        power law then uses the curve that is unbiased under it, and the back-test stops sampling earlier.
     threads, progress
         As in :func:`curve`.
 
@@ -429,22 +319,46 @@ def predicted(
     found: PassBacktest | None = None
     chosen: Method
     if batch is not None:
-        arguments.whole("batch", batch, least=1)
+        batch = arguments.whole("batch", batch, least=1)
+    methods: tuple[Method, ...] = METHODS if method == "auto" else (named_method(method),)
+    n, c, problems = counts.pairs()
+    if batch is not None:
+        # How far sampling went on: problems with fewer samples were solved, and say how they do at any k.
+        samples = int(n[c == 0].min() if (c == 0).any() else n.max())
+        if samples >= 4 * batch and method != "plug_in":
+            found = stopped_earlier(counts, float(ks.max()), methods, batch)
     elif samples >= 4:
-        methods: tuple[Method, ...] = METHODS if method == "auto" else (_method(method),)
         found = measured(counts, float(ks.max()), methods, seed=seed, threads=threads)
     if method != "auto":
-        chosen = _method(method)
+        chosen = named_method(method)
     elif found is not None:
         chosen = found.best
     else:
         chosen = "power_law" if batch is None else "beta_binomial"
-        warnings.append(
-            "no back-test chose the method: " + ("sampling stopped at successes" if batch else "too few samples")
-        )
-    with counted(progress, n_resamples, "resamples") as report:
-        drawn = counts.extrapolate(chosen, ks, n_resamples, seed, batch, threads, report)
-    lower, upper = np.quantile(drawn.resampled, tails(confidence_level), axis=0)
+        warnings.append("no back-test chose the method: too few samples")
+    spans = (chosen, *(m for m in SPANNED if m != chosen and chosen != "plug_in"))
+    with counted(progress, len(spans) * n_resamples, "resamples") as report:
+        found_by = [
+            counts.extrapolate(m, ks, n_resamples, seed, batch, threads, _after(i * n_resamples, report))
+            for i, m in enumerate(spans)
+        ]
+    drawn, resampled = found_by[0], np.stack([one.resampled for one in found_by])
+    error = np.abs(resampled - drawn.values).mean(axis=(0, 1))
+    ends = np.quantile(resampled, tails(confidence_level), axis=1)
+    lower, upper = ends[0].min(axis=0), ends[1].max(axis=0)
+    solved = int(problems[c > 0].sum())
+    if solved < FEW_SOLVED:
+        share = binomial_upper(solved, counts.problems, confidence_level)
+        upper = np.maximum(upper, np.minimum(1.0, np.maximum(ks / samples, 1.0) * share))
+        warnings.append(f"{solved} of {counts.problems} problems solved: the upper ends are bounds, not estimates")
+    failed = int(problems[c < n].sum())
+    if failed < FEW_SOLVED:
+        # pass@k is at least pass@1, and that at least the share of problems whose every sample is correct.
+        lower = np.minimum(lower, 1.0 - binomial_upper(failed, counts.problems, confidence_level))
+    if min(solved, failed) < FEW_SOLVED:
+        # The mean distance of a normal distribution is sqrt(2 / pi) standard deviations.
+        width = (upper - lower) / (2 * NormalDist().inv_cdf(0.5 + 0.5 * confidence_level))
+        error = np.maximum(error, (2 / np.pi) ** 0.5 * width)
     if ks.max() > 100 * samples:
         warnings.append(
             f"k = {ks.max():g} is {ks.max() / samples:.3g} times the samples drawn: the method decides, not the data"
@@ -463,5 +377,12 @@ def predicted(
         counts.problems,
         samples,
         found,
+        spans,
+        error,
         tuple(warnings),
     )
+
+
+def _after(before: int, report: Callable[[int], object] | None) -> Callable[[int], object] | None:
+    """What a part of the work reports to when other parts came before."""
+    return None if report is None else lambda done: report(before + done)

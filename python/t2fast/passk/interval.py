@@ -13,7 +13,7 @@ import numpy.typing as npt
 from t2fast.passk.estimate import Array
 from t2fast.text import columns
 
-__all__ = ["json_list", "logit_intervals", "quantile", "shown", "table", "tails"]
+__all__ = ["binomial_upper", "json_list", "logit_intervals", "quantile", "shown", "table", "tails"]
 
 
 def quantile(confidence_level: float, freedom: npt.ArrayLike) -> Array:
@@ -32,6 +32,18 @@ def quantile(confidence_level: float, freedom: npt.ArrayLike) -> Array:
 def tails(confidence_level: float) -> list[float]:
     """The quantiles of a bootstrap between which its interval lies."""
     return [0.5 - 0.5 * confidence_level, 0.5 + 0.5 * confidence_level]
+
+
+def binomial_upper(hits: int, trials: int, confidence_level: float) -> float:
+    """The exact upper end (Clopper and Pearson 1934) of a two-sided interval for a share, few of the trials hitting."""
+    low, high, tail = hits / trials, 1.0, 0.5 - 0.5 * confidence_level
+    if hits == trials:
+        return 1.0
+    for _ in range(60):
+        rate = 0.5 * (low + high)
+        at_most = sum(math.comb(trials, i) * rate**i * (1 - rate) ** (trials - i) for i in range(hits + 1))
+        low, high = (rate, high) if at_most > tail else (low, rate)
+    return high
 
 
 def logit_intervals(mean: Array, error: Array, quantiles: Array) -> tuple[Array, Array]:

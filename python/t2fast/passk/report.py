@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from t2fast import _core, arguments
 from t2fast.errors import DataError
+from t2fast.passk.backtest import METHOD_NAMES, Method
 from t2fast.passk.curve import PassCurve, Scope, analytic, assembled, check, curve, default_ks, intervals
 from t2fast.passk.estimate import Array, Histogram, Integers, flat_ks
-from t2fast.passk.extrapolate import METHOD_NAMES, Extrapolation, Method, predicted
+from t2fast.passk.extrapolate import Extrapolation, predicted
 from t2fast.passk.interval import shown
 from t2fast.quantity import parse_axis
 from t2fast.results import Report, Result
@@ -145,9 +146,10 @@ class PassReport(Result):
                 numbers = (beyond.k.tolist(), beyond.pass_at_k.tolist(), beyond.lower.tolist(), beyond.upper.tolist())
                 for k, value, lower, upper in zip(*numbers, strict=True):
                     cells.append((f"{k:g}", shown(value), shown(lower), shown(upper), how))
-                if beyond.backtest is not None:
-                    error, n = beyond.backtest.errors()[beyond.method], beyond.backtest.predicted
-                    notes.append(f"measured error of the extrapolation: {error:.4f} in pass@{n} from fewer samples")
+                notes.append(beyond.error_words())
+                if len(beyond.interval_methods) > 1:
+                    names = ", ".join(METHOD_NAMES[m] for m in beyond.interval_methods)
+                    notes.append(f"the extrapolated interval is the envelope of {names}")
                 notes.extend(beyond.warnings)
             yield " on ".join(filter(None, name)) or "all problems", self.counts.contents(rows), cells, notes
 
@@ -177,7 +179,7 @@ class PassReport(Result):
         if self.scope == "problems" and "1" in sizes:
             notes.append("one problem tells nothing about others: use scope='samples'")
         if any(beyond is not None for beyond in self.extrapolations):
-            notes.append("k beyond the samples of a group are extrapolated: --json names method and measured error")
+            notes.append("k beyond the samples of a group are extrapolated: --json names methods and errors")
         return ["", *columns(cells, left=(0, 1)), *warning_lines(notes)]
 
     def headline(self) -> str:
@@ -277,7 +279,7 @@ def report(
     order = np.concatenate(list(groups.values()))
     sizes = np.asarray([len(rows) for rows in groups.values()])
     fewest = np.minimum.reduceat(counts.n_samples[order], np.cumsum(sizes) - sizes)
-    wanted = None if k is None else _whole_ks(k)
+    wanted = None if k is None else whole_ks(k)
     ks = np.asarray([10**i for i in range(16) if 10**i <= fewest.max()] if wanted is None else wanted, np.int64)
     asked = np.ones((len(groups), len(ks)), np.bool_)
     if wanted is None or extrapolate_with is not None:
@@ -309,7 +311,7 @@ def report(
     )  # fmt: skip
 
 
-def _whole_ks(k: npt.ArrayLike | str) -> list[int]:
+def whole_ks(k: npt.ArrayLike | str) -> list[int]:
     """The k asked for, each once and rising."""
     if isinstance(k, str):
         numbers: list[float] = []

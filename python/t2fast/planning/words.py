@@ -65,6 +65,8 @@ def result_name(law: Law) -> str:
     """What the law predicts, in one word."""
     if isinstance(law, RuledLaw):
         return "right" if law.wrong_cost == 0 else "worth"
+    if law.kind == "accuracy":
+        return "accuracy"
     return "pass@k" if law.predicts_pass else "loss"
 
 

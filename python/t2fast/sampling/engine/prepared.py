@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from t2fast.errors import T2Error
 from t2fast.sampling.engine.attention import NAME
 from t2fast.sampling.engine.cache import Pool
 from t2fast.sampling.engine.config import Config
+from t2fast.sampling.engine.linear import pack, quicken
 from t2fast.sampling.engine.probe import Shape, context_length, probe
 from t2fast.sampling.engine.replica import replica
 from t2fast.sampling.engine.text import Tokenizer
@@ -59,15 +60,29 @@ class Prepared:
         """Most samples drawn together."""
         return self.config.max_batch or (256 if self.device.type == "cuda" else 64)
 
-    def precision(self) -> AbstractContextManager[Any]:
-        """The types that the caller had when the call began, whatever holds when it is continued."""
-        # Graphs must not hold weights that autocast keeps for a while.
-        return torch.autocast(
-            self.device.type,
-            dtype=self.autocast or torch.bfloat16,
-            enabled=self.autocast is not None,
-            cache_enabled=self.graphs != "cuda",
-        )
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """What everything runs in: the model's device, and the types that the caller had when the call began.
+
+        Launches, events and graphs are of the device that is current, which need not be the model's.
+        """
+        with ExitStack() as stack:
+            if self.device.type == "cuda":
+                stack.enter_context(torch.cuda.device(self.device))
+            # Graphs must not hold weights that autocast keeps for a while.
+            autocast = torch.autocast(
+                self.device.type,
+                dtype=self.autocast or torch.bfloat16,
+                enabled=self.autocast is not None,
+                cache_enabled=self.graphs != "cuda",
+            )
+            stack.enter_context(autocast)
+            yield
+
+    def pack(self) -> None:
+        """Make ready for many steps of few rows."""
+        if self.device.type == "cpu":
+            pack(self.model, _free_memory(self.device))
 
     def pool(self, needed: int) -> Pool:
         """Memory for keys and values: ``needed`` pages, or as many as the budget has."""
@@ -105,6 +120,8 @@ def prepare(model: nn.Module, tokenizer: Tokenizer, eos: Sequence[int], config: 
     if config.graphs == "cuda" and device.type != "cuda":
         raise T2Error(f"graphs = 'cuda': the model is on {device}; CUDA graphs need a GPU")
     double = replica(model, NAME)
+    if config.graphs != "compile":
+        quicken(double)
     shape = probe(double, device)
     tokenizer.vocab = shape.vocab
     autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None

@@ -178,7 +178,7 @@ def _scores(
     """Compute the texts and judge those that are answers."""
     nll = dict.fromkeys(scored, 0.0)
     greedy = dict.fromkeys(scored, True)
-    with torch.no_grad(), prepared.precision():
+    with torch.no_grad(), prepared.running():
         for parts, logits in forward_texts(prepared.model, pool, texts, chunk):
             wanted = np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])
             targets = on_device(wanted, logits.device).long()

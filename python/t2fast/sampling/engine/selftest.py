@@ -74,8 +74,8 @@ def _compare(prepared: Prepared, model: nn.Module) -> tuple[str | None, bool]:
     ]
     params = SamplingParams(max_new_tokens=_NEW, logprobs=True, ignore_eos=True)
     small = Config(page_size=8, max_batch=4, graphs="none", prefill_tokens=max(16, longest // 2), ahead=0)
-    call = Call(dataclasses.replace(prepared, config=small), prompts, params)
-    with prepared.precision():
+    with prepared.running():
+        call = Call(dataclasses.replace(prepared, config=small), prompts, params)
         samples = [sample for some in call.steps() for sample in some]
     call.close()
     # Eager attention is the definition: transformers 5.17 leaves Gemma 2's soft cap out of "sdpa" without a word.
@@ -86,7 +86,7 @@ def _compare(prepared: Prepared, model: nn.Module) -> tuple[str | None, bool]:
     for sample in samples:
         begin = asked[sample.prompt_id]
         ids = torch.tensor([[*begin, *sample.token_ids]], device=prepared.device)
-        with torch.no_grad(), prepared.precision():
+        with torch.no_grad(), prepared.running():
             logits = own(input_ids=ids, use_cache=False).logits[0, len(begin) - 1 : -1].float()
         chosen = logits.log_softmax(-1).gather(1, ids[0, len(begin) :, None])[:, 0].tolist()
         differences += [abs(a - b) for a, b in zip(chosen, sample.logprobs or (), strict=True)]
