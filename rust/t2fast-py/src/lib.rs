@@ -14,6 +14,7 @@ mod fit;
 mod law;
 mod passk;
 mod plan;
+mod sampling;
 mod work;
 
 #[pyo3::pymodule]
@@ -36,4 +37,6 @@ mod _core {
         Budget, Design, Place, Plan, Plane, cheapest, curve, evaluate, grid_search, isoflop, pareto, plan_budget,
         plane, predict, surface, sweep,
     };
+    #[pymodule_export]
+    use crate::sampling::{append_tokens, decode_step, draw_tokens, vector_lanes};
 }
