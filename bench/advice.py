@@ -19,7 +19,7 @@ import numpy as np
 
 from t2fast import datasets, fitting
 from t2fast.data import Table, read_table
-from t2fast.fitting.average import fit_forms
+from t2fast.fitting.forms import fit_forms
 from t2fast.fitting.refit import Observed
 from t2fast.laws import Law, LawAverage
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from t2fast import files
-from t2fast.errors import T2Error
+from t2fast.errors import DataError, T2Error
 
 
 def test_what_is_written(tmp_path):
@@ -94,3 +94,33 @@ def test_a_terminal_without_the_letters_of_a_name(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=ascii_only)
     assert done.returncode == 0, done.stderr
     assert r"mod\xe9l-\u6f22\x1b[2J" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON: Expecting value at line 1, column 1"),
+        ("{\n1", "not JSON: .* at line 2, column 1"),
+        ("[" * 10_000, "nested too deeply"),
+        ("9" * 5_000, "not JSON that can be read"),
+        ("null", "must hold a JSON object, not NoneType"),
+        ("[]", "must hold a JSON object, not list"),
+    ],
+)
+def test_an_object_is_read_or_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        files.read_object(path, DataError)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_objects_that_cannot_be_read(tmp_path):
+    with pytest.raises(T2Error, match="no such file"):
+        files.read_object(tmp_path / "none.json")
+    with pytest.raises(T2Error, match="cannot be read: Is a directory"):
+        files.read_object(tmp_path)
+    (tmp_path / "x.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(T2Error, match="cannot be read: 'utf-8' codec"):
+        files.read_object(tmp_path / "x.json")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from t2fast import passk
 from t2fast.data import Table
 from t2fast.errors import DataError
-from t2fast.files import write_text
+from t2fast.files import object_from, read_object, write_text
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 
@@ -222,15 +222,11 @@ class Lab(Result):
         DataError
             When the file is missing or no such table.
         """
-        try:
-            return _parse(Path(path).read_text(encoding="utf-8"), str(path))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        return _lab(read_object(path, DataError), str(path))
 
 
-def _parse(text: str, origin: str) -> Lab:
+def _lab(data: dict[str, Any], origin: str) -> Lab:
     try:
-        data = json.loads(text)
         if data["schema"] not in (SCHEMA, "t2fast.lab/1"):
             raise DataError(f"{origin}: schema = {data['schema']!r}: this version reads {SCHEMA!r} and older")
         data = {_OLD_TABLE.get(name, name): value for name, value in data.items()}
@@ -257,4 +253,4 @@ def load_lab() -> Lab:
     N 5k to 123k, D 33.8k to 8.67M, pass@1 0.006 to 0.610
     """
     file = resources.files("t2fast").joinpath("lab", "tables", "tiny.json")
-    return _parse(file.read_text(encoding="utf-8"), file.name)
+    return _lab(object_from(file.read_text(encoding="utf-8"), file.name, DataError), file.name)

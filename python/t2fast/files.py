@@ -1,17 +1,19 @@
-"""Writing files so that nothing is lost: checked before the work, written beside, and renamed when whole."""
+"""Files of one's own: written so that nothing is lost, and read so that a damaged one is one line."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from t2fast import arguments
 from t2fast.errors import T2Error
 
-__all__ = ["check_output", "replacing", "write_text"]
+__all__ = ["check_output", "is_file", "object_from", "read_object", "replacing", "write_text"]
 
 
 def check_output(path: str | Path | None, name: str = "path") -> Path | None:
@@ -76,6 +78,63 @@ def write_text(path: str | Path, text: str, name: str = "path") -> None:
     """
     with replacing(path, name) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file has that name; a text that no file can be named is none.
+
+    Examples
+    --------
+    >>> is_file("x" * 10_000)
+    False
+    """
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
+def read_object(path: str | Path, error: type[T2Error] = T2Error) -> dict[str, Any]:
+    """What a file with a JSON object holds.
+
+    Raises
+    ------
+    T2Error
+        Of the kind ``error``, when the file cannot be read or holds something else.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, ValueError) as failed:
+        raise error(f"{path}: cannot be read: {getattr(failed, 'strerror', None) or failed}") from None
+    return object_from(text, str(path), error)
+
+
+def object_from(text: str, origin: str, error: type[T2Error] = T2Error) -> dict[str, Any]:
+    """The JSON object that ``text`` holds; ``origin`` says in messages where it comes from.
+
+    Examples
+    --------
+    >>> object_from('{"E": 1.7}', "law.json")
+    {'E': 1.7}
+
+    Raises
+    ------
+    T2Error
+        Of the kind ``error``, when the text is something else.
+    """
+    try:
+        held = json.loads(text)
+    except json.JSONDecodeError as failed:
+        raise error(f"{origin}: not JSON: {failed.msg} at line {failed.lineno}, column {failed.colno}") from None
+    except RecursionError:
+        raise error(f"{origin}: not JSON that can be read: nested too deeply") from None
+    except ValueError as failed:  # whole numbers of thousands of digits
+        raise error(f"{origin}: not JSON that can be read: {failed}") from None
+    if not isinstance(held, dict):
+        raise error(f"{origin}: must hold a JSON object, not {type(held).__name__}")
+    return held
 
 
 def _is_device(path: Path) -> bool:

@@ -66,3 +66,74 @@ def test_bad_input_is_one_line_and_exit_code_2(counts, arguments, message):
     assert done.stdout == ""
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def samples(tmp_path):
+    for model, shift in (("one", 0), ("two", 2)):
+        with (tmp_path / f"{model}.jsonl").open("w") as file:
+            for problem in range(12):
+                for sample in range(8):
+                    right = (problem + sample) % 12 < 5 + shift
+                    answer = problem if right else problem + 1 + sample % 2
+                    line = {"problem_id": problem, "sample": sample, "correct": right, "text": f"It is {answer}."}
+                    file.write(json.dumps(line | {"score": right + 0.1 * sample}) + "\n")
+    return tmp_path
+
+
+def test_all_metrics_in_one_call(samples):
+    names = "pass,pass-hat,g-pass,maj,best-of,max,avg"
+    done = t2fast(
+        "passk", "one.jsonl", "two.jsonl", "--metric", names, "--tau", "0.5", "--extract", "numeric", "-k", "1,4",
+        "--plot", "all.png", "--json", cwd=samples,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert [one["metric"] for one in results] == 2 * names.split(",")
+    for one in results:
+        assert one["lower"][0] <= one["value"][0] <= one["upper"][0]
+    assert (samples / "all.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_two_models_in_pairs(samples):
+    done = t2fast(
+        "passk", "one.jsonl", "--versus", "two.jsonl", "--metric", "maj,pass", "--extract", "numeric", "-k", "1,4",
+        "--permutation", "--plot", "v.png", cwd=samples,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "maj@k\n12 problems, paired" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_metrics_as_markdown(samples):
+    done = t2fast("passk", "one.jsonl", "--metric", "avg", "--markdown", cwd=samples)
+    assert "| avg@n | 8 |" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metric", "nonsense"), "--metric 'nonsense': known: pass, pass-hat"),
+        (("--metric", "plus"), "which verdict of a log is counted says --verdict"),
+        (("--verdict", "nonsense"), "--verdict nonsense: there is no such column"),
+        (("--metric", "maj"), "say how to find the answer in a text with --extract"),
+        (("--metric", "maj", "--extract", "numerical"), "did you mean numeric"),
+        (("--metric", "g-pass"), "needs tau"),
+        (("--tau", "0.5"), "has no effect"),
+        (("--ties", "win"), "--ties: has no effect here: it needs --metric maj"),
+        (("--metric", "avg", "-k", "1"), "-k: has no effect"),
+        (("--metric", "maj", "--extract", "numeric", "--extrapolate", "auto"), "--extrapolate: has no effect"),
+        (("--seed", "1"), "--seed: has no effect"),
+        (("--permutation",), "--permutation: has no effect here: it needs --versus"),
+        (("--versus", "two.jsonl", "--scope", "samples"), "--scope: has no effect"),
+        (("--n-params", "7B"), "--n-params: has no effect"),
+        (("--filter", "strict"), "--filter strict: has no effect"),
+        (("--json", "--markdown"), "exclude each other"),
+    ],
+)
+def test_unknown_and_unused_options_are_errors(samples, arguments, message):
+    done = t2fast("passk", "one.jsonl", *arguments, cwd=samples)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -31,7 +31,7 @@ def test_a_card_goes_through_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no", "is no JSON"),
+        ("no", "not JSON"),
         ("{}", "is no card"),
         ('{"flops": {"fp8": 1}, "memory_bytes": 1, "memory_bytes_per_second": 1}', "bf16 at least"),
         ('{"flops": {"bf16": 1e15}, "memory_bytes": 0, "memory_bytes_per_second": 1}', "memory_bytes = 0"),

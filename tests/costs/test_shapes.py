@@ -64,8 +64,8 @@ def test_an_architecture_goes_through_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
-        ("[]", "must be a JSON object"),
+        ("{", "not JSON"),
+        ("[]", "must hold a JSON object"),
         ("{}", "hidden_size: missing"),
         ('{"layers": 2, "d_model": 8}', "heads, vocab, n_params|n_params, heads, vocab"),
         (json.dumps(LLAMA | {"num_attention_heads": 0}), "num_attention_heads = 0"),

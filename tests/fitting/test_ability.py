@@ -35,7 +35,7 @@ def test_item_response_recovers_abilities_and_difficulties():
 
 def test_beta_ability_is_the_optimum_of_the_likelihood():
     n, d, columns = table()
-    forms = fitting.average.fit_forms(n, d, **columns)
+    forms = fitting.forms.fit_forms(n, d, **columns)
     law = forms.beta
 
     def cost(values):
@@ -55,7 +55,7 @@ def test_beta_ability_is_the_optimum_of_the_likelihood():
     weights[3] = 0
     left_out = fit_beta_ability(forms.tally, weights, law)
     kept = np.flatnonzero(np.repeat(weights, 30))
-    again = fitting.average.fit_forms(n[kept], d[kept], **{name: values[kept] for name, values in columns.items()})
+    again = fitting.forms.fit_forms(n[kept], d[kept], **{name: values[kept] for name, values in columns.items()})
     np.testing.assert_allclose(left_out.value(n[:90], d[:90], 4), again.beta.value(n[:90], d[:90], 4), rtol=1e-3)
 
 

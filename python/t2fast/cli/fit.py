@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from t2fast import fitting
-from t2fast.cli.options import output, progress_bar
+from t2fast.cli import options as o
 from t2fast.cli.tables import ByGroup, Columns, Units, Where, read
 from t2fast.errors import T2Error
 from t2fast.laws import load_law
+from t2fast.quantity import parse_axis
 
 __all__ = ["register"]
 
@@ -25,9 +25,12 @@ def register(app: typer.Typer) -> None:
 def _fit(
     table: Annotated[Path, typer.Argument(help="A .csv, .tsv, .parquet, .jsonl or .ndjson table of checkpoints.")],
     law: Annotated[
-        str, typer.Option(help="chinchilla, t2-loss, t2-pass, or average: the mean of several laws of pass@k.")
+        str,
+        typer.Option(
+            help="chinchilla, t2-loss, t2-pass; average: a mean of laws of pass@k; accuracy: by way of the loss."
+        ),
     ] = "chinchilla",
-    out: Annotated[Path | None, output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
+    out: Annotated[Path | None, o.output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
     where: Where = None,
     column: Columns = None,
     unit: Units = None,
@@ -37,6 +40,9 @@ def _fit(
     tie_exponents: Annotated[bool, typer.Option("--tie-exponents", help="alpha = beta (chinchilla).")] = False,
     fixed_e: Annotated[float | None, typer.Option("--E", help="Fix E instead of fitting it.")] = None,
     loss_law: Annotated[str | None, typer.Option(help="Law of the loss, for t2-pass on counts.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of the forms of an average: equal, or lobo (from training budgets left out).")
+    ] = None,
     overtraining: Annotated[bool, typer.Option("--overtraining", help="Add the term F (D/N)^delta.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates; 0 for none. Ctrl-C keeps what is done.")] = 0,
     by: Annotated[list[str] | None, typer.Option(help="What to resample: checkpoint, group, problem.")] = None,
@@ -45,16 +51,33 @@ def _fit(
     backtest: Annotated[
         str | None, typer.Option(help='Also fit without these rows and predict them, e.g. "tokens_per_param > 100".')
     ] = None,
+    isoflop: Annotated[
+        bool,
+        typer.Option("--isoflop", help="Also find the minima at equal training FLOP, a second opinion (chinchilla)."),
+    ] = False,
+    isoflop_budgets: Annotated[
+        str | None,
+        typer.Option(help="Training FLOP to group by: 1e19,1e20; else as the rows fall.", metavar="FLOP,..."),
+    ] = None,
+    isoflop_tolerance: Annotated[float, typer.Option(help="How far FLOP of one budget may differ.")] = 0.1,
     name: Annotated[str, typer.Option(help="The law's name in its file.")] = "",
     params_counted: Annotated[str, typer.Option(help="What N counts: total, non-embedding, ...")] = "",
-    plot: Annotated[Path | None, output("--plot", "Draw data, law and residuals to this file.")] = None,
+    plot: Annotated[
+        Path | None, o.figure("Draw data, law and residuals to this file; with --isoflop the minima.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a scaling law to checkpoints and say how far to trust it."""
     data = read(table, column, unit, group, where)
     given: dict[str, Any]
-    if law == "average":
+    if isoflop and (law != "chinchilla" or overtraining):
+        raise T2Error(
+            "--isoflop: goes with --law chinchilla alone, without --overtraining, whose optima are power laws"
+        )
+    if isoflop_budgets is not None and not isoflop:
+        raise T2Error("--isoflop-budgets: needs --isoflop")
+    if law in ("average", "accuracy"):
         given = {
             "--objective": objective, "--delta": delta, "--tie-exponents": tie_exponents or None, "--E": fixed_e,
             "--loss-law": loss_law, "--overtraining": overtraining or None, "--by": by, "--backtest": backtest,
@@ -62,17 +85,34 @@ def _fit(
         }  # fmt: skip
         for flag, value in given.items():
             if value is not None:
-                raise T2Error(f"{flag}: does not go with --law average, whose forms and draws are fixed (docs/fit.md)")
-        with progress_bar("resampling runs") as progress:
-            mean = fitting.average_table(
+                raise T2Error(f"{flag}: does not go with --law {law}, whose forms and draws are fixed (docs/fit.md)")
+        if law == "accuracy" and weights is not None:
+            raise T2Error("--weights: goes with --law average alone")
+        given = {} if weights is None else {"weights": weights}
+        with o.progress_bar("resampling") as progress:
+            both = (fitting.average_table if law == "average" else fitting.accuracy_table)(
                 data, n_resamples=bootstrap, seed=seed, threads=threads, name=name, params_counted=params_counted,
-                progress=progress,
+                progress=progress, **given,
             )  # fmt: skip
         if out is not None:
-            mean.law.save(out)
+            both.law.save(out)
         written = f"\n\nlaw written to {out}" if out is not None else ""
-        typer.echo(json.dumps({"fit": mean.to_dict()}, indent=2) if as_json else mean.summary() + written)
+        if as_json:
+            o.write_json({"fit": both.to_dict()})
+        else:
+            o.write(both.summary() + written)
         return
+    if weights is not None:
+        raise T2Error("--weights: goes with --law average alone")
+    minima = None
+    if isoflop:  # before the fit and its bootstrap, which a refusal must not throw away
+        minima = fitting.isoflop_table(
+            data,
+            budgets=None if isoflop_budgets is None else parse_axis(isoflop_budgets, "--isoflop-budgets"),
+            tolerance=isoflop_tolerance,
+            confidence_level=confidence_level,
+            seed=seed,
+        )
     given = {
         "objective": objective,
         "delta": delta,
@@ -88,7 +128,7 @@ def _fit(
     text = [fit.summary()]
     result = fit.law
     if bootstrap:
-        with progress_bar("bootstrap") as progress:
+        with o.progress_bar("bootstrap") as progress:
             found = fit.bootstrap(bootstrap, by, seed=seed, threads=threads, progress=progress)
         report["bootstrap"] = found.to_dict(confidence_level)
         text.append(found.summary(confidence_level))
@@ -98,10 +138,17 @@ def _fit(
         tested = fitting.backtest(data, backtest, options={law: options})
         report["backtest"] = tested.to_dict()
         text.append(tested.summary())
+    if minima is not None:
+        minima = minima.beside(result)
+        report["isoflop"] = minima.to_dict()
+        text.append(minima.summary())
     if out is not None:
         result.save(out)
         text.append(f"law written to {out}")
     if plot is not None:
-        fit.plot(plot)
+        (minima or fit).plot(plot)
         text.append(f"figure written to {plot}")
-    typer.echo(json.dumps(report, indent=2) if as_json else "\n\n".join(text))
+    if as_json:
+        o.write_json(report)
+    else:
+        o.write("\n\n".join(text))

@@ -6,27 +6,60 @@ import csv
 import functools
 import inspect
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from t2fast.cli.spelling import spelled, spelled_warnings
 from t2fast.costs import Attention, Budget, Hardware, Workload
 from t2fast.costs.flops import FLOPS, MONEY
 from t2fast.errors import T2Error
 from t2fast.files import check_output, replacing
 from t2fast.quantity import parse_quantity
-from t2fast.results import Progress
+from t2fast.results import Progress, check_figure
 from t2fast.text import printable
 
 T = TypeVar("T")
 
 _OUTPUT = "Output"
+
+
+#: The flags that the user wrote, whatever the others' defaults are.
+_WRITTEN: ContextVar[frozenset[str]] = ContextVar("written", default=frozenset())
+
+
+@contextmanager
+def written(context: typer.Context) -> Iterator[None]:
+    """Remember which flags a command line has, for :func:`no_effect`."""
+    flags: set[str] = set()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            flags |= {*parameter.opts, *parameter.secondary_opts}
+    token = _WRITTEN.set(frozenset(flags))
+    try:
+        yield
+    finally:
+        _WRITTEN.reset(token)
+
+
+def no_effect(why: str, *flags: str) -> None:
+    """Refuse flags that the user wrote and that this call would not look at.
+
+    Raises
+    ------
+    T2Error
+        Naming the first of them, and ``why`` it has no effect.
+    """
+    for flag in flags:
+        if flag in _WRITTEN.get():
+            raise T2Error(f"{flag}: has no effect here: {why}")
 
 
 LawName = Annotated[str, typer.Option("--law", help="A preset's name or a JSON file.", metavar="NAME")]
@@ -38,13 +71,23 @@ def _writable(param: typer.CallbackParam, path: Path | None) -> Path | None:
     return check_output(path, param.opts[0])
 
 
+def _drawable(param: typer.CallbackParam, path: Path | None) -> Path | None:
+    """The same for figures, whose suffix names a format."""
+    return check_figure(_writable(param, path), param.opts[0])
+
+
+def figure(text: str, **more: Any) -> Any:
+    """The option that names a figure to draw, checked before the command starts."""
+    return typer.Option("--plot", help=text, callback=_drawable, **more)
+
+
 def output(flag: str, text: str, **more: Any) -> Any:
     """An option that names a file to write, checked before the command starts."""
     return typer.Option(flag, help=text, callback=_writable, **more)
 
 
 CsvFile = Annotated[Path | None, output("--csv", "Also write the designs to this CSV file.", rich_help_panel=_OUTPUT)]
-PlotFile = Annotated[Path | None, output("--plot", "Also draw a figure to this file.", rich_help_panel=_OUTPUT)]
+PlotFile = Annotated[Path | None, figure("Also draw a figure to this file.", rich_help_panel=_OUTPUT)]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Threads to use; all by default.", rich_help_panel=_OUTPUT)
 ]
@@ -127,6 +170,8 @@ def _maker(options: dict[str, inspect.Parameter], make: Callable[[dict[str, Any]
 
 
 def _workload(given: dict[str, Any]) -> Workload:
+    if not given["attention"]:
+        no_effect("attention is not counted; add --attention", *("--" + name.replace("_", "-") for name in _ATTENTION))
     terms = Attention(**{name: given.pop(name) for name in _ATTENTION})
     return Workload(**{name: given[name] for name in _USE}, attention=terms if given["attention"] else None)
 
@@ -177,45 +222,20 @@ budget = _maker(_flags(Budget, _BUDGET_PANEL, _COSTS) | _LIMIT_FLAGS | _USE_FLAG
 
 def show(result: Any, as_json: bool) -> None:
     """Print a result to stdout."""
-    write(json.dumps(result.to_dict(), indent=2) if as_json else result.summary())
+    if as_json:
+        write_json(result.to_dict())
+    else:
+        write(result.summary())
 
 
 def write(text: str) -> None:
-    """Print text to stdout."""
-    sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
+    """Print text to stdout; remedies are spelled as the command's options."""
+    sys.stdout.write("\n".join(map(printable, spelled(text).split("\n"))) + "\n")
 
 
-def as_flags(text: str) -> str:
-    """Write what a message says of arguments as the command line has them: ``missing='drop'`` as ``--missing drop``."""
-    text = text.replace("malformed='skip'", "--skip-malformed")
-    text = re.sub(r"columns=\{'(\w+)': '?([^'}]+)'?(?:, '(\w+)': [^}]+)?\}", _column_flags, text)
-    text = re.sub(r"\b(missing|scope|metric|filter|model|extrapolate_with)='([\w-]+)'", _one_flag, text)
-    text = re.sub(r"\b(metric|filter|threshold|model)=(?=\w)", r"--\1 ", text)
-    return re.sub(
-        r"\b(metric|filter|threshold|model)=(?!\S)|\b(metric|filter|threshold|model)=(?=[,;])", _bare_flag, text
-    )
-
-
-def _column_flags(found: re.Match[str]) -> str:
-    more = f" --column {found[3]}=..." if found[3] else ""
-    return f"--column {found[1]}={found[2]}{more}"
-
-
-def _bare_flag(found: re.Match[str]) -> str:
-    return f"--{found[1] or found[2]}"
-
-
-def _one_flag(found: re.Match[str]) -> str:
-    return f"--{found[1].removesuffix('_with')} {found[2]}"
-
-
-@contextmanager
-def flags() -> Iterator[None]:
-    """Messages of errors name options as the command line has them."""
-    try:
-        yield
-    except T2Error as error:
-        raise type(error)(as_flags(str(error))) from None
+def write_json(data: Any) -> None:
+    """Print JSON data to stdout; remedies in its warnings are spelled as the command's options."""
+    sys.stdout.write(json.dumps(spelled_warnings(data), indent=2) + "\n")
 
 
 def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from t2fast.arguments import number, shown
 from t2fast.costs.constants import Constants, default_constants
 from t2fast.errors import T2Error
+from t2fast.files import is_file, read_object
 from t2fast.text import near
 
 __all__ = ["FORMATS", "Card", "cards", "load_card"]
@@ -137,18 +138,13 @@ def _find(card: object) -> Card:
     text = str(card)
     if text.lower() in _shipped()["cards"]:
         return cards()[text.lower()]
-    if not text.endswith(".json") and not Path(text).is_file():
+    if not text.endswith(".json") and not is_file(text):
         raise T2Error(
             f"gpu = {text!r}: {near(text.lower(), _shipped()['cards'])} Or a file that t2fast cost --calibrate wrote"
         )
-    try:
-        data = json.loads(Path(text).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise T2Error(f"{text}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise T2Error(f"{text}: is no JSON: {error}") from None
+    data = read_object(text)
     names = {item.name for item in fields(Card)}
-    if not isinstance(data, dict) or not {"flops", "memory_bytes", "memory_bytes_per_second"} <= data.keys():
+    if not {"flops", "memory_bytes", "memory_bytes_per_second"} <= data.keys():
         raise T2Error(f"{text}: is no card: it needs flops, memory_bytes and memory_bytes_per_second")
     parts = {name: value for name, value in data.items() if name in names}
     parts.setdefault("name", Path(text).stem)

@@ -16,6 +16,7 @@ from typing import Any
 from t2fast import _core
 from t2fast.arguments import number, shown
 from t2fast.errors import T2Error
+from t2fast.files import is_file, read_object
 from t2fast.quantity import format_quantity, parse_quantity
 from t2fast.text import near
 
@@ -77,7 +78,8 @@ class Architecture:
             )
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name not in ("name", "tied") and value is not None:
+            optional = value is None and item.default is None
+            if item.name not in ("name", "tied") and not optional:
                 number(item.name, value)
         _ = self._handle  # checks the numbers
 
@@ -286,7 +288,7 @@ def load_architecture(
     if not isinstance(model, str | PathLike):
         raise T2Error(f"model = {shown(model)}: must be a size such as 8B, a name, or a JSON file")
     text = str(model)
-    if text.endswith(".json") or Path(text).is_file():
+    if text.endswith(".json") or is_file(text):
         return _from_file(Path(text))
     known = _read("models.json", "models")
     plain = {_plain(name): name for name in known}
@@ -303,14 +305,7 @@ def load_architecture(
 
 
 def _from_file(path: Path) -> Architecture:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise T2Error(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise T2Error(f"{path}: is no JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise T2Error(f"{path}: must be a JSON object with layers, d_model, heads, kv_heads, head_dim, vocab, n_params")
+    data = read_object(path)
     try:
         return _from_config(data) if "d_model" not in data or "layers" not in data else _from_fields(data)
     except T2Error as error:

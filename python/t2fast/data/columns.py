@@ -9,7 +9,7 @@ from typing import Any
 
 from t2fast.data.cells import MISSING
 from t2fast.data.cells import number as cell_number
-from t2fast.data.tally import MOST, BadLineError, Key, Options, Tally, identified
+from t2fast.data.tally import MOST, BadLineError, Key, Options, Tally, Told, identified
 from t2fast.errors import DataError
 from t2fast.text import near
 
@@ -43,6 +43,12 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "seed", "log_id", "eval_id", "random_seed",
     ),
     "text": ("completion", "response", "generation", "output", "text", "answer", "solution", "prediction"),
+    "answer": (
+        "extracted_answer", "parsed_answer", "final_answer", "answer", "prediction", "pred",
+    ),
+    "score": ("score", "scores", "reward", "rewards", "verifier_score", "rm_score", "reward_score", "confidence"),
+    "cheap": ("cheap", "cheap_verdict", "accepted", "base_passed", "weak_verdict"),
+    "votes": ("votes", "n_votes"),
     "n_params": ("n_params",),
     "n_tokens": ("n_tokens",),
     "stopped": ("stop_on_success",),
@@ -119,13 +125,19 @@ class Columns:
             self.verdict = next(
                 (name for name in names if name == options.metric or plain(name) == options.metric), None
             )
+            if self.verdict is None:
+                raise DataError(
+                    f"metric={options.metric!r}: there is no such column of verdicts; {near(options.metric, names)}"
+                )
         self.rate: tuple[str, int] | None = None
         self.taken: str | None = None
         if self.verdict is None:
             self._counts(first)
         if self.n is None or (self.c is None and self.rate is None):
             self.n = self.c = self.rate = None
-            self.verdict = self.verdict or self._verdict(first)
+            if options.details is not None and not options.details.verdicts:
+                self.verdict = wanted.get("score") or find(names, "score")
+            self.verdict = self.verdict or self._verdict(first, wanted, options)
         self._problem(wanted)
         self.n_params, self.n_tokens = find(names, "n_params"), find(names, "n_tokens")
         self.stopped = find(names, "stopped")
@@ -134,6 +146,10 @@ class Columns:
         self.identity = self._identity(wanted, first, used)
         texts = [name for name in all_of(names, "text") if name not in used and name not in self.identity]
         self.text = wanted.get("text") or next((name for name in texts if isinstance(first.get(name), str)), None)
+        #: How many trials a row stands for, where it is a tally of equal ones.
+        self.votes = None if self.counts else wanted.get("votes") or find(names, "votes")
+        #: What else is wanted of each trial: text, answer, score and cheap verdict.
+        self.told = self._details(wanted, options)
         self._complete()
 
     @property
@@ -153,8 +169,13 @@ class Columns:
         rates = [(name, k) for name in self.names if (k := aggregate(name)) is not None]
         self.rate = min(rates, key=lambda rate: rate[1], default=None)
 
-    def _verdict(self, first: Mapping[str, Any]) -> str | None:
-        candidates = all_of(self.names, "verdict")
+    def _verdict(self, first: Mapping[str, Any], wanted: Mapping[str, str], options: Options) -> str | None:
+        taken = {wanted.get("cheap"), wanted.get("score")}
+        candidates = [name for name in all_of(self.names, "verdict") if name not in taken]
+        if len(candidates) > 1 and options.details is not None and options.details.scores:
+            # What is called a score is one, where something else can be the verdict.
+            scores = set(all_of(self.names, "score"))
+            candidates = [name for name in candidates if name not in scores] or candidates
         if len(candidates) > 1:
             # Booleans and lists of them say what numbers beside them only may.
             sure = [name for name in candidates if _is_flag(first.get(name))]
@@ -191,6 +212,33 @@ class Columns:
             if name not in used and (plain(name) not in _NUMBERED or _is_whole(first.get(name)))
             and identified(first.get(name)) is not None
         ]  # fmt: skip
+
+    def _details(self, wanted: Mapping[str, str], options: Options) -> Told | None:
+        details = options.details
+        if details is None:
+            return None
+        taken = {self.problem, self.model, self.benchmark}
+        beside = [name for name in self.names if name not in taken and name != self.verdict]
+        answer = (wanted.get("answer") or find(beside, "answer")) if details.answers else None
+        texts = ("text", "completion", "response", "generation", "output", "solution")
+        text = wanted.get("text") or next((name for name in texts if name in self.names), None)
+        score = (wanted.get("score") or find(beside, "score")) if details.scores else None
+        if details.scores and score is None and self.verdict in all_of(self.names, "score"):
+            # One column may be both: a score, and with a threshold the verdict.
+            score = self.verdict
+        if details.scores and score is None:
+            raise DataError(
+                f"no column of scores ({', '.join(ROLES['score'])}): name it with columns={{'score': '...'}}"
+            )
+        cheap = (wanted.get("cheap") or find(beside, "cheap")) if details.cheap else None
+        if details.cheap and cheap is None:
+            raise DataError("no column of cheap verdicts: name it with columns={'cheap': '...'}")
+        if cheap is not None and cheap == self.verdict:
+            raise DataError(
+                f"column {cheap} is both the cheap and the trusted verdict: name the trusted one with "
+                "columns={'verdict': '...'}"
+            )
+        return Told(text, answer, score, cheap)
 
     def _complete(self) -> None:
         lacking = []
@@ -247,11 +295,21 @@ class Columns:
         else:
             value = row[self.verdict or ""]
             identity = [row.get(name) for name in self.identity]
+            told = None if self.told is None else Told(*(name and row.get(name) for name in self.told))
             if _is_list(value):
-                self._add_list(key, value, identity, tally)
+                self._add_list(key, value, identity, tally, told)
             else:
-                tally.trial(key, value, identity, row.get(self.text) if self.text is not None else None)
+                text = row.get(self.text) if self.text is not None else None
+                tally.trial(key, value, identity, text, told, self._times(row))
         self.attributes(key, row, tally)
+
+    def _times(self, row: Mapping[str, Any]) -> int:
+        if self.votes is None:
+            return 1
+        times = _whole(self.votes, row[self.votes])
+        if times < 1:
+            raise BadLineError(f"{self.votes} = {times}: must be at least 1")
+        return times
 
     def attributes(self, key: Key, row: Mapping[str, Any], tally: Tally) -> None:
         """Note what a row says of its model beside counts."""
@@ -263,7 +321,8 @@ class Columns:
     def used(self) -> list[str]:
         """The columns that are looked at."""
         names = [self.model, self.benchmark, self.problem, self.verdict, self.n, self.c, self.rate and self.rate[0],
-                 self.n_params, self.n_tokens, self.stopped, *self.condition, *self.identity]  # fmt: skip
+                 self.n_params, self.n_tokens, self.stopped, self.votes, *self.condition, *self.identity,
+                 *(self.told or ())]  # fmt: skip
         if self.identity:
             names.append(self.text)
         return [name for name in dict.fromkeys(names) if name is not None]
@@ -285,14 +344,28 @@ class Columns:
             )
         tally.count(key, n, c)
 
-    def _add_list(self, key: Key, values: Sequence[Any], identity: Sequence[Any], tally: Tally) -> None:
+    def _add_list(
+        self, key: Key, values: Sequence[Any], identity: Sequence[Any], tally: Tally, told: Told | None
+    ) -> None:
         if len(values) == 0:
             tally.no_trials(key)
         for place, value in enumerate(values):
             if _is_list(value):
                 raise BadLineError(f"column {self.verdict} holds lists of lists: one verdict per trial is needed")
             known = any(part is not None for part in map(identified, identity))
-            tally.trial(key, value, [*identity, place] if known else ())
+            one = None
+            if told is not None:
+                one = Told(*(_item(part, place, len(values)) for part in told))
+            tally.trial(key, value, [*identity, place] if known else (), told=one)
+
+
+def _item(values: Any, place: int, of: int) -> Any:
+    """What belongs to one verdict of a list."""
+    if not _is_list(values):
+        return None
+    if len(values) != of:
+        raise BadLineError(f"{of} verdicts and {len(values)} answers, texts or scores: they must be equally many")
+    return values[place]
 
 
 def _named(names: Sequence[str], options: Options) -> dict[str, str]:

@@ -226,7 +226,7 @@ class Counts(Result):
         return {
             name: [None if isinstance(x, float) and math.isnan(x) else x for x in value.tolist()]
             if isinstance(value, np.ndarray)
-            else list(value)
+            else [list(one) if isinstance(one, tuple) else one for one in value]
             if isinstance(value, tuple)
             else value
             for name, value in fields.items()

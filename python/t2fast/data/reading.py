@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,7 @@ from t2fast.data.formats.recognise import UnknownFormatError, read_file
 from t2fast.data.tally import Key, Options, Tally
 from t2fast.errors import DataError
 
-__all__ = ["read_counts"]
+__all__ = ["read_counts", "settled", "tallied"]
 
 
 def read_counts(
@@ -87,15 +88,23 @@ def read_counts(
     >>> counts.problem_id, counts.n_samples, counts.n_correct
     (('a',), array([2]), array([1]))
     """
-    arguments.choice("missing", missing, ("error", "drop", "fail"))
-    arguments.choice("malformed", malformed, ("error", "skip"))
+    options = Options(model, benchmark, missing, malformed, threshold, metric, filter, dict(columns or {}))
+    tally, files = tallied(paths, options)
+    return settled(tally, files, n_params, n_tokens)
+
+
+def tallied(paths: str | Path | Sequence[str | Path], options: Options) -> tuple[Tally, list[str]]:
+    """Read files into a tally; gives it and the files that were read."""
+    model, threshold = options.model, options.threshold
+    arguments.choice("missing", options.missing, ("error", "drop", "fail"))
+    arguments.choice("malformed", options.malformed, ("error", "skip"))
     if threshold is not None:
-        threshold = arguments.number("threshold", threshold)
+        options = replace(options, threshold=arguments.number("threshold", threshold))
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not given:
         raise DataError("no file to read")
     files, warnings = _distinct(streams.expanded([arguments.path("paths", one) for one in given]))
-    tally = Tally(Options(model, benchmark, missing, malformed, threshold, metric, filter, dict(columns or {})))
+    tally = Tally(options)
     tally.warnings.update(dict.fromkeys(warnings))
     names = _names([path for path, _ in files])
     read: list[tuple[Path, str]] = []
@@ -124,6 +133,7 @@ def read_counts(
             own.append(name)
         read.append((path, name))
     tally.settle()
+    _unused(tally)
     with streams.reading(files[0][0]):
         if not tally.rows:
             raise DataError(
@@ -139,7 +149,33 @@ def read_counts(
         ] = None
     if aside:
         tally.warnings[f"{len(aside)} files of the folder hold no verdicts: {'; '.join(aside[:3])}"] = None
-    return _settled(tally, [str(path) for path, _ in read], n_params, n_tokens)
+    return tally, [str(path) for path, _ in read]
+
+
+#: What reads which option: the formats named as ``tally.formats`` has them.
+_TABLES = frozenset({"table", "human-eval", "tau-bench"})
+_METRICS = _TABLES | {"lm-evaluation-harness", "inspect", "evalplus", "lighteval"}
+_DETAILS = frozenset({"answer", "score", "cheap"})
+
+
+def _unused(tally: Tally) -> None:
+    """Refuse options that none of the files read looks at."""
+    options, formats = tally.options, set(tally.formats)
+    if not formats:
+        return
+    read = ", ".join(tally.formats)
+    if options.filter is not None and "lm-evaluation-harness" not in formats:
+        raise DataError(f"filter={options.filter!r}: has no effect: files are of {read}, not of lm-evaluation-harness")
+    if options.metric is not None and not formats & _METRICS:
+        raise DataError(f"metric={options.metric!r}: has no effect: files of {read} hold one verdict")
+    if options.threshold is not None and not tally.scored:
+        raise DataError(f"threshold={options.threshold:g}: has no effect: no verdict is a score")
+    named = set(options.columns)
+    if options.details is None and named & _DETAILS:
+        raise DataError(f"columns: {min(named & _DETAILS)} has no effect: counts need verdicts alone")
+    usable = formats & _TABLES or ("inspect" in formats and not named - {"score", "cheap"})
+    if named and not usable:
+        raise DataError(f"columns: have no effect: files of {read} are not tables")
 
 
 def _distinct(files: list[tuple[Path, bool]]) -> tuple[list[tuple[Path, bool]], list[str]]:
@@ -182,7 +218,7 @@ def _copy_of(path: Path, read: list[tuple[Path, str]]) -> Path | None:
     return None
 
 
-def _settled(tally: Tally, files: list[str], n_params: float | None, n_tokens: float | None) -> Counts:
+def settled(tally: Tally, files: list[str], n_params: float | None = None, n_tokens: float | None = None) -> Counts:
     """Counts from the tally, with what is to be said of them."""
     rows = {key: row for key, row in tally.rows.items() if row.n > 0}
     lost = len(tally.rows) - len(rows) + len([key for key in tally.empty if key not in tally.rows])

@@ -260,7 +260,8 @@ def reading(path: Path | str, place: Callable[[], str] = lambda: "") -> Iterator
     except MemoryError:
         raise DataError(f"{path}: does not fit into memory") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        what = " ".join((error.strerror or str(error)).split())
+        raise DataError(f"{path}: cannot be read: {what}") from None
     except Exception as error:  # zstandard and pyarrow have errors of their own, and records hold what they like
         if "zstd" in str(type(error)).lower():
             raise DataError(f"{path}: its compressed data is damaged or cut short: {error}") from None

@@ -5,36 +5,50 @@ robust standard errors (from the curvature), as profile intervals, and as a boot
 problems. :func:`backtest` fits on part of a table and reports the error on the rest.
 """
 
-from t2fast.fitting.average import FORMS, AverageFit, fit_average
+from t2fast.fitting.accuracy import AccuracyFit, accuracy_table, fit_accuracy
+from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
+from t2fast.fitting.forms import FORMS
+from t2fast.fitting.isoflop import isoflop_minima
+from t2fast.fitting.isoflop_result import IsoFlopBudget, IsoFlopLaw, IsoFlopMinima
+from t2fast.fitting.left_out import LeftOut
 from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
 from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
 from t2fast.fitting.result import FitResult
-from t2fast.fitting.table import average_table, fit_table
+from t2fast.fitting.table import average_table, fit_table, isoflop_table
 from t2fast.fitting.targets import isoflop_weights, neg_log_pass_at_k
 
 __all__ = [
     "FORMS",
     "OBJECTIVES",
+    "AccuracyFit",
     "AverageFit",
     "Bootstrap",
     "DecisionBacktest",
     "FitResult",
     "HeldOutRows",
+    "IsoFlopBudget",
+    "IsoFlopLaw",
+    "IsoFlopMinima",
     "LawBacktest",
+    "LeftOut",
     "Observed",
     "Protocol",
     "RuleRegret",
+    "accuracy_table",
     "average_table",
     "backtest",
+    "fit_accuracy",
     "fit_average",
     "fit_chinchilla",
     "fit_t2_loss",
     "fit_t2_pass",
     "fit_table",
+    "isoflop_minima",
+    "isoflop_table",
     "isoflop_weights",
     "neg_log_pass_at_k",
     "regret",

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from t2fast import arguments
 from t2fast.errors import T2Error
-from t2fast.fitting.ability import Abilities, Tally, abilities, fit_beta_ability
+from t2fast.fitting.ability import fit_beta_ability
 from t2fast.fitting.draws import drawn
-from t2fast.fitting.fits import fit_t2_pass
+from t2fast.fitting.forms import FORMS, Forms, fit_forms
+from t2fast.fitting.left_out import LeftOut, left_out
 from t2fast.fitting.measured import measured
 from t2fast.fitting.refit import Observed
-from t2fast.fitting.result import FitResult
-from t2fast.fitting.rows import IntArray, Labels, checkpoints, columns, labels
+from t2fast.fitting.rows import IntArray, Labels
 from t2fast.fitting.scatter import pass_residuals, scatter
-from t2fast.laws import BetaAbilityLaw, Law, LawAverage
+from t2fast.laws import Law, LawAverage
 from t2fast.results import Progress, Report, Result
 from t2fast.text import columns as aligned
 from t2fast.text import warning_lines
 
-__all__ = ["FORMS", "AverageFit", "Forms", "fit_average", "fit_forms"]
+__all__ = ["AverageFit", "fit_average"]
 
-#: The forms that are averaged, by what they are called, with what each is.
-FORMS: Mapping[str, str] = {
-    "overtraining": "T2 law with a term of overtraining",
-    "item-response": "ability quadratic in ln N and ln D, a difficulty per problem",
-    "beta-ability": "ability quadratic in ln N and ln D, Beta-distributed success",
-}
 #: Coefficients by which a mean of these forms can bend to its checkpoints: as many as its largest part.
 _COEFFICIENTS = 8
+_WEIGHTS = {"equal": "equal weights", "lobo": "weights from training budgets left out"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +41,11 @@ class AverageFit(Result):
         The mean; its parts carry the draws of the bootstrap, it the scatter of the checkpoints.
     errors
         Mean absolute residual in pass@k, of the mean (``"average"``) and of each form.
+    weighting
+        ``"equal"`` or ``"lobo"``: where the weights come from.
+    left_out
+        How each form, ``"equal"`` and ``"lobo"`` (the mean with either weights) did on training budgets left out one by
+        one; empty where the table offers no choice at two budgets.
     n_rows, n_checkpoints
         Rows fitted, and distinct (N, D) among them.
     n_resamples, seed
@@ -70,6 +70,8 @@ class AverageFit(Result):
     n_checkpoints: int
     n_resamples: int
     seed: int
+    weighting: str
+    left_out: Mapping[str, LeftOut]
     warnings: tuple[str, ...]
     observed: Observed = field(repr=False, compare=False)
 
@@ -87,71 +89,62 @@ class AverageFit(Result):
         )
 
     def summary(self) -> str:
-        """The forms and their residuals as a table of at most 80 columns."""
-        table = [["  form", "weight", "residual"]]
+        """The forms, their residuals and how they did on budgets left out, as a table of at most 80 columns."""
+        table = [["  form", "weight", "residual", *(["error", "regret"] if self.left_out else [])]]
         for row in self.rows():
-            weight = "" if row["weight"] is None else f"{row['weight']:.2f}"
-            table.append([f"  {row['form']}", weight, f"{row['residual']:.4f}"])
+            cells = (row["weight"], row["residual"], row["error"], row["regret"])
+            shown = ["" if cell is None else f"{cell:.{2 if i == 0 else 4}f}" for i, cell in enumerate(cells)]
+            table.append([f"  {row['form']}", *shown][: len(table[0])])
         lines = [self.headline(), *aligned(table)]
+        if self.left_out:
+            lines += self._gain()
         if self.n_resamples:
             lines.append(f"  draws: {self.n_resamples} over training runs, seed {self.seed}")
         return "\n".join([*lines, *warning_lines(self.warnings, "  ")])
 
+    def _gain(self) -> list[str]:
+        """What the mean gains over the best single form, in words."""
+        mean = self.left_out[self.weighting]
+        lines = ["  error and regret in pass@k: on training budgets left out, one by one"]
+        for what, own in (("error", mean.error), ("regret", mean.regret)):
+            best, form = min((getattr(self.left_out[form], what), form) for form in FORMS)
+            lines.append(f"  {what} of the mean minus that of the best form, {form}: {own - best:+.4f}")
+        return lines
+
     def rows(self) -> list[dict[str, Any]]:
-        """A row per form, and one for the mean: its weight and mean absolute residual."""
-        weights: dict[str, float | None] = {"average": None}
-        weights |= dict(zip([name for name in self.errors if name != "average"], self.law.weights, strict=True))
-        return [{"form": name, "weight": weights[name], "residual": error} for name, error in self.errors.items()]
+        """A row per form, and one for each mean.
+
+        form, weight, mean absolute residual in pass@k, and error and regret on training budgets left out.
+        """
+        weights = dict(zip(FORMS, self.law.weights, strict=True))
+        found = []
+        for name in ("equal", "lobo", *FORMS):
+            if name == self.weighting or name in FORMS or name in self.left_out:
+                scores = self.left_out.get(name)
+                found.append(
+                    {
+                        "form": f"average, {name} weights" if name not in FORMS else name,
+                        "weight": weights.get(name),
+                        "residual": self.errors.get("average" if name == self.weighting else name),
+                        "error": None if scores is None else scores.error,
+                        "regret": None if scores is None else scores.regret,
+                    }
+                )
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The fit as JSON data, without the rows that were fitted."""
         return {
             "law": self.law.to_dict(),
             "errors": dict(self.errors),
+            "weighting": self.weighting,
+            "left_out": {name: asdict(one) for name, one in self.left_out.items()},
             "n_rows": self.n_rows,
             "n_checkpoints": self.n_checkpoints,
             "n_resamples": self.n_resamples,
             "seed": self.seed,
             "warnings": list(self.warnings),
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Forms:
-    """Every form of :data:`FORMS` fitted to one table."""
-
-    tally: Tally
-    t2: FitResult
-    stage: Abilities
-    beta: BetaAbilityLaw
-
-    @property
-    def laws(self) -> dict[str, Law]:
-        """The laws by the names of their forms."""
-        return {"overtraining": self.t2.law, "item-response": self.stage.law(), "beta-ability": self.beta}
-
-
-def fit_forms(
-    n_params: ArrayLike,
-    n_tokens: ArrayLike,
-    n_samples: ArrayLike,
-    n_correct: ArrayLike,
-    problem: Labels,
-    *,
-    group: Labels | None = None,
-    overtraining: bool = True,
-    threads: int | None = None,
-) -> Forms:
-    """Fit every form, each by itself."""
-    n, d, drawn_, right = columns(n_params=n_params, n_tokens=n_tokens, n_samples=n_samples, n_correct=n_correct)
-    runs = n if group is None else group
-    t2 = fit_t2_pass(
-        n, d, n_samples=drawn_, n_correct=right, problem=problem, group=runs, overtraining=overtraining, threads=threads
-    )
-    checkpoint = checkpoints(n, d)
-    _, first = np.unique(checkpoint, return_index=True)
-    tally = Tally(n[first], d[first], checkpoint, labels(problem, len(n), "problem"), drawn_, right)
-    return Forms(tally, t2, abilities(tally), fit_beta_ability(tally))
 
 
 def fit_average(
@@ -162,6 +155,7 @@ def fit_average(
     n_correct: ArrayLike,
     problem: Labels,
     group: Labels | None = None,
+    weights: Literal["equal", "lobo"] = "equal",
     n_resamples: int = 200,
     seed: int = 0,
     threads: int | None = None,
@@ -175,7 +169,10 @@ def fit_average(
     overtraining lets them; quadratics bend anywhere, but mean nothing far outside the data. Their mean picks designs of
     real checkpoints as well as the best of them does (docs/fit.md). The forms are the T2 law with a term of
     overtraining, item response in two stages with an ability quadratic in (ln N, ln D), and the beta-binomial
-    likelihood with such an ability; weights are equal.
+    likelihood with such an ability.
+
+    The fit says how every form and the mean did where each training budget is left out in turn: mean absolute error of
+    pass@1, 4, 16 and 64, and the regret of choosing by it (as in :func:`regret`).
 
     Parameters
     ----------
@@ -183,6 +180,9 @@ def fit_average(
         A row per checkpoint and problem: parameters, training tokens, samples drawn, correct ones, the problem's label.
     group
         Labels of training runs, which the bootstrap draws; by default checkpoints of one size are one run.
+    weights
+        ``"equal"``, or ``"lobo"``: in inverse proportion to the mean squared error of each form on the training budgets
+        left out. Neither is surely better than the other on real checkpoints (docs/fit.md).
     n_resamples
         Replicates of the bootstrap; 0 for none. In each, item response keeps its difficulties.
     seed, threads
@@ -196,7 +196,7 @@ def fit_average(
     ------
     T2Error
         For values out of range, or checkpoints that do not determine the forms: fewer than nine, or without a spread of
-        N, D and D/N.
+        N, D and D/N; or where ``weights="lobo"`` and no two training budgets offer a choice.
 
     Examples
     --------
@@ -213,6 +213,7 @@ def fit_average(
     """
     total = arguments.whole("n_resamples", n_resamples)
     key = arguments.seed(seed)
+    weighting = arguments.choice("weights", weights, ("equal", "lobo"))
     forms = fit_forms(n_params, n_tokens, n_samples, n_correct, problem, group=group, threads=threads)
     observed = forms.t2.observed
     data = forms.t2.law.data_range
@@ -223,7 +224,13 @@ def fit_average(
         replace(law, name=form, title=FORMS[form], data_range=data, uncertainty={"draws": draws[form]} if draws else {})
         for form, law in forms.laws.items()
     )
-    bare = LawAverage(laws)
+    tested = left_out(n_params, n_tokens, n_samples, n_correct, problem)
+    if tested is None and weighting == "lobo":
+        raise T2Error(
+            "weights = 'lobo': no two training budgets offer a choice of three checkpoints whose laws the others "
+            "determine: add checkpoints, or take weights = 'equal'"
+        )
+    bare = LawAverage(laws, tested.weights if tested is not None and weighting == "lobo" else ())
     errors = {
         one: float(np.abs(pass_residuals(law, observed)).mean())
         for one, law in {"average": bare, **dict(zip(FORMS, laws, strict=True))}.items()
@@ -235,7 +242,7 @@ def fit_average(
         bare,
         name=name,
         title="mean of several laws of pass@k",
-        source=f"fitted by t2fast: mean in log-odds of {'; '.join(FORMS.values())}",
+        source=f"fitted by t2fast: mean in log-odds, {_WEIGHTS[weighting]}, of {'; '.join(FORMS.values())}",
         params_counted=params_counted,
         data_range=data,
         checkpoints=measured(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, n_samples, n_correct))),
@@ -245,7 +252,10 @@ def fit_average(
         },
         warnings=warnings,
     )
-    return AverageFit(law, errors, forms.t2.n_rows, forms.t2.n_checkpoints, total, key, warnings, observed)
+    scores = {} if tested is None else tested.scores
+    return AverageFit(
+        law, errors, forms.t2.n_rows, forms.t2.n_checkpoints, total, key, weighting, scores, warnings, observed
+    )
 
 
 def _draws(

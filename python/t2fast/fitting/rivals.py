@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from t2fast.data import Table
-from t2fast.fitting.average import fit_forms
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_pass
+from t2fast.fitting.forms import fit_forms
 from t2fast.fitting.rows import FloatArray, IntArray, checkpoints
 from t2fast.laws import Law, LawAverage, load_law
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from t2fast import arguments
 from t2fast.errors import DataError, T2Error
+from t2fast.files import is_file, object_from, read_object
 from t2fast.lab.tasks import WorldSize
 
 __all__ = ["DuelSettings", "Preset", "load_preset", "preset_names"]
@@ -201,14 +202,13 @@ def load_preset(name: str | Path) -> Preset:
     """
     path = Path(name)
     if str(name) in preset_names():
-        text = resources.files("t2fast.lab").joinpath("presets", f"{name}.json").read_text(encoding="utf-8")
-    elif path.suffix == ".json" and path.is_file():
-        text = path.read_text(encoding="utf-8")
+        shipped = resources.files("t2fast.lab").joinpath("presets", f"{name}.json")
+        data = object_from(shipped.read_text(encoding="utf-8"), str(name))
+    elif path.suffix == ".json" and is_file(path):
+        data = read_object(path, DataError)
     else:
         raise DataError(f"preset = {str(name)!r}: must be {' or '.join(preset_names())}, or a JSON file")
     try:
-        return Preset.from_dict(json.loads(text), str(name))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{name}: not JSON: {error.msg} at line {error.lineno}") from None
+        return Preset.from_dict(data, str(name))
     except T2Error as error:
         raise DataError(str(error) if isinstance(error, DataError) else f"{name}: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from t2fast.arguments import shown
 from t2fast.errors import LawError
+from t2fast.files import is_file, object_from, read_object
 from t2fast.laws.law import Law
 from t2fast.text import near
 
@@ -78,11 +78,8 @@ def load_law(name: str | Path) -> Law:
     if isinstance(name, str) and name in _names():
         return _preset(name)
     path = Path(name)
-    if path.is_file():
-        try:
-            return _read(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise LawError(f"{path}: cannot be read: {error}") from None
+    if is_file(path):
+        return Law.from_dict(read_object(path, LawError), str(path))
     if path.suffix == ".json":
         raise LawError(f"{path}: no such file")
     raise LawError(f"law = {str(name)!r}: no preset of that name and no such file; {near(str(name), _names())}")
@@ -113,8 +110,4 @@ def as_law(law: Law | str | Path | Fitted) -> Law:
 
 
 def _read(text: str, origin: str) -> Law:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise LawError(f"{origin}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    return Law.from_dict(data, origin)
+    return Law.from_dict(object_from(text, origin, LawError), origin)

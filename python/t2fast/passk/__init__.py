@@ -28,20 +28,27 @@ from t2fast.passk.extrapolate import (
     extrapolate,
     fit_beta_binomial,
 )
+from t2fast.passk.metric_report import MetricReport, measure
+from t2fast.passk.metrics import METRICS, Metrics
 from t2fast.passk.report import PassReport, report
-from t2fast.passk.vote import VoteEstimate, best_of_k, maj_at_k, max_at_k
+from t2fast.passk.versus import Versus, versus
+from t2fast.passk.vote import VoteEstimate, best_of_k, maj_at_k, maj_of_tallies, max_at_k
 
 __all__ = [
+    "METRICS",
     "Allocation",
     "BetaBinomial",
     "Enough",
     "Extrapolation",
     "Histogram",
+    "MetricReport",
+    "Metrics",
     "PassBacktest",
     "PassComparison",
     "PassCurve",
     "PassReport",
     "ProblemCounts",
+    "Versus",
     "VoteEstimate",
     "allocate",
     "backtest",
@@ -57,9 +64,12 @@ __all__ = [
     "histogram",
     "log_failure",
     "maj_at_k",
+    "maj_of_tallies",
     "max_at_k",
     "mean_pass_at_k",
+    "measure",
     "pass_at_k",
     "pass_hat_k",
     "report",
+    "versus",
 ]

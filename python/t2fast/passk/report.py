@@ -279,7 +279,7 @@ def report(
     order = np.concatenate(list(groups.values()))
     sizes = np.asarray([len(rows) for rows in groups.values()])
     fewest = np.minimum.reduceat(counts.n_samples[order], np.cumsum(sizes) - sizes)
-    wanted = None if k is None else _whole_ks(k)
+    wanted = None if k is None else whole_ks(k)
     ks = np.asarray([10**i for i in range(16) if 10**i <= fewest.max()] if wanted is None else wanted, np.int64)
     asked = np.ones((len(groups), len(ks)), np.bool_)
     if wanted is None or extrapolate_with is not None:
@@ -311,7 +311,7 @@ def report(
     )  # fmt: skip
 
 
-def _whole_ks(k: npt.ArrayLike | str) -> list[int]:
+def whole_ks(k: npt.ArrayLike | str) -> list[int]:
     """The k asked for, each once and rising."""
     if isinstance(k, str):
         numbers: list[float] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,13 @@ from t2fast import _core, arguments
 from t2fast.errors import T2Error
 from t2fast.passk.estimate import Array, Integers, flat_ks
 
-__all__ = ["VoteEstimate", "best_of_k", "maj_at_k", "max_at_k"]
+if TYPE_CHECKING:
+    from t2fast.data import Tallies
+
+__all__ = ["Ties", "VoteEstimate", "best_of_k", "maj_at_k", "maj_of_tallies", "max_at_k"]
+
+Ties = Literal["random", "fail", "win"]
+_TIES = ("random", "fail", "win")
 
 
 class VoteEstimate(NamedTuple):
@@ -36,7 +42,7 @@ def maj_at_k(
     correct: Sequence[Hashable],
     k: npt.ArrayLike,
     *,
-    ties: Literal["random", "fail", "win"] = "random",
+    ties: Ties = "random",
     draws: int = 10_000,
     seed: int = 0,
     exact_work: float = 3e7,
@@ -58,7 +64,7 @@ def maj_at_k(
     draws, seed
         Where exact work would be too much, so many votes are drawn instead.
     exact_work
-        Exact up to distinct answers x k^3 of this size (3e7 takes about 30 ms).
+        Exact up to so many multiplications per problem and k (3e7 take about 30 ms).
 
     Returns
     -------
@@ -77,7 +83,6 @@ def maj_at_k(
     """
     if len(answers) != len(correct):
         raise T2Error(f"answers and correct have lengths {len(answers)} and {len(correct)}: they must be equal")
-    arguments.choice("ties", ties, ("random", "fail", "win"))
     votes: list[int] = []
     lengths, place = [], []
     for problem, (given, right) in enumerate(zip(answers, correct, strict=True)):
@@ -89,18 +94,79 @@ def maj_at_k(
         place.append(list(tally).index(right) if right in tally else -1)
         votes.extend(tally.values())
         lengths.append(len(tally))
+    flat, offsets, places = np.asarray(votes, np.int64), _offsets(lengths), np.asarray(place, np.int64)
+    return _won(flat, offsets, places, k, ties, draws, seed, exact_work, None)
+
+
+def maj_of_tallies(
+    tallies: Tallies,
+    k: npt.ArrayLike,
+    *,
+    ties: Ties = "random",
+    draws: int = 10_000,
+    seed: int = 0,
+    exact_work: float = 3e7,
+    threads: int | None = None,
+) -> VoteEstimate:
+    """Estimate as :func:`maj_at_k` does, from counted votes: a million problems of 16 samples take half a second.
+
+    Parameters
+    ----------
+    tallies
+        From :meth:`t2fast.data.Trials.tallies` or :meth:`t2fast.data.Tallies.of`. Problems whose votes are the same but
+        for the order of wrong answers are worked out once.
+    k, ties, draws, seed, exact_work
+        As in :func:`maj_at_k`.
+    threads
+        Threads to use, all by default. The result does not depend on it.
+
+    Raises
+    ------
+    T2Error
+        For k < 1 and other ties than these.
+
+    Examples
+    --------
+    >>> from t2fast.data import Tallies
+    >>> maj_of_tallies(Tallies.of([2, 0], [[1, 1], [3]]), [1, 3]).value
+    array([[0.5       , 0.66666667],
+           [0.        , 0.        ]])
+    """
+    problems = len(tallies.right)
+    # Each problem's right answer goes before its wrong ones.
+    votes = np.insert(tallies.wrong, tallies.starts[:-1], tallies.right)
+    offsets = tallies.starts + np.arange(problems + 1)
+    places = np.zeros(problems, np.int64)
+    return _won(votes, offsets, places, k, ties, draws, seed, exact_work, threads)
+
+
+def _won(
+    votes: Integers,
+    offsets: Integers,
+    places: Integers,
+    k: npt.ArrayLike,
+    ties: Ties,
+    draws: int,
+    seed: int,
+    exact_work: float,
+    threads: int | None,
+) -> VoteEstimate:
+    arguments.choice("ties", ties, _TIES)
     ks, shape = flat_ks(k)
     values, errors = _core.majority(
-        np.asarray(votes, np.int64),
-        _offsets(lengths),
-        np.asarray(place, np.int64),
+        np.ascontiguousarray(votes, np.int64),
+        np.ascontiguousarray(offsets, np.int64),
+        places,
         ks,
         ties,
         arguments.number("exact_work", exact_work),
         arguments.whole("draws", draws, least=2, most=2**32 - 1),
         arguments.seed(seed),
+        arguments.threads(threads),
     )
-    return VoteEstimate(values.reshape((len(answers), *shape)), errors.reshape((len(answers), *shape)))
+    # Sums of many terms end a rounding beyond.
+    values = np.clip(values, 0.0, 1.0)
+    return VoteEstimate(values.reshape((len(places), *shape)), errors.reshape((len(places), *shape)))
 
 
 def _offsets(lengths: Iterable[int]) -> Integers:

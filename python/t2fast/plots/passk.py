@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from t2fast.plots.canvas import save
+from t2fast.passk.metrics import METRICS
+from t2fast.plots.canvas import axis, save
 
 if TYPE_CHECKING:
-    from t2fast.passk import Extrapolation, PassComparison, PassCurve, PassReport
+    from t2fast.passk import Extrapolation, MetricReport, PassComparison, PassCurve, PassReport, Versus
 
 
 def _figure() -> tuple[Figure, Axes]:
@@ -84,4 +85,66 @@ def report(result: PassReport, path: str | Path | None = None) -> Figure:
     axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return save(figure, path)
+
+
+#: What each metric's line looks like, where colours stand for models.
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)))
+
+
+def metrics(result: MetricReport, path: str | Path | None = None) -> Figure:
+    """Draw the curves of all metrics, models and benchmarks; max@k, which is no rate, on axes of its own."""
+    names = result.metrics.names
+    rates, scores = [name for name in names if name != "max"], [name for name in names if name == "max"]
+    panels = [part for part in (rates, scores) if part]
+    figure = Figure(figsize=(6.4, 4.2 if len(panels) == 1 else 7.0), layout="constrained")
+    ks, curves = result.curves
+    several = len({benchmark for _, benchmark in result.names}) > 1
+    grid = np.atleast_1d(np.asarray(figure.subplots(len(panels), 1, sharex=True)))
+    for axes, part in zip(grid, panels, strict=True):
+        axes.set_xscale("log")
+        axes.grid(alpha=0.3)
+        one_model, one_metric = len(curves) == 1, len(part) == 1
+        for g, ((model, benchmark), (values, lower, upper)) in enumerate(zip(result.names, curves, strict=True)):
+            where = " on ".join(word for word in (model, benchmark if several or not model else "") if word)
+            for m, name in enumerate(part):
+                at = names.index(name)
+                color = f"C{(m if one_model else g) % 10}"
+                label = ": ".join(
+                    filter(None, ("" if one_model else where, "" if one_metric else result.metrics.label(name)))
+                )
+                mark = "o" if len(ks) < 15 and name != "avg" else ""
+                axes.plot(
+                    ks, values[at], linestyle=_STYLES[m], color=color, label=label or None, marker=mark, markersize=3
+                )
+                axes.fill_between(ks, lower[at], upper[at], color=color, alpha=0.15, linewidth=0)
+        if part is rates:
+            axes.set_ylim(bottom=0)
+        axes.set_ylabel(result.metrics.label(part[0]) if one_metric else "share of problems")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    what = "new samples" if result.scope == "samples" else "new problems"
+    title = f"{100 * result.confidence_level:g}% bands for {what}"
+    if len(curves) == 1 and (name := " on ".join(filter(None, result.names[0]))):
+        title = f"{name}; {title}"
+    grid[0].set_title(title, fontsize=10)
+    axis(grid[-1].xaxis, "k, samples per problem")
+    return save(figure, path)
+
+
+def versus(result: Versus, path: str | Path | None = None) -> Figure:
+    """Draw the differences of two models against k, metric by metric, with their intervals."""
+    figure, axes = _figure()
+    axes.axhline(0, color="gray", linewidth=1)
+    for i, one in enumerate(result.comparisons):
+        lower, upper = one.difference_interval.T
+        bars = np.stack([one.difference - lower, upper - one.difference])
+        place = one.k * 1.03 ** (i - (len(result.comparisons) - 1) / 2)
+        axes.errorbar(place, one.difference, yerr=bars, fmt="osD^vP*"[i % 7], capsize=3, label=METRICS[one.metric])
+    axis(axes.xaxis, "k, samples per problem")
+    axes.set_ylabel(f"{result.first} - {result.second}"[:60])
+    first = result.comparisons[0]
+    level = f"{100 * first.confidence_level:g}% intervals"
+    axes.set_title(f"{first.n_problems} problems, paired; {level} ({first.method})", fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
     return save(figure, path)

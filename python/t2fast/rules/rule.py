@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from t2fast.arguments import shown
 from t2fast.errors import T2Error
-from t2fast.files import write_text
+from t2fast.files import read_object, write_text
 from t2fast.results import Result
 from t2fast.text import near
 
@@ -225,16 +225,7 @@ def load_rule(path: str | Path) -> Rule:
     ...     load_rule(f"{folder}/rule.json").kind
     'any-correct'
     """
-    path = Path(path)
-    if not path.is_file():
-        raise T2Error(f"{path}: no such file")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise T2Error(f"{path}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise T2Error(f"{path}: cannot be read: {error}") from None
-    return Rule.from_dict(data, str(path))
+    return Rule.from_dict(read_object(path), str(path))
 
 
 def as_rule(rule: Rule | str | Path | None) -> Rule:

@@ -14,7 +14,7 @@ from t2fast.sampling.sample_file import SampledFile, SamplingProgress, sample_to
 from t2fast.sampling.samples import Sample, read_samples
 from t2fast.sampling.score_file import ScoredFile, score_to_file
 from t2fast.sampling.store import Store, StoreError
-from t2fast.sampling.verify import Verdict, Verifier, judge, load_verifier
+from t2fast.sampling.verify import Verdict, Verifier, judge, load_extractor, load_verifier, usual_extractor
 from t2fast.sampling.workers import RayWorkers
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ __all__ = [
     "Verdict",
     "Verifier",
     "judge",
+    "load_extractor",
     "load_verifier",
     "read_prompts",
     "read_samples",
     "sample_to_file",
     "score_to_file",
+    "usual_extractor",
     "write_parquet",
 ]
 

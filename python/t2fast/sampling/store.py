@@ -194,6 +194,8 @@ class Store:
                     name = record["problem_id"] if "problem_id" in record else record["problem"]
                     sample = record["sample"]
                     accepted = is_accepted(record.get("correct"), record.get("score"))
+                    if not (isinstance(name, str) and type(sample) is int and 0 <= sample < 2**31):
+                        raise ValueError
                     bit = 1 << sample
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     raise DataError(

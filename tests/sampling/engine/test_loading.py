@@ -75,7 +75,7 @@ def test_missing_and_damaged_files(folders, tmp_path):
     shards[1].write_bytes(content)
     index = folder / "model.safetensors.index.json"
     index.write_text("{")
-    refused(folder, "index.json: is damaged")
+    refused(folder, "index.json: not JSON")
 
 
 def test_weights_of_another_model(folders, tmp_path):
@@ -146,7 +146,7 @@ DAMAGED = {
 def test_damaged_settings_are_one_line(folders, tmp_path, name, damage):
     folder = copied(folders, "whole", tmp_path)
     (folder / name).write_bytes(DAMAGED[damage])
-    refused(folder, f"{name}: is damaged: ")
+    refused(folder, rf"{name}: (not JSON|must hold a JSON object|cannot be read)")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_index_of_weights_that_cannot_be(folders, tmp_path, held, message):
         *(("dtype", value) for value in (5, "other")),
         *(("model_type", value) for value in (5, None, "bert", "t5")),
         *(("eos_token_id", value) for value in ("x", [[1]])),
-        *(("quantization_config", value) for value in (5, {"quant_method": "other"})),
+        ("quantization_config", 5),
         ("rms_norm_eps", "x"),
         ("id2label", 5),
     ],
@@ -208,3 +208,18 @@ def test_end_tokens_that_are_no_tokens(folders, tmp_path, ids):
     with pytest.raises(T2Error) as caught:
         Sampler.from_pretrained(folder, device="cpu").sample([PROMPT], PARAMS)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+@pytest.mark.parametrize("named", ["kernels-community/flash-attn", "evil/evil", "flash_attention_2", "paged|evil/evil"])
+def test_no_kernel_is_fetched_because_a_configuration_names_it(folders, tmp_path, monkeypatch, name, named):
+    def fetch(*_, **__):
+        raise AssertionError("something was fetched")
+
+    import transformers.integrations.hub_kernels as kernels
+
+    for hook in ("get_kernel", "load_and_register_attn_kernel", "lazy_load_kernel"):
+        monkeypatch.setattr(kernels, hook, fetch, raising=False)
+        monkeypatch.setattr(f"transformers.modeling_utils.{hook}", fetch, raising=False)
+    folder = changed(copied(folders, "whole", tmp_path), "config.json", **{name: named})
+    assert drawn(Sampler.from_pretrained(folder, device="cpu")) == drawn(Sampler(model(), tokenizer()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2fast.data.tally import BadLineError, Tally
+from t2fast.data.tally import BadLineError, Tally, Told
 from t2fast.errors import DataError
 
 __all__ = [
@@ -45,7 +45,12 @@ def read_evalplus(document: Mapping[str, Any], tally: Tally) -> None:
             tally.no_trials(key)
         for trial in trials:
             try:
-                tally.trial(key, _evalplus_verdict(trial, metric))
+                if tally.options.details is not None and tally.options.details.cheap:
+                    # The extra tests are the trusted verdict on what the base tests accept.
+                    cheap = _evalplus_verdict(trial, "base")
+                    tally.trial(key, _evalplus_verdict(trial, "plus"), told=Told(cheap=cheap))
+                else:
+                    tally.trial(key, _evalplus_verdict(trial, metric), told=Told(trial.get("solution")))
             except BadLineError as error:
                 tally.bad(error)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from t2fast.data.streams import check_growth
-from t2fast.data.tally import BadLineError, Tally
+from t2fast.data.tally import BadLineError, Tally, Told
 from t2fast.errors import DataError, MissingExtraError
 
 __all__ = ["claims", "read_archive", "read_log"]
@@ -61,9 +61,39 @@ def _sample(sample: Mapping[str, Any], spec: Mapping[str, Any], tally: Tally) ->
             tally.trial(key, None, identity)
             return
         value = _value(scores, tally.options.metric)
-        tally.trial(key, value, identity, sample.get("uuid"))
+        told = None if tally.options.details is None else _told(sample, scores, tally)
+        tally.trial(key, value, identity, sample.get("uuid"), told)
     except BadLineError as error:
         tally.bad(error)
+
+
+def _told(sample: Mapping[str, Any], scores: Mapping[str, Any], tally: Tally) -> Told:
+    """What the caller wants of a sample beside its verdict."""
+    details, named = tally.options.details, tally.options.columns
+    assert details is not None
+    output = sample.get("output")
+    text = output.get("completion") if isinstance(output, dict) else None
+    if text is None and isinstance(output, dict) and output.get("choices"):
+        text = output["choices"][0].get("message", {}).get("content")
+    if isinstance(text, list):
+        text = "".join(part.get("text", "") for part in text if isinstance(part, dict))
+    scorer = (tally.options.metric or next(iter(scores))).partition("/")[0]
+    judged = scores.get(scorer, next(iter(scores.values())))
+    answer = judged.get("answer") if isinstance(judged, dict) else None
+    parts: dict[str, Any] = {}
+    for role, wanted in (("score", details.scores), ("cheap", details.cheap)):
+        if not wanted:
+            continue
+        if role not in named:
+            if role == "score" and not details.verdicts:
+                parts[role] = _value(scores, tally.options.metric)
+                continue
+            raise DataError(
+                f"scorers are {', '.join(scores)}: say which gives the {'scores' if role == 'score' else role} with "
+                f"columns={{'{role}': '...'}}"
+            )
+        parts[role] = _value(scores, named[role])
+    return Told(text, answer, parts.get("score"), parts.get("cheap"))
 
 
 def _value(scores: Mapping[str, Any], metric: str | None) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t2fast.data.columns import ROLES, aggregate, correct_of, plain
-from t2fast.data.tally import BadLineError, Tally
+from t2fast.data.tally import BadLineError, Key, Tally, Told
 from t2fast.errors import DataError
 
 __all__ = ["Samples", "claims"]
@@ -52,6 +52,9 @@ class Samples:
         value = record[name]
         k = aggregate(name)
         text = str(record.get("resps"))
+        if tally.options.details is not None:
+            self._trials(key, name, record, n)
+            return
         if isinstance(value, list):
             self._list(key, name, value, n, text)
         elif n <= 1:
@@ -71,6 +74,33 @@ class Samples:
                 "n = 1 per line"
             ] = None
             tally.trial(key, value, (self.run,), text)
+
+    def _trials(self, key: Key, name: str, record: Mapping[str, Any], n: int) -> None:
+        """Count a document's samples one by one, each with its answer."""
+        tally, value, target = self.tally, record[name], record.get("target")
+        texts = _flat(record.get("resps"))
+        answers = [_chosen(one) for one in _flat(record.get("filtered_resps"))]
+        if len(answers) == 1 and not isinstance(value, list) and aggregate(name) is None:
+            # The filter kept one of the samples, and this one was judged.
+            verdicts, texts = [value], texts[:1]
+        elif isinstance(value, list):
+            verdicts = value
+        else:
+            verdicts = [str(answer).strip() == str(target).strip() for answer in answers]
+            right = correct_of(n, aggregate(name) or 1, value, name) if aggregate(name) else None
+            if right is None or len(answers) != n or sum(verdicts) != right:
+                raise DataError(
+                    f"{name} = {value} of {n} samples does not say which were right, and comparing their answers with "
+                    "the target gives another count: log a verdict for each sample, for example with repeats in runs "
+                    "of their own"
+                )
+        if len(verdicts) != len(answers) or len(texts) != len(answers):
+            raise DataError(
+                f"{name} has {len(verdicts)} values, and there are {len(texts)} samples and {len(answers)} filtered "
+                "answers: choose a filter that keeps all samples with filter="
+            )
+        for place, (verdict, answer, text) in enumerate(zip(verdicts, answers, texts, strict=True)):
+            tally.trial(key, verdict, (self.run, place), str(text), Told(text, answer, verdict))
 
     def _list(self, key: Any, name: str, values: list[Any], n: int, text: str) -> None:
         if len(values) != n and len(values) != 1:
@@ -107,3 +137,25 @@ class Samples:
         if len(names) != 1 or names[0] not in record:
             raise DataError(f"metrics are {', '.join(names) or 'not named'}: choose one with metric=")
         return names[0]
+
+
+def _flat(responses: Any) -> list[Any]:
+    """The samples of a document: one list for each request, of which documents that are sampled have one."""
+    if not isinstance(responses, list):
+        return [responses]
+    if len(responses) == 1 and isinstance(responses[0], list):
+        return list(responses[0])
+    if len(responses) > 1 and all(isinstance(one, list) for one in responses):
+        return [responses]  # the likelihoods of choices
+    return list(responses)
+
+
+def _chosen(answer: Any) -> Any:
+    """The answer itself; of choices with their likelihoods the place of the likeliest."""
+    if not isinstance(answer, list):
+        return answer
+    try:
+        likelihoods = [float(one[0] if isinstance(one, list) else one) for one in answer]
+    except (TypeError, ValueError, IndexError):
+        raise DataError("filtered_resps holds lists: neither answers nor likelihoods of choices") from None
+    return str(likelihoods.index(max(likelihoods)))

@@ -57,12 +57,19 @@ def _plain_lines(path: Path, first: bytes, raw: streams.Buffered, tally: Tally) 
         return False
     if not first.endswith(b"\n") or b"\r" in first.rstrip(b"\r\n") or tally.options.threshold is not None:
         return False
-    if not isinstance(record, dict) or _family(record) != "table":
+    if not isinstance(record, dict) or _family(record) != "table" or tally.options.details is not None:
         return False
     tally.place = "1"
     columns = Columns(tuple(record), record, tally.options)
     named = columns.model or columns.benchmark or columns.n_params or columns.n_tokens or columns.stopped
-    if columns.counts or named or columns.condition or columns.problem is None or columns.verdict is None:
+    if (
+        columns.counts
+        or columns.votes
+        or named
+        or columns.condition
+        or columns.problem is None
+        or columns.verdict is None
+    ):
         return False
     if isinstance(record[columns.verdict], list):
         return False

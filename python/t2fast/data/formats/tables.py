@@ -107,9 +107,13 @@ class _Rows:
             self.tally.place = str(lines[0] if lines else start)
             self.columns = Columns(self.names, dict(zip(self.names, chunk[0], strict=True)), self.tally.options)
             said(self.columns, self.tally)
+        if self.tally.options.details is not None or self.columns.votes:
+            self._one_by_one(chunk, lines, start)
+            return
         together = (
             self._counts if self.columns.counts else self._identified if self.columns.identity else self._together
         )
+        self.tally.scored = self.tally.scored or not self.columns.counts
         if not together(chunk):
             self._one_by_one(chunk, lines, start)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from t2fast.errors import MissingExtraError, T2Error
+from t2fast.files import is_file, read_object
 
 __all__ = ["load"]
 
@@ -19,10 +19,10 @@ def load(
     path: str | Path, *, dtype: torch.dtype | str | None, device: torch.device, trust_remote_code: bool
 ) -> tuple[Any, Any]:
     """Load model and tokenizer; see :meth:`t2fast.sampling.Sampler.from_pretrained`."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(path)
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if is_file(folder / "adapter_config.json") and not (folder / "config.json").is_file():
         return _adapted(folder, dtype, device, trust_remote_code)
     if folder.is_dir():
         _check_files(folder)
@@ -31,8 +31,11 @@ def load(
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise T2Error(f"dtype = {dtype!r}: must be a number type such as bfloat16, float16, float32")
     try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        _plain(config)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
+            config=config,
             dtype=dtype or "auto",
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
@@ -60,7 +63,7 @@ def _adapted(
         peft: Any = importlib.import_module("peft")
     except ImportError:
         raise MissingExtraError(f"{folder}: is an adapter of PEFT, which needs it: pip install peft") from None
-    base = _object(folder / "adapter_config.json").get("base_model_name_or_path")
+    base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
     if not (isinstance(base, str) and base):
         raise T2Error(
             f"{folder}: is an adapter of PEFT that does not name its base model; merge the two (merge_and_unload) and "
@@ -87,6 +90,19 @@ def _adapted(
     return merged, tokenizer
 
 
+def _plain(config: Any) -> None:
+    """Let a configuration, and those inside it, name no implementation that transformers would fetch as a kernel.
+
+    What is left is what transformers chooses by itself; attention is ours in the end.
+    """
+    for name in ("_attn_implementation_internal", "_experts_implementation_internal"):
+        if getattr(config, name, None) not in (None, "eager", "sdpa"):
+            setattr(config, name, None)
+    for value in list(vars(config).values()):
+        if hasattr(value, "_attn_implementation_internal"):
+            _plain(value)
+
+
 def _said(error: Exception) -> str:
     """What others' code raised, as one line of ours."""
     text = " ".join(str(error).split())
@@ -95,29 +111,18 @@ def _said(error: Exception) -> str:
     return text if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: {text}"
 
 
-def _object(file: Path) -> dict[str, Any]:
-    """What a JSON file of a model's folder holds."""
-    try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise T2Error(f"{file}: is damaged: {_said(error)}") from None
-    if not isinstance(held, dict):
-        raise T2Error(f"{file}: is damaged: holds no JSON object")
-    return held
-
-
 def _check_files(folder: Path) -> None:
     """See that the weights are there, whole, and safetensors, and that the settings beside them are possible."""
     if not (folder / "config.json").is_file():
         raise T2Error(f"{folder}: holds no config.json: not a model of transformers")
     settings = {
-        name: _object(folder / name)
+        name: read_object(folder / name)
         for name in ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
         if (folder / name).is_file()
     }
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        mapped = _object(index).get("weight_map")
+        mapped = read_object(index).get("weight_map")
         if not isinstance(mapped, dict) or not all(isinstance(name, str) for name in mapped.values()):
             raise T2Error(f"{index}: is damaged: weight_map must be an object of file names")
         names = sorted(set(mapped.values()))

@@ -5,6 +5,7 @@ Nothing that a model wrote is ever executed here. To run it, give a command that
 
 from t2fast.sampling.verify.choice import Choice
 from t2fast.sampling.verify.command import Command
+from t2fast.sampling.verify.extract import load_extractor, usual_extractor
 from t2fast.sampling.verify.function import Timed
 from t2fast.sampling.verify.maths import Math
 from t2fast.sampling.verify.names import load_verifier, suit, usual
@@ -27,7 +28,9 @@ __all__ = [
     "Verdict",
     "Verifier",
     "judge",
+    "load_extractor",
     "load_verifier",
     "suit",
     "usual",
+    "usual_extractor",
 ]

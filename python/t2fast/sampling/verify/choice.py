@@ -12,7 +12,7 @@ from t2fast.sampling.verify.answers import after_reasoning, before_run_on, end_o
 from t2fast.sampling.verify.text import words
 from t2fast.sampling.verify.verdict import reference
 
-__all__ = ["Choice"]
+__all__ = ["Choice", "named_choice"]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OPEN = r"(?:\$|\\\(|\\text(?:bf)?\{|\\mathrm\{|\\mathbf\{|[\"'\u2018\u201c])*\s*"
@@ -68,7 +68,14 @@ def _undressed(text: str) -> str:
     return text.strip().strip("$").strip()
 
 
-def _named_choice(text: str, choices: Sequence[str]) -> int | None:
+def named_choice(text: str, choices: Sequence[str]) -> int | None:
+    """The place of the choice that a text names, by its letter or in its words; None where it names none.
+
+    Examples
+    --------
+    >>> named_choice("The answer is **(B)**.", ("red", "green"))
+    1
+    """
     text = end_of(before_run_on(after_reasoning(text)))
     place = _alone(text, choices)
     if place is None and (found := marked(text)) is not None:
@@ -112,7 +119,7 @@ class Choice:
 
     def __call__(self, prompt: Prompt, text: str) -> bool:
         """Compare."""
-        return _named_choice(text, prompt.choices or ()) == self.right(prompt)
+        return named_choice(text, prompt.choices or ()) == self.right(prompt)
 
     def right(self, prompt: Prompt) -> int:
         """Give the place of the right choice.

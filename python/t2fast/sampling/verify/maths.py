@@ -27,7 +27,7 @@ from t2fast.sampling.verify.numeric import read_number, same_number
 from t2fast.sampling.verify.text import words
 from t2fast.sampling.verify.verdict import TIMEOUT, reference
 
-__all__ = ["Math", "looks_like_maths"]
+__all__ = ["Math", "bare", "looks_like_maths", "read_value"]
 
 #: Characters of an answer that is compared as a formula; a longer one is no final answer.
 _LONGEST = 1000
@@ -81,7 +81,7 @@ def _formula(answer: str) -> str:
     return re.sub(r"\^\(((?:[^()]|\([^()]*\))*)\)", r"^{\1}", text)
 
 
-def _bare(answer: str) -> str:
+def bare(answer: str) -> str:
     """An answer without any white space, LaTeX's included."""
     text = _formula(answer)
     text = re.sub(r"\\(?:left|right|displaystyle|[,;:! ])|\{,\}|\s+|~", lambda m: "," if m[0] == "{,}" else "", text)
@@ -146,18 +146,18 @@ class Math:
         found = final_answer(text)
         if not found or len(found) > _LONGEST:
             return False
-        if _bare(found) == _bare(wanted):
+        if bare(found) == bare(wanted):
             return True
         numbers = read_number(wanted), read_number(found)
         if numbers[0] is not None and numbers[1] is not None:
             return same_number(numbers[0], numbers[1])
-        if numbers[0] is not None and (number := read_number(_value(found))) is not None:
+        if numbers[0] is not None and (number := read_number(read_value(found))) is not None:
             return same_number(numbers[0], number)
         prose = _prose(wanted)
         if prose is not None or _prose(found) is not None:
             # As products of letters, "dog" would equal "god".
             return prose is not None and _ending(prose, found)
-        return _WORKERS.same(_formula(wanted), _formula(_value(found)), self.timeout)
+        return _WORKERS.same(_formula(wanted), _formula(read_value(found)), self.timeout)
 
 
 def _ending(wanted: list[str], found: str) -> bool:
@@ -169,7 +169,7 @@ def _ending(wanted: list[str], found: str) -> bool:
     return words(tail) == wanted
 
 
-def _value(found: str) -> str:
+def read_value(found: str) -> str:
     """The part of a sentence that can be the answer: all of a formula, the end of prose."""
     text = _TEXT.sub(r"\\text{\1}", found)
     plain = _TEXT.sub(" ", text)

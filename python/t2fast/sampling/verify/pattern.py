@@ -59,6 +59,22 @@ class Regex:
             return False
         return not self.compares or (last["answer"] or "").strip() == reference(prompt).strip()
 
+    def last(self, text: str) -> str | None:
+        """What the group ``answer``, else the first group, else the pattern holds where it occurs last; None if never.
+
+        Raises
+        ------
+        TimeoutError
+            When its time is over.
+        """
+        found = None
+        for found in self._compiled.finditer(text, timeout=self.timeout, concurrent=True):  # noqa: B007
+            pass
+        if found is None:
+            return None
+        said = found["answer"] if self.compares else found[1] if self._compiled.groups else found[0]
+        return (said or "").strip() or None
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.pattern, self.timeout)
 

@@ -34,8 +34,9 @@ impl Ties {
 ///
 /// With p = k/n, drawing without replacement is drawing Binomial(m_j, p) votes for each answer j and keeping the draws with k
 /// votes in all. Hence for each number x of votes for the correct answer the chance that no other gets more, t others
-/// get as many, and all add up to k is a coefficient of a product of truncated binomial distributions. All terms are
-/// positive. The work grows as answers x k^3.
+/// get as many, and all add up to k is a coefficient of a product of binomial distributions cut off at x. Answers with fewer
+/// than x samples are never cut off: together they are one binomial distribution. A tie among t + 1 counts 1 / (t + 1), the
+/// integral of s^t: with each tie weighted by s, Gauss and Legendre's rule gives it exactly. All terms are positive.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
 pub fn majority_exact(votes: &[u64], correct: Option<usize>, k: usize, ties: Ties) -> f64 {
@@ -44,48 +45,111 @@ pub fn majority_exact(votes: &[u64], correct: Option<usize>, k: usize, ties: Tie
         return f64::NAN;
     }
     let Some(correct) = correct else { return 0.0 };
-    if votes[correct] == n {
+    if votes[correct] == n || k == 0 {
         return 1.0;
     }
     let p = k as f64 / n as f64;
     let own = binomial(votes[correct], p, k);
-    let others: Vec<Vec<f64>> =
-        votes.iter().enumerate().filter(|&(j, &m)| j != correct && m > 0).map(|(_, &m)| binomial(m, p, k)).collect();
-    let all = binomial(n, p, k)[k];
+    let mut others: Vec<u64> =
+        votes.iter().enumerate().filter(|&(j, &m)| j != correct && m > 0).map(|(_, &m)| m).collect();
+    others.sort_unstable_by(|a, b| b.cmp(a));
+    // The distributions of the distinct counts, and which of them each answer has.
+    let mut distinct: Vec<Vec<f64>> = Vec::new();
+    let mut kind = Vec::with_capacity(others.len());
+    for (i, &m) in others.iter().enumerate() {
+        if i == 0 || others[i - 1] != m {
+            distinct.push(binomial(m, p, k));
+        }
+        kind.push(distinct.len() - 1);
+    }
     let mut sum = Sum::default();
+    let (mut state, mut next) = (vec![0.0; k + 1], vec![0.0; k + 1]);
     for x in 1..own.len() {
+        if own[x] == 0.0 {
+            continue;
+        }
         let rest = k - x;
-        let most_ties = rest / x;
-        // state[t][d]: t others tied at x so far, d votes for others so far.
-        let width = rest + 1;
-        let mut state = vec![0.0; (most_ties + 1) * width];
-        state[0] = 1.0;
-        let mut reach = 0;
-        for other in &others {
-            let next_reach = (reach + x.min(other.len() - 1)).min(rest);
-            let mut next = vec![0.0; state.len()];
-            for t in 0..=most_ties {
-                for d in 0..=reach {
-                    let here = state[t * width + d];
-                    if here == 0.0 {
-                        continue;
+        let large = others.partition_point(|&m| m >= x as u64);
+        let small = binomial(others[large..].iter().sum(), p, rest);
+        let nodes = match ties {
+            Ties::Random => legendre(large.min(rest / x) / 2 + 1),
+            Ties::Fail => vec![(0.0, 1.0)],
+            Ties::Win => vec![(1.0, 1.0)],
+        };
+        for (s, weight) in nodes {
+            state[..=rest].fill(0.0);
+            state[..small.len()].copy_from_slice(&small);
+            let mut reach = small.len() - 1;
+            for &which in &kind[..large] {
+                let q = &distinct[which];
+                let last = x.min(q.len() - 1);
+                let next_reach = (reach + last).min(rest);
+                next[..=next_reach].fill(0.0);
+                for (i, &chance) in q[..=last].iter().enumerate() {
+                    if i > next_reach {
+                        break;
                     }
-                    for (i, q) in other.iter().enumerate().take(x.min(rest + 1 - d)) {
-                        next[t * width + d + i] += here * q;
-                    }
-                    if t < most_ties && d + x <= rest && other.len() > x {
-                        next[(t + 1) * width + d + x] += here * other[x];
+                    let chance = if i == x { s * chance } else { chance };
+                    let count = (next_reach - i).min(reach) + 1;
+                    for (to, from) in next[i..i + count].iter_mut().zip(&state[..count]) {
+                        *to += chance * from;
                     }
                 }
+                std::mem::swap(&mut state, &mut next);
+                reach = next_reach;
             }
-            state = next;
-            reach = next_reach;
-        }
-        for t in 0..=most_ties {
-            sum.add(own[x] * state[t * width + rest] * ties.share(t));
+            if reach == rest {
+                sum.add(own[x] * weight * state[rest]);
+            }
         }
     }
-    sum.value() / all
+    sum.value() / binomial(n, p, k)[k]
+}
+
+/// Multiplications that [`majority_exact`] makes, about.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn majority_work(votes: &[u64], correct: Option<usize>, k: usize) -> f64 {
+    let Some(correct) = correct else { return 0.0 };
+    let mut others: Vec<u64> = votes.iter().enumerate().filter(|&(j, _)| j != correct).map(|(_, &m)| m).collect();
+    others.sort_unstable_by(|a, b| b.cmp(a));
+    let most = usize::try_from(votes[correct]).unwrap_or(usize::MAX).min(k);
+    let mut work = k as f64;
+    for x in 1..=most {
+        let large = others.partition_point(|&m| m >= x as u64);
+        let nodes = large.min((k - x) / x) / 2 + 1;
+        work += ((k - x + 1) * (x + 1)) as f64 * (large * nodes) as f64 + (k - x + 1) as f64;
+    }
+    work
+}
+
+/// The rule of Gauss and Legendre on [0, 1] with so many nodes: (node, weight), exact for polynomials up to degree
+/// 2 x nodes - 1.
+#[allow(clippy::cast_precision_loss)]
+fn legendre(nodes: usize) -> Vec<(f64, f64)> {
+    if nodes == 1 {
+        return vec![(0.5, 1.0)];
+    }
+    let count = nodes as f64;
+    let one = |i: usize| {
+        let mut z = (std::f64::consts::PI * (i as f64 + 0.75) / (count + 0.5)).cos();
+        let mut slope = 0.0;
+        for _ in 0..100 {
+            let (mut before, mut value) = (1.0, z);
+            for j in 2..=nodes {
+                let j = j as f64;
+                (before, value) = (value, ((2.0 * j - 1.0) * z * value - (j - 1.0) * before) / j);
+            }
+            slope = count * (z * value - before) / (z * z - 1.0);
+            let step = value / slope;
+            z -= step;
+            if step.abs() < 1e-15 {
+                break;
+            }
+        }
+        ((1.0 - z) / 2.0, 1.0 / ((1.0 - z * z) * slope * slope))
+    };
+    (0..nodes).map(one).collect()
 }
 
 /// The probabilities of 0, 1, ... min(m, k) successes in m trials, scaled to sum to 1 with those beyond k.

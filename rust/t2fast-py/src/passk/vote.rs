@@ -1,5 +1,6 @@
 //! `t2fast_core::passk::vote`.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use numpy::{PyArray1, PyArrayMethods as _, PyReadonlyArray1};
@@ -22,9 +23,50 @@ fn ragged<'a, T>(flat: &'a [T], offsets: &[i64]) -> PyResult<Vec<&'a [T]>> {
     parts.ok_or_else(|| Error::from(t2fast_core::Error::Array("offsets lie outside the array".to_owned())).into())
 }
 
+/// The problems whose votes are the same but for the order of wrong answers: for each problem the first of its kind.
+fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
+    let canonical = |problem: usize, key: &mut Vec<u64>| {
+        key.clear();
+        let right = usize::try_from(correct[problem]).ok();
+        key.extend(problems[problem].iter().enumerate().filter(|&(j, &m)| Some(j) != right && m > 0).map(|(_, &m)| m));
+        key.sort_unstable();
+        key.push(right.map_or(0, |j| problems[problem][j]));
+    };
+    let size = problems.len().div_ceil(rayon::current_num_threads().max(1)).max(1024);
+    let parts: Vec<(Vec<usize>, HashMap<Vec<u64>, usize>)> = (0..problems.len().div_ceil(size))
+        .into_par_iter()
+        .map(|part| {
+            let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
+            let mut key = Vec::new();
+            let first = (part * size..((part + 1) * size).min(problems.len()))
+                .map(|problem| {
+                    canonical(problem, &mut key);
+                    if let Some(&first) = known.get(&key) {
+                        return first;
+                    }
+                    known.insert(key.clone(), problem);
+                    problem
+                })
+                .collect();
+            (first, known)
+        })
+        .collect();
+    // One kind may have a first problem in each part.
+    let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
+    let mut first = Vec::with_capacity(problems.len());
+    for (part, own) in parts {
+        let mut renamed: HashMap<usize, usize> = HashMap::with_capacity(own.len());
+        for (key, problem) in own {
+            renamed.insert(problem, *known.entry(key).or_insert(problem));
+        }
+        first.extend(part.into_iter().map(|problem| renamed[&problem]));
+    }
+    first
+}
+
 /// maj@k and its Monte-Carlo standard error (0 where exact), of shape (problems, ks). `votes` holds each problem's counts
-/// of distinct answers between `offsets`, `correct` the place of the right one or -1. Where answers x k^3 exceeds `exact`,
-/// `draws` samples are drawn.
+/// of distinct answers between `offsets`, `correct` the place of the right one or -1. Problems with the same votes are worked
+/// out once. Where the exact way takes more than `exact` multiplications, `draws` samples are drawn.
 #[pyfunction]
 #[pyo3(signature = (votes, offsets, correct, k, ties, exact, draws, seed, threads = None, report = None))]
 #[allow(clippy::too_many_arguments, clippy::cast_precision_loss)]
@@ -51,36 +93,53 @@ pub fn majority<'py>(
     let votes: Vec<u64> = votes.as_slice()?.iter().map(|v| v.unsigned_abs()).collect();
     let problems = ragged(&votes, offsets.as_slice()?)?;
     let correct = correct.as_slice()?;
-    let one = |(problem, &votes): (usize, &&[u64])| -> t2fast_core::Result<Vec<(f64, f64)>> {
-        let right = usize::try_from(correct[problem]).ok();
-        ks.iter()
-            .map(|&k| {
-                let size = usize::try_from(k).unwrap_or(usize::MAX);
-                if votes.len() as f64 * (k as f64).powi(3) <= exact || k > votes.iter().sum() {
-                    Ok((vote::majority_exact(votes, right, size, ties), 0.0))
-                } else {
-                    // One stream per problem and k.
-                    let mut random = Philox::new(seed, (problem as u64) << 32 | k & 0xffff_ffff);
-                    vote::majority_sampled(votes, right, size, ties, draws, &mut random)
-                }
-            })
-            .collect()
+    if correct.len() != problems.len() {
+        return Err(Error::from(t2fast_core::Error::Array("correct and offsets differ in length".to_owned())).into());
+    }
+    let size = |k: u64| usize::try_from(k).unwrap_or(usize::MAX);
+    let right = |problem: usize| usize::try_from(correct[problem]).ok();
+    let exactly = |problem: usize, k: u64| {
+        k > problems[problem].iter().sum() || vote::majority_work(problems[problem], right(problem), size(k)) <= exact
     };
-    let rows = run(py, threads, report, |progress| {
-        problems
+    let (values, errors) = run(py, threads, report, |progress| {
+        let first = kinds(&problems, correct);
+        // What is exact is worked out once for each kind; drawn votes are independent for each problem.
+        let kinds: Vec<Vec<Option<f64>>> = first
             .par_iter()
             .enumerate()
-            .map(|problem| {
-                let row = one(problem)?;
-                progress.advance(1)?;
-                Ok(row)
+            .map(|(problem, &first)| {
+                if first != problem {
+                    return Vec::new();
+                }
+                let one = |&k: &u64| {
+                    exactly(problem, k).then(|| vote::majority_exact(problems[problem], right(problem), size(k), ties))
+                };
+                ks.iter().map(one).collect()
             })
-            .collect::<t2fast_core::Result<Vec<_>>>()
+            .collect();
+        let width = ks.len();
+        let (mut values, mut errors) = (vec![0.0; problems.len() * width], vec![0.0; problems.len() * width]);
+        if width == 0 {
+            return Ok((values, errors));
+        }
+        values.par_chunks_mut(width).zip(errors.par_chunks_mut(width)).enumerate().try_for_each(
+            |(problem, (values, errors))| {
+                for (i, &k) in ks.iter().enumerate() {
+                    (values[i], errors[i]) = if let Some(value) = kinds[first[problem]][i] {
+                        (value, 0.0)
+                    } else {
+                        // One stream per problem and k.
+                        let mut random = Philox::new(seed, (problem as u64) << 32 | k & 0xffff_ffff);
+                        vote::majority_sampled(problems[problem], right(problem), size(k), ties, draws, &mut random)?
+                    };
+                }
+                progress.advance(1)
+            },
+        )?;
+        Ok((values, errors))
     })?;
-    let table = |get: fn(&(f64, f64)) -> f64| {
-        PyArray1::from_iter(py, rows.iter().flatten().map(get)).reshape([problems.len(), ks.len()])
-    };
-    Ok((table(|cell| cell.0)?, table(|cell| cell.1)?))
+    let table = |flat: Vec<f64>| PyArray1::from_vec(py, flat).reshape([problems.len(), ks.len()]);
+    Ok((table(values)?, table(errors)?))
 }
 
 /// The expected value of the highest-scored of k, of shape (problems, ks).
