@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-.PHONY: help install format lint test test-rust test-python test-slow fuzz floor newest constraints bench docs clean
+.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest constraints bench docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ test-slow:  ## Tests that train and sample for minutes
 SECONDS ?= 600
 fuzz:  ## Broken input for every reader, for SECONDS; COVERAGE=1 lets atheris choose it
 	$(PYTHON) -m tests.fuzz --seconds $(SECONDS) $(if $(COVERAGE),--coverage)
+
+KILLS ?= 200
+torture:  ## Kill samplers, writers and laboratories at random moments, KILLS times each
+	T2FAST_KILLS=$(KILLS) $(PYTHON) -m pytest -m "slow or not slow" -k "killed or torture" tests
 
 floor:  ## Tests on the oldest versions that the metadata allows, in an environment of its own
 	bash .ci/versions floor

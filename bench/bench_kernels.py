@@ -9,9 +9,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("t2fast_kernels", reason="t2fast-kernels is not installed: pip install ./kernels")
 
+import numpy as np  # noqa: E402
+
 from bench.kernels import attention, sampling  # noqa: E402
 from bench.kernels.inputs import TOLERANCE, Inputs, error  # noqa: E402
 from bench.kernels.shapes import CPU_SHAPES, SHAPES, Logits  # noqa: E402
+from t2fast_kernels import CostModel, DecodeBuffers, plan  # noqa: E402
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
@@ -57,3 +60,14 @@ def test_sampling(benchmark, name, top_p):
     except attention.Missing as reason:
         pytest.skip(str(reason))
     assert timed(benchmark, calls[0]).shape == (case.rows,)
+
+
+@pytest.mark.benchmark(group="plan")
+def test_planning(benchmark):
+    """4,096 rows in 256 groups, planned for an H100 on this machine's processor."""
+    buffers = DecodeBuffers(4096, 32, 8, 128, max_segments=256, block_m=64, costs=CostModel())
+    buffers.on_triton, buffers.tile_rows = True, 16
+    rows, one = np.arange(4096, dtype=np.int32), np.ones(256, np.int32)
+    segments = np.stack([np.arange(256, dtype=np.int32), 0 * one, 2048 * one, 0 * one], 1)
+    made = benchmark(plan, buffers, segments, (rows // 16)[:, None], rows + 256, 0 * rows, 0 * rows + 2048)
+    assert made.n_items == 256

@@ -112,7 +112,8 @@ def test_an_object_is_read_or_refused_in_one_line(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(DataError, match=message) as caught:
         files.read_object(path, DataError)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_objects_that_cannot_be_read(tmp_path):

@@ -54,6 +54,8 @@ RESULTS = {
     ),
     "ScoredFile": lambda: t2.sampling.ScoredFile("scores.jsonl", 20, math.inf, 4.5, 0.03, 0.0, 0.5),
     "Bootstrap": lambda: t2.fitting.fit_chinchilla(*_losses()).bootstrap(8),
+    "IsoFlopMinima": lambda: t2.fitting.isoflop_minima(*_isoflops()),
+    "IsoFlopMinima beside a law": lambda: t2.fitting.isoflop_minima(*_isoflops()).beside(t2.load_law("hoffmann")),
     "LawBacktest": lambda: t2.fitting.backtest(dict(zip(("N", "D", "loss"), _losses(), strict=True)), "N > 1e9"),
     "DecisionBacktest": lambda: t2.fitting.regret(dict(zip(("N", "D", "loss"), _losses(), strict=True))),
     "Counts": lambda: Counts.of(20, COUNTS, model="m", n_params=7e7),
@@ -65,6 +67,7 @@ RESULTS = {
     "Allocation": lambda: t2.passk.allocate(20, COUNTS, 4, 30),
     "Enough": lambda: t2.passk.enough(20, COUNTS, 4),
     "PassReport": lambda: t2.passk.report(Counts.of(20, COUNTS, model="m"), [1, 10, 100], extrapolate_with="power_law"),
+    "AccuracyFit": lambda: t2.fitting.fit_accuracy(*_losses(), 1 / (1 + _losses()[2] ** 2), n_resamples=3),
     "MetricReport": lambda: t2.passk.measure(Counts.of(20, COUNTS, model="m"), "pass,g-pass,avg", [1, 30], tau=0.5),
     "MetricReport of votes": lambda: t2.passk.measure(_trials(), "maj,best-of,max", [1, 2]),
     "Versus": lambda: t2.passk.versus(_trials(), _trials(), "pass,maj", [1, 2], method="permutation", n_resamples=20),
@@ -111,6 +114,12 @@ def _speeds():
 
 def _losses():
     n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 5), np.geomspace(1e9, 1e12, 5)))
+    return n, d, t2.load_law("hoffmann").value(n, d) * (1 + 1e-3 * np.sin(np.arange(n.size)))
+
+
+def _isoflops():
+    n = np.outer([5e8, 1.5e9, 5e9], np.geomspace(0.25, 4, 5)).ravel()
+    d = np.repeat([1e20, 1e21, 1e22], 5) / 6 / n
     return n, d, t2.load_law("hoffmann").value(n, d) * (1 + 1e-3 * np.sin(np.arange(n.size)))
 
 

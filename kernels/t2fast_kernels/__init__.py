@@ -8,6 +8,7 @@ from t2fast_kernels.costs import CostModel
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.merge_state import merge_state
 from t2fast_kernels.plan import Plan, plan
+from t2fast_kernels.plan_shared import plan_shared
 from t2fast_kernels.sample import sample
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "copy_pages",
     "merge_state",
     "plan",
+    "plan_shared",
     "prefix_decode",
     "sample",
 ]

@@ -10,7 +10,7 @@ from typing import NamedTuple, get_type_hints
 
 from torch import Tensor
 
-__all__ = ["AppendCall", "DecodeCall", "SampleCall", "schema"]
+__all__ = ["AppendCall", "DecodeCall", "SampleCall", "SharedCall", "schema"]
 
 
 class DecodeCall(NamedTuple):
@@ -52,6 +52,20 @@ class AppendCall(NamedTuple):
     v_scale: Tensor | None
     q: Tensor | None
     q_out: Tensor | None
+
+
+class SharedCall(NamedTuple):
+    """Block tables of which neighbouring rows share pages, for ``plan_shared``."""
+
+    block_tables: Tensor
+    seq_lens: Tensor
+    planned: Sequence[Tensor]  #: the fields of :class:`t2fast_kernels.buffers.Planned`
+    page_size: int
+    least: int  #: pages that neighbours must share
+    split_size: int  #: tokens per piece; 0: as many as ``fill`` asks for
+    fill: int  #: work items that fill the chip
+    tile_rows: int
+    max_partials: int
 
 
 class SampleCall(NamedTuple):

@@ -195,6 +195,10 @@ def plan(
             items[:, 3] += offset
             items[:, 4] = np.minimum(items[:, 4], items[:, 3] + choice.chunk)
             items[:, 5] += offset
+        tokens = items[:, 4] - items[:, 3]
+        if tokens.min() < tokens.max():
+            # The longest first, so that none is begun when the chip runs empty.
+            items[:] = items.take(np.argsort(-tokens, kind="stable"), axis=0)
     view["counts"][:] = n_items, n_rows, n_partials, int(splits.max()) if n_items else 0
     buffers._send()
     return Plan(

@@ -228,6 +228,13 @@ def test_float32_has_no_wide_tiles():
         SHARED.decode(buffers)
 
 
+def test_buffers_without_room_for_prefixes():
+    scene = Scene([], [[], None, []], [(0, 20), (0, 9), (3, 40)])
+    buffers = scene.buffers(max_segments=0)
+    scene.plan(buffers)
+    scene.check(buffers)
+
+
 def test_pools_of_any_size(monkeypatch):
     """Offsets take 64 bits where a pool reaches beyond 32, whichever dimension makes it large."""
     page = torch.empty(1, 1 << 20, 8, 512, device="meta")

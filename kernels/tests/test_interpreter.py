@@ -22,6 +22,7 @@ KERNELS = [
         "compiled",
         "copy_pages",
         "merge_state",
+        "plan_shared",
         "sample",
         "sample_laws",
         "sample_noise",

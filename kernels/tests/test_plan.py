@@ -133,6 +133,17 @@ def test_options_out_of_range():
         plan(make(max_partials=4), [[0, 0, 100, 0]], [[0]] * 9, range(9), method="shared")
 
 
+def test_the_longest_items_come_first():
+    buffers = make(max_items=100, max_partials=1000)
+    lengths = [30, 500, 90, 500, 129]
+    for method, size in (("shared", None), ("split", 128)):
+        made = plan(buffers, [[i, 0, n, 0] for i, n in enumerate(lengths)], [[i] for i in range(5)], range(5, 10), method=method, split_size=size)  # fmt: skip
+        items = buffers.planned.items[: made.n_items].tolist()
+        tokens = [end - begin for _, _, _, begin, end, *_ in items]
+        assert tokens == sorted(tokens, reverse=True)
+        assert sum(tokens) == sum(lengths)
+
+
 def test_planning(benchmark):
     """4,096 rows in 256 groups."""
     buffers = h100(4096, 256)

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 from tests.support.checkpoints import counts
-from tests.support.commands import t2fast as command
 
 import t2fast
 
@@ -59,6 +58,24 @@ def test_an_average_takes_weights_from_budgets_left_out(run, tmp_path):
     assert {"error", "regret"} == set(fit["left_out"]["lobo"])
 
 
+def test_accuracy_in_two_steps(run, tmp_path):
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e8, 3e9, 5), np.geomspace(2e9, 3e11, 5)))
+    bits = 0.4 + 800 * n**-0.41 + 800 * d**-0.34
+    rows = zip(n, d, bits, 0.25 + 0.75 / (1 + np.exp(4 * (bits - 0.9))), strict=True)
+    path, law = tmp_path / "task.csv", tmp_path / "law.json"
+    path.write_text("N,D,loss,acc\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    code, out, err = run("fit", path, "--law", "accuracy", "--bootstrap", 5, "--out", law)
+    assert code == 0, err
+    assert "accuracy in two steps, 25 checkpoints" in out
+    assert t2fast.load_law(law).kind == "accuracy"
+    code, out, err = run("presets", law)
+    assert code == 0, err
+    assert "slope" in out
+    code, out, err = run("fit", path, "--law", "accuracy", "--overtraining")
+    assert (code, out) == (2, "")
+    assert "--overtraining: does not go with --law accuracy" in err
+
+
 def test_json(run, table):
     code, out, _ = run(
         "fit",
@@ -99,69 +116,46 @@ def test_bad_input_is_one_line_and_exit_code_2(run, table, arguments, message):
 
 
 @pytest.fixture
-def samples(tmp_path):
-    """Samples with a cheap and a trusted verdict, an answer and a score."""
-    rows = ["problem,base,passed,text,score"]
-    for problem in range(60):
-        for sample in range(8):
-            right = (7 * problem + 3 * sample) % 10 < 1 + problem % 8
-            accepted = right or (problem + sample) % 6 == 0
-            answer = problem if right else problem + 1 + sample % 3
-            rows.append(f"{problem},{int(accepted)},{int(right)},It is {answer}.,{right + 0.3 * (sample % 5)}")
-    (tmp_path / "samples.csv").write_text("\n".join(rows) + "\n")
-    return tmp_path
+def isoflops(tmp_path):
+    n = np.outer([4e8, 1.3e9, 4e9], np.geomspace(0.25, 4, 6)).ravel()
+    d = np.repeat([1e19, 1e20, 1e21], 6) / 6 / n
+    loss = (1.7 + 450 * n**-0.34 + 1800 * d**-0.36) * (1 + 1e-3 * np.sin(np.arange(n.size)))
+    path = tmp_path / "isoflops.csv"
+    path.write_text("N,D,loss\n" + "".join(f"{row[0]},{row[1]},{row[2]}\n" for row in zip(n, d, loss, strict=True)))
+    return path
 
 
-@pytest.mark.parametrize(
-    ("rule", "options"),
-    [
-        ("verifier", ("--column", "cheap=base", "--fallback", "abstain", "--plot", "f.png")),
-        ("majority", ("--extract", "numeric", "--rates", "0.2,0.8", "--plot", "f.png")),
-        ("best-of", ("--bootstrap", "50")),
-    ],
-)
-def test_rules_are_fitted_and_written(samples, rule, options):
-    from t2fast.rules import load_rule
-
-    done = command(
-        "fit",
-        "samples.csv",
-        "--rule",
-        rule,
-        "--verdict",
-        "passed",
-        *options,
-        "--out",
-        "rule.json",
-        "--json",
-        cwd=samples,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)["fit"]
-    made = load_rule(samples / "rule.json")
-    assert made.kind == report["rule"]["kind"] == rule
-    assert made.n_draws == {"verifier": 400, "majority": 200, "best-of": 50}[rule]
-    if "--plot" in options:
-        assert (samples / "f.png").read_bytes()[:4] == b"\x89PNG"
+def test_isoflop_minima_stand_beside_the_law(run, isoflops, tmp_path):
+    code, out, err = run("fit", isoflops, "--isoflop", "--bootstrap", 20, "--plot", tmp_path / "minima.png")
+    assert code == 0, err
+    assert "IsoFLOP minima (Approach 2): 18 checkpoints, 3 budgets" in out
+    assert (tmp_path / "minima.png").stat().st_size > 5_000
+    code, out, err = run("fit", isoflops, "--isoflop", "--json")
+    report = json.loads(out)
+    law = report["fit"]["law"]["coefficients"]
+    n, d = report["isoflop"]["exponents"]
+    assert n["law_exponent"] == pytest.approx(law["beta"] / (law["alpha"] + law["beta"]))
+    assert n["low"] < n["exponent"] < n["high"]
+    assert n["exponent"] + d["exponent"] == pytest.approx(1)
+    code, out, err = run("fit", isoflops, "--isoflop", "--isoflop-budgets", "1e19,1e20")
+    assert code == 0, err
+    assert "6 of 18 checkpoints are at none of the budgets named" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--rule", "verifier", "--verdict", "passed"), "no column of cheap verdicts: name it with --column cheap=..."),
-        (("--rule", "majority", "--verdict", "passed"), "say how to find the answer in a text with --extract"),
-        (("--rule", "majority", "--rising"), "--rising: has no effect here: --rule majority does not look at it"),
-        (("--rule", "majority", "--law", "t2-pass"), "--law: has no effect here: it is an option of laws"),
-        (("--rule", "best-of", "--plot", "x.png"), "--plot: has no effect here"),
-        (("--rule", "majority", "--verdict", "passed", "--extract", "numeric", "--rates", "0.8,0.2"), "must rise"),
-        (("--rule", "guess"), "'guess' is not one of"),
-        (("--extract", "numeric"), "--extract: has no effect here: it needs --rule"),
-        (("--seed", "1"), "--seed: has no effect here: it needs --bootstrap"),
+        (["--isoflop", "--law", "t2-pass"], "--isoflop: goes with --law chinchilla alone"),
+        (["--isoflop", "--overtraining"], "--isoflop: goes with --law chinchilla alone"),
+        (["--isoflop-budgets", "1e19"], "--isoflop-budgets: needs --isoflop"),
+        (["--isoflop", "--isoflop-budgets", "1e19"], "all checkpoints are at one budget"),
+        (["--isoflop", "--isoflop-budgets", "one"], "--isoflop-budgets = 'one': not a number"),
+        (["--isoflop", "--isoflop-tolerance", "7"], "tolerance = 7"),
     ],
 )
-def test_rules_and_laws_keep_to_their_options(samples, arguments, message):
-    done = command("fit", "samples.csv", *arguments, cwd=samples)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_isoflop_minima_are_refused_before_the_fit(run, isoflops, monkeypatch, arguments, message):
+    monkeypatch.setattr(t2fast.fitting, "fit_table", None)
+    code, out, err = run("fit", isoflops, *arguments)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert message in err

@@ -50,3 +50,14 @@ def test_a_table_may_hold_fields_longer_than_csv_allows_by_default(run, tmp_path
     code, out, err = run("fit", path)
     assert code == 0, err
     assert "9 rows, 9 checkpoints" in out
+
+
+def test_memory_that_is_not_there_is_one_line(run, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError("Unable to allocate 149. GiB")
+
+    (tmp_path / "x.csv").write_text("problem_id,n_samples,n_correct\na,10,3\n")
+    monkeypatch.setattr("t2fast.data.read_counts", fail)
+    monkeypatch.setattr("t2fast.cli.passk.read_counts", fail, raising=False)
+    code, out, err = run("passk", tmp_path / "x.csv", "-k", 1)
+    assert (code, out, err) == (2, "", "t2fast: not enough memory: Unable to allocate 149. GiB\n")

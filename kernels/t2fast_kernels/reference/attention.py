@@ -126,7 +126,7 @@ def prefix_decode(call: DecodeCall) -> tuple[Tensor, Tensor]:
             of_row = torch.from_numpy(np.where(i < n_pieces, slot + i * distance, n_partials))
             m, l, o = (partial.index_select(1, of_row) for partial in partials)
             state = _merge(state, (m, l, o))
-        if not n_items:  # rows read their prefixes themselves
+        if not n_items and len(segments):  # rows read their prefixes themselves
             runs = segments.numpy()[np.maximum(segment, 0)]
             stop = np.where((segment >= 0) & (table >= 0), runs[:, 2], runs[:, 1])
             state = alone(state, runs[:, 0], runs[:, 1], stop, runs[:, 3])

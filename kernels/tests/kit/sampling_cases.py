@@ -1,4 +1,4 @@
-"""The configurations of sample, append_kv, copy_pages and merge_state, for the compilation tests."""
+"""The configurations of all kernels but those of attention, for the compilation tests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from kit.offline import Case
-from t2fast_kernels.triton import append_kv, copy_pages, merge_state, sample
+from t2fast_kernels.triton import append_kv, copy_pages, merge_state, plan_shared, sample
 
 # The package's functions hide the modules of the same names.
 shipped = {
     name: importlib.import_module(f"t2fast_kernels.{name}")
-    for name in ("sample", "append_kv", "copy_pages", "merge_state")
+    for name in ("sample", "append_kv", "copy_pages", "merge_state", "plan_shared")
 }
 
 FLOATS = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency")
@@ -23,6 +23,7 @@ TYPES = {
     **dict.fromkeys(("counts", "allowed", "tokens", "held_tokens", "live", "prompt", "sample", "step"), "*i32"),
     **dict.fromkeys(("seed", "drawn", "top_tokens", "positions"), "*i64"),
     **dict.fromkeys(("block_tables", "row_table", "index", "source", "destination"), "*i32"),
+    **dict.fromkeys(("common", "seq_lens", "items", "row_map", "segments", "row_levels", "rows", "chunk"), "*i32"),
     **dict.fromkeys(("cos", "sin", "k_scale", "v_scale", "s_a", "s_b", "s"), "*fp32"),
 }
 PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACKED": False}
@@ -80,4 +81,13 @@ def cases(chip: str) -> list[Case]:
         sizes = {"HEADS": 8, "DIM": 128, "BLOCK": shipped["copy_pages"].BLOCK}
         tensors = {"k_cache": f"*{dtype}", "v_cache": f"*{dtype}"}
         found.append(case(chip, f"copy-{dtype}", copy_pages.copy_kernel, "copy_pages", sizes, **tensors))
+    block, rows = shipped["plan_shared"].BLOCK, shipped["plan_shared"].ROWS
+    types = {"found": "*i32", "counts": "*i32"}
+    for name, kernel, constants in (
+        ("neighbours", plan_shared.neighbours_kernel, {"BLOCK": block}),
+        ("runs", plan_shared.runs_kernel, {"BLOCK": rows, "LEVELS": 2}),
+        ("places", plan_shared.places_kernel, {"BLOCK": rows, "LEVELS": 2}),
+        ("write", plan_shared.write_kernel, {"BLOCK": block, "LEVELS": 2}),
+    ):
+        found.append(case(chip, f"plan-{name}", kernel, "plan_shared", constants, **types))
     return found

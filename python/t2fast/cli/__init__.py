@@ -124,6 +124,11 @@ def main() -> None:
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         sys.stderr.write(f"t2fast: {printable(message)}\n")
         sys.exit(2)
+    except MemoryError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"t2fast: not enough memory: {printable(str(error)) or 'ask for less at once'}\n")
+        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except OSError as error:

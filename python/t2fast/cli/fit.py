@@ -15,6 +15,7 @@ from t2fast.cli.options import output, progress_bar
 from t2fast.cli.tables import ByGroup, Columns, Units, Where, read
 from t2fast.errors import T2Error
 from t2fast.laws import load_law
+from t2fast.quantity import parse_axis
 
 __all__ = ["register"]
 
@@ -27,7 +28,8 @@ def register(app: typer.Typer) -> None:
 #: Options of laws, which rules don't look at.
 _OF_LAWS = (
     "--law", "--where", "--unit", "--group", "--objective", "--delta", "--tie-exponents", "--E", "--loss-law",
-    "--overtraining", "--by", "--backtest", "--name", "--params-counted", "--threads",
+    "--overtraining", "--by", "--backtest", "--name", "--params-counted", "--threads", "--weights", "--isoflop",
+    "--isoflop-budgets", "--isoflop-tolerance",
 )  # fmt: skip
 
 
@@ -41,7 +43,10 @@ def _fit(
         ),
     ],
     law: Annotated[
-        str, typer.Option(help="chinchilla, t2-loss, t2-pass, or average: the mean of several laws of pass@k.")
+        str,
+        typer.Option(
+            help="chinchilla, t2-loss, t2-pass; average: a mean of laws of pass@k; accuracy: by way of the loss."
+        ),
     ] = "chinchilla",
     out: Annotated[Path | None, output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
     where: Where = None,
@@ -64,9 +69,20 @@ def _fit(
     backtest: Annotated[
         str | None, typer.Option(help='Also fit without these rows and predict them, e.g. "tokens_per_param > 100".')
     ] = None,
+    isoflop: Annotated[
+        bool,
+        typer.Option("--isoflop", help="Also find the minima at equal training FLOP, a second opinion (chinchilla)."),
+    ] = False,
+    isoflop_budgets: Annotated[
+        str | None,
+        typer.Option(help="Training FLOP to group by: 1e19,1e20; else as the rows fall.", metavar="FLOP,..."),
+    ] = None,
+    isoflop_tolerance: Annotated[float, typer.Option(help="How far FLOP of one budget may differ.")] = 0.1,
     name: Annotated[str, typer.Option(help="The law's name in its file.")] = "",
     params_counted: Annotated[str, typer.Option(help="What N counts: total, non-embedding, ...")] = "",
-    plot: Annotated[Path | None, output("--plot", "Draw data, law and residuals to this file.")] = None,
+    plot: Annotated[
+        Path | None, output("--plot", "Draw data, law and residuals to this file; with --isoflop the minima.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     *,
@@ -86,11 +102,16 @@ def _fit(
     if len(tables) > 1:
         raise T2Error(f"{len(tables)} tables: a law is fitted to one; join them first")
     table = tables[0]
-    if not bootstrap and law != "average":
-        o.no_effect("it needs --bootstrap", "--seed", "--by", "--confidence-level")
+    _unused(law, bootstrap, isoflop)
     data = read(table, column, unit, group, where)
     given: dict[str, Any]
-    if law == "average":
+    if isoflop and (law != "chinchilla" or overtraining):
+        raise T2Error(
+            "--isoflop: goes with --law chinchilla alone, without --overtraining, whose optima are power laws"
+        )
+    if isoflop_budgets is not None and not isoflop:
+        raise T2Error("--isoflop-budgets: needs --isoflop")
+    if law in ("average", "accuracy"):
         given = {
             "--objective": objective, "--delta": delta, "--tie-exponents": tie_exponents or None, "--E": fixed_e,
             "--loss-law": loss_law, "--overtraining": overtraining or None, "--by": by, "--backtest": backtest,
@@ -98,20 +119,31 @@ def _fit(
         }  # fmt: skip
         for flag, value in given.items():
             if value is not None:
-                raise T2Error(f"{flag}: does not go with --law average, whose forms and draws are fixed (docs/fit.md)")
+                raise T2Error(f"{flag}: does not go with --law {law}, whose forms and draws are fixed (docs/fit.md)")
+        if law == "accuracy" and weights is not None:
+            raise T2Error("--weights: goes with --law average alone")
         given = {} if weights is None else {"weights": weights}
-        with progress_bar("resampling runs") as progress:
-            mean = fitting.average_table(
+        with progress_bar("resampling") as progress:
+            both = (fitting.average_table if law == "average" else fitting.accuracy_table)(
                 data, n_resamples=bootstrap, seed=seed, threads=threads, name=name, params_counted=params_counted,
                 progress=progress, **given,
             )  # fmt: skip
         if out is not None:
-            mean.law.save(out)
+            both.law.save(out)
         written = f"\n\nlaw written to {out}" if out is not None else ""
-        typer.echo(json.dumps({"fit": mean.to_dict()}, indent=2) if as_json else mean.summary() + written)
+        typer.echo(json.dumps({"fit": both.to_dict()}, indent=2) if as_json else both.summary() + written)
         return
     if weights is not None:
         raise T2Error("--weights: goes with --law average alone")
+    minima = None
+    if isoflop:  # before the fit and its bootstrap, which a refusal must not throw away
+        minima = fitting.isoflop_table(
+            data,
+            budgets=None if isoflop_budgets is None else parse_axis(isoflop_budgets, "--isoflop-budgets"),
+            tolerance=isoflop_tolerance,
+            confidence_level=confidence_level,
+            seed=seed,
+        )
     given = {
         "objective": objective,
         "delta": delta,
@@ -137,13 +169,29 @@ def _fit(
         tested = fitting.backtest(data, backtest, options={law: options})
         report["backtest"] = tested.to_dict()
         text.append(tested.summary())
+    if minima is not None:
+        minima = minima.beside(result)
+        report["isoflop"] = minima.to_dict()
+        text.append(minima.summary())
     if out is not None:
         result.save(out)
         text.append(f"law written to {out}")
     if plot is not None:
-        fit.plot(plot)
+        (minima or fit).plot(plot)
         text.append(f"figure written to {plot}")
     typer.echo(json.dumps(report, indent=2) if as_json else "\n\n".join(text))
+
+
+def _unused(law: str, bootstrap: int, isoflop: bool) -> None:
+    """Refuse options that a fit of this law does not look at."""
+    if law in ("average", "accuracy"):
+        o.no_effect(f"--law {law} has the intervals of its draws", "--confidence-level")
+    elif not bootstrap:
+        o.no_effect("it needs --bootstrap", "--by")
+        if not isoflop:
+            o.no_effect("it needs --bootstrap", "--seed", "--confidence-level")
+    if not isoflop:
+        o.no_effect("it needs --isoflop", "--isoflop-tolerance")
 
 
 def _written(found: Any, rule: Any, out: Path | None, plot: Path | None, as_json: bool) -> None:

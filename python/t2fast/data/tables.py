@@ -24,6 +24,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "n_tokens": ("n_tokens", "D", "d_tokens", "tokens", "num_tokens", "train_tokens", "training_tokens"),
     "loss": ("loss", "L", "val_loss", "validation_loss", "eval_loss", "test_loss", "nll", "task_nll"),
     "k": ("k",),
+    "accuracy": ("accuracy", "acc"),
     "pass_at_k": ("pass_at_k", "pass@k", "mean_pass_at_k"),
     "n_samples": ("n_samples", "n", "num_samples"),
     "n_correct": ("n_correct", "c", "num_correct", "correct"),

@@ -6,18 +6,21 @@ problems. :func:`backtest` fits on part of a table and reports the error on the 
 becomes the answer, are fitted to single samples: :func:`fit_verifier`, :func:`fit_tail`, :func:`fit_scores`.
 """
 
+from t2fast.fitting.accuracy import AccuracyFit, accuracy_table, fit_accuracy
 from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.backtest import HeldOutRows, LawBacktest, backtest
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
 from t2fast.fitting.forms import FORMS
+from t2fast.fitting.isoflop import isoflop_minima
+from t2fast.fitting.isoflop_result import IsoFlopBudget, IsoFlopLaw, IsoFlopMinima
 from t2fast.fitting.left_out import LeftOut
 from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
 from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.scores import ScoreFit, fit_scores
-from t2fast.fitting.table import average_table, fit_table
+from t2fast.fitting.table import average_table, fit_table, isoflop_table
 from t2fast.fitting.tail import TailFit, fit_tail
 from t2fast.fitting.targets import isoflop_weights, neg_log_pass_at_k
 from t2fast.fitting.verifier import VerifierFit, false_positives_of, fit_verifier
@@ -25,11 +28,15 @@ from t2fast.fitting.verifier import VerifierFit, false_positives_of, fit_verifie
 __all__ = [
     "FORMS",
     "OBJECTIVES",
+    "AccuracyFit",
     "AverageFit",
     "Bootstrap",
     "DecisionBacktest",
     "FitResult",
     "HeldOutRows",
+    "IsoFlopBudget",
+    "IsoFlopLaw",
+    "IsoFlopMinima",
     "LawBacktest",
     "LeftOut",
     "Observed",
@@ -38,9 +45,11 @@ __all__ = [
     "ScoreFit",
     "TailFit",
     "VerifierFit",
+    "accuracy_table",
     "average_table",
     "backtest",
     "false_positives_of",
+    "fit_accuracy",
     "fit_average",
     "fit_chinchilla",
     "fit_scores",
@@ -49,6 +58,8 @@ __all__ = [
     "fit_table",
     "fit_tail",
     "fit_verifier",
+    "isoflop_minima",
+    "isoflop_table",
     "isoflop_weights",
     "neg_log_pass_at_k",
     "regret",

@@ -15,11 +15,13 @@ from t2fast.errors import DataError
 from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.diagnose import LAWS
 from t2fast.fitting.fits import fit_chinchilla, fit_t2_loss, fit_t2_pass
+from t2fast.fitting.isoflop import isoflop_minima
+from t2fast.fitting.isoflop_result import IsoFlopMinima
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.rows import FloatArray, checkpoints
 from t2fast.fitting.targets import neg_log_pass_at_k
 
-__all__ = ["POWERS", "average_table", "fit_table", "one_benchmark"]
+__all__ = ["POWERS", "average_table", "fit_table", "isoflop_table", "one_benchmark"]
 
 Fit = TypeVar("Fit", FitResult, AverageFit)
 
@@ -111,6 +113,46 @@ def average_table(
     counts: dict[str, Any] = {role: table.number(role) for role in ("n_samples", "n_correct")}
     fit = fit_average(table.number("n_params"), table.number("n_tokens"), **counts, problem=table["problem"], **options)
     return _warned(fit, table)
+
+
+def isoflop_table(
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    units: Mapping[str, float] | None = None,
+    **options: Any,
+) -> IsoFlopMinima:
+    """Find the minima of the loss at equal training compute in a table.
+
+    Parameters
+    ----------
+    source, columns, units
+        As in :func:`t2fast.data.read_table`: a row per checkpoint, with its loss. A column ``train_flops`` holds the
+        budgets; without one they are ``6 N D``.
+    options
+        Passed on to :func:`isoflop_minima`.
+
+    Raises
+    ------
+    DataError
+        When the table lacks sizes, tokens or losses, or holds several benchmarks.
+    T2Error
+        As :func:`isoflop_minima`.
+
+    Examples
+    --------
+    >>> from t2fast import fitting, load_law
+    >>> law, n = load_law("besiroglu"), [2e8, 4e8, 8e8, 6e8, 12e8, 24e8]
+    >>> d = [c / 6 / one for c, one in zip([1e19] * 3 + [1e20] * 3, n)]
+    >>> found = fitting.isoflop_table({"N": n, "D": d, "loss": law.value(n, d)})
+    >>> [one.n_sizes for one in found.budgets]
+    [3, 3]
+    """
+    table = read_table(source, columns, units)
+    one_benchmark(table)
+    options.setdefault("flops", table.optional("train_flops"))
+    found = isoflop_minima(table.number("n_params"), table.number("n_tokens"), table.number("loss"), **options)
+    return replace(found, warnings=(*table.warnings, *_pooled(table), *found.warnings))
 
 
 def _warned(fit: Fit, table: Table) -> Fit:

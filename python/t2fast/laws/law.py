@@ -53,6 +53,10 @@ class Law:
         ``scatter`` of checkpoints around the law, which :meth:`predictive` reads.
     warnings
         What a user must know before relying on the law.
+    purpose
+        What the law is for, in a few words: presets are grouped by it.
+    held_out
+        How far off it was for what it had not seen, in a few words.
     checkpoints
         Measured checkpoints that predictions can be held against.
 
@@ -77,6 +81,8 @@ class Law:
     data_range: DataRange | None = None
     uncertainty: Mapping[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
+    purpose: str = ""
+    held_out: str = ""
     checkpoints: Checkpoints | None = field(default=None, hash=False)
 
     #: The law's name in files.

@@ -59,6 +59,8 @@ def costs_of(design: Design) -> tuple[str, str]:
 
 def result_name(law: Law) -> str:
     """What the law predicts, in one word."""
+    if law.kind == "accuracy":
+        return "accuracy"
     return "pass@k" if law.predicts_pass else "loss"
 
 

@@ -12,11 +12,11 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from t2fast.fitting import Bootstrap, DecisionBacktest, FitResult, LawBacktest, Observed
+from t2fast.fitting import Bootstrap, DecisionBacktest, FitResult, IsoFlopMinima, LawBacktest, Observed
 from t2fast.plots import canvas
-from t2fast.quantity import format_quantity
+from t2fast.quantity import format_flops, format_quantity
 
-__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_regret"]
+__all__ = ["plot_backtest", "plot_bootstrap", "plot_fit", "plot_minima", "plot_regret"]
 
 P = ParamSpec("P")
 
@@ -182,4 +182,47 @@ def plot_regret(found: DecisionBacktest, path: str | Path | None = None) -> Figu
         axis.set_yticks(at, [row.rule for row in rows])
         axis.axvline(0, color=canvas.GREY, lw=0.6)
         axis.set(xlabel=f"regret in {found.quantity}", title=f"{protocol.name}, best {protocol.best:.3f}")
+    return canvas.save(figure, path)
+
+
+@_styled
+def plot_minima(found: IsoFlopMinima, path: str | Path | None = None) -> Figure:
+    """Losses at each budget with their parabola and its minimum; the minima against budgets with their power laws."""
+    figure, (left, middle, right) = _figure(3)
+    flops, n_params, _, loss = found.observed
+    colours = _colours(len(found.budgets))
+    shown = set(_levels(np.array([one.train_flops for one in found.budgets])).tolist())
+    for one, colour in zip(found.budgets, colours, strict=True):
+        rows = flops == one.train_flops
+        left.plot(n_params[rows], loss[rows], "o", ms=2.5, color=colour)
+        grid = np.geomspace(*one.sizes, 100)
+        centre, *coefficients = one.parabola
+        label = f"{format_flops(one.train_flops)} FLOP" if one.train_flops in shown else None
+        curve = np.polynomial.Polynomial(coefficients)(np.log(grid) - centre)
+        left.plot(grid, curve, "-", lw=1.2, color=colour, label=label)
+        if one.inside:
+            left.plot(one.n_params, one.loss, "k+", ms=6)
+    left.set(xscale="log", xlabel="parameters N", ylabel="loss")
+    left.legend(frameon=False)
+    budgets = np.array([one.train_flops for one in found.budgets])
+    ends = np.geomspace(budgets.min(), budgets.max(), 50)
+    for axis, law, label, best in (
+        (middle, found.n_params, "best N", [one.n_params for one in found.budgets]),
+        (right, found.n_tokens, "best D", [one.n_tokens for one in found.budgets]),
+    ):
+        inside = np.array([one.inside for one in found.budgets])
+        axis.plot(ends, law.at(ends), "-", lw=1.2, color=canvas.BLUE, label=f"minima: C^{law.exponent:.3f}")
+        for kind, mark in ((inside, "o"), (~inside, "x")):
+            axis.plot(budgets[kind], np.array(best)[kind], mark, ms=4, color=canvas.BLUE)
+        if axis is middle:
+            for one in found.budgets:
+                if one.interval is not None:
+                    axis.plot([one.train_flops] * 2, one.interval, "-", lw=0.8, color=canvas.BLUE)
+        axis.set(xscale="log", yscale="log", xlabel="training FLOP", ylabel=label)
+    if found.law_exponents is not None:
+        best_n, best_d = found.law_optima(ends)
+        for axis, line, exponent in zip((middle, right), (best_n, best_d), found.law_exponents, strict=True):
+            axis.plot(ends, line, "--", lw=1.2, color=canvas.ORANGE, label=f"law: C^{exponent:.3f}")
+    for axis in (middle, right):
+        axis.legend(frameon=False)
     return canvas.save(figure, path)

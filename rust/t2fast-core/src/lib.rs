@@ -17,7 +17,7 @@
 //! `flops` is a number of floating-point operations. Nothing here knows Python.
 
 #![deny(missing_docs)]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod cost;
 pub mod error;
