@@ -157,8 +157,8 @@ def fit_verifier(
 
     Recall is the share of right samples accepted. The odds of a false positive are constant, or rise with the odds
     of a right answer as :class:`t2fast.Verifier` has it; the success rate of a problem is known from its samples only,
-    so the likelihood integrates over it. Intervals and the rule's draws resample problems: the samples of one problem err
-    together, and a problem that several models tried counts as one.
+    so the likelihood integrates over it. Intervals and the rule's draws resample problems: the samples of one problem
+    err together, and a problem that several models tried counts as one.
 
     Parameters
     ----------
