@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,6 @@ import typer
 from t2fast import fitting
 from t2fast.cli import fit_rule
 from t2fast.cli import options as o
-from t2fast.cli.options import output, progress_bar
 from t2fast.cli.tables import ByGroup, Columns, Units, Where, read
 from t2fast.errors import T2Error
 from t2fast.laws import load_law
@@ -48,7 +46,7 @@ def _fit(
             help="chinchilla, t2-loss, t2-pass; average: a mean of laws of pass@k; accuracy: by way of the loss."
         ),
     ] = "chinchilla",
-    out: Annotated[Path | None, output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
+    out: Annotated[Path | None, o.output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
     where: Where = None,
     column: Columns = None,
     unit: Units = None,
@@ -81,7 +79,7 @@ def _fit(
     name: Annotated[str, typer.Option(help="The law's name in its file.")] = "",
     params_counted: Annotated[str, typer.Option(help="What N counts: total, non-embedding, ...")] = "",
     plot: Annotated[
-        Path | None, output("--plot", "Draw data, law and residuals to this file; with --isoflop the minima.")
+        Path | None, o.figure("Draw data, law and residuals to this file; with --isoflop the minima.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -123,7 +121,7 @@ def _fit(
         if law == "accuracy" and weights is not None:
             raise T2Error("--weights: goes with --law average alone")
         given = {} if weights is None else {"weights": weights}
-        with progress_bar("resampling") as progress:
+        with o.progress_bar("resampling") as progress:
             both = (fitting.average_table if law == "average" else fitting.accuracy_table)(
                 data, n_resamples=bootstrap, seed=seed, threads=threads, name=name, params_counted=params_counted,
                 progress=progress, **given,
@@ -131,7 +129,10 @@ def _fit(
         if out is not None:
             both.law.save(out)
         written = f"\n\nlaw written to {out}" if out is not None else ""
-        typer.echo(json.dumps({"fit": both.to_dict()}, indent=2) if as_json else both.summary() + written)
+        if as_json:
+            o.write_json({"fit": both.to_dict()})
+        else:
+            o.write(both.summary() + written)
         return
     if weights is not None:
         raise T2Error("--weights: goes with --law average alone")
@@ -159,7 +160,7 @@ def _fit(
     text = [fit.summary()]
     result = fit.law
     if bootstrap:
-        with progress_bar("bootstrap") as progress:
+        with o.progress_bar("bootstrap") as progress:
             found = fit.bootstrap(bootstrap, by, seed=seed, threads=threads, progress=progress)
         report["bootstrap"] = found.to_dict(confidence_level)
         text.append(found.summary(confidence_level))
@@ -179,7 +180,10 @@ def _fit(
     if plot is not None:
         (minima or fit).plot(plot)
         text.append(f"figure written to {plot}")
-    typer.echo(json.dumps(report, indent=2) if as_json else "\n\n".join(text))
+    if as_json:
+        o.write_json(report)
+    else:
+        o.write("\n\n".join(text))
 
 
 def _unused(law: str, bootstrap: int, isoflop: bool) -> None:
@@ -202,4 +206,7 @@ def _written(found: Any, rule: Any, out: Path | None, plot: Path | None, as_json
     if plot is not None:
         found.plot(plot)
         text.append(f"figure written to {plot}")
-    typer.echo(json.dumps({"fit": found.to_dict()}, indent=2) if as_json else "\n\n".join(text))
+    if as_json:
+        o.write_json({"fit": found.to_dict()})
+    else:
+        o.write("\n\n".join(text))
