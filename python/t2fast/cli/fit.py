@@ -93,8 +93,7 @@ def _fit(
     """
     if rule is not None:
         o.no_effect("it is an option of laws, not of --rule", *_OF_LAWS)
-        with o.flags():
-            found = rule.fit(tables, fit_rule.pairs(column), bootstrap or None, seed, confidence_level)
+        found = rule.fit(tables, fit_rule.pairs(column), bootstrap or None, seed, confidence_level)
         _written(found, found.rule, out, plot, as_json)
         return
     if len(tables) > 1:
@@ -199,7 +198,7 @@ def _unused(law: str, bootstrap: int, isoflop: bool) -> None:
 
 
 def _written(found: Any, rule: Any, out: Path | None, plot: Path | None, as_json: bool) -> None:
-    text = [o.as_flags(found.summary())]
+    text = [found.summary()]
     if out is not None:
         rule.save(out)
         text.append(f"rule written to {out}")
