@@ -42,6 +42,27 @@ def test_commands_refuse_outputs_that_cannot_be_written(run, tmp_path, monkeypat
             assert message in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plan", *BUDGET),
+        ("grid", *BUDGET),
+        ("frontier", "--train-flops", "1e18:1e24:30", "--inference-flops", "1e12"),
+        ("cost", "8B"),
+        ("passk", "no.csv"),
+        ("choose", "no.csv", "other.csv"),
+        ("regret", "no.csv"),
+        ("fit", "no.csv"),
+    ],
+)
+def test_figures_of_no_format_are_refused_before_the_work(run, tmp_path, command):
+    for name in ("figure.xyz", "figure"):
+        code, out, err = run(*command, "--plot", tmp_path / name)
+        assert (code, out) == (2, ""), command
+        assert err.startswith(f"t2fast: --plot = '{tmp_path / name}': the suffix decides the format; use one of .")
+        assert len(err.splitlines()) == 1
+
+
 def test_a_table_may_hold_fields_longer_than_csv_allows_by_default(run, tmp_path):
     path = tmp_path / "long.csv"
     rows = [f"{n},{d},{1.7 + 450 * n**-0.34 + 1800 * d**-0.36},{'x' * 140_000}"

@@ -46,8 +46,9 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         from t2fast.cli.options import written
+        from t2fast.cli.spelling import running
 
-        with written(ctx):
+        with written(ctx), running(self):
             return super().invoke(ctx)
 
 
