@@ -80,10 +80,14 @@ RESULTS = {
     "Allocation": lambda: t2.passk.allocate(20, COUNTS, 4, 30),
     "Enough": lambda: t2.passk.enough(20, COUNTS, 4),
     "PassReport": lambda: t2.passk.report(Counts.of(20, COUNTS, model="m"), [1, 10, 100], extrapolate_with="power_law"),
+    "AccuracyFit": lambda: t2.fitting.fit_accuracy(*_losses(), 1 / (1 + _losses()[2] ** 2), n_resamples=3),
     "MetricReport": lambda: t2.passk.measure(Counts.of(20, COUNTS, model="m"), "pass,g-pass,avg", [1, 30], tau=0.5),
     "MetricReport of votes": lambda: t2.passk.measure(_trials(), "maj,best-of,max", [1, 2]),
     "Versus": lambda: t2.passk.versus(_trials(), _trials(), "pass,maj", [1, 2], method="permutation", n_resamples=20),
     "Trials": lambda: _trials(),
+    "VerifierFit": lambda: t2.fitting.fit_verifier(_drawn(cheap=(0.9, lambda p: 0.1 + 0 * p)), n_resamples=20),
+    "TailFit": lambda: t2.fitting.fit_tail(_drawn(shares=lambda *_: [0.7, 0.3]), n_resamples=20),
+    "ScoreFit": lambda: t2.fitting.fit_scores(_drawn(d_prime=1.0), n_resamples=20),
     "AverageFit": lambda: t2.fitting.average_table(t2.datasets.load_lab().counts, n_resamples=3),
 }
 
@@ -113,6 +117,12 @@ def _trials():
         path = Path(folder) / "trials.csv"
         path.write_text("problem,answer,correct,score\n" + "".join(f"{p},{a},{c},{s}\n" for p, a, c, s in rows))
         return read_trials(path, ["answers", "scores", "verdicts"])
+
+
+def _drawn(**rule):
+    from tests.support.trials import drawn
+
+    return drawn(np.linspace(0.1, 0.9, 90), 6, **rule)
 
 
 def _speeds():

@@ -58,6 +58,24 @@ def test_an_average_takes_weights_from_budgets_left_out(run, tmp_path):
     assert {"error", "regret"} == set(fit["left_out"]["lobo"])
 
 
+def test_accuracy_in_two_steps(run, tmp_path):
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e8, 3e9, 5), np.geomspace(2e9, 3e11, 5)))
+    bits = 0.4 + 800 * n**-0.41 + 800 * d**-0.34
+    rows = zip(n, d, bits, 0.25 + 0.75 / (1 + np.exp(4 * (bits - 0.9))), strict=True)
+    path, law = tmp_path / "task.csv", tmp_path / "law.json"
+    path.write_text("N,D,loss,acc\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    code, out, err = run("fit", path, "--law", "accuracy", "--bootstrap", 5, "--out", law)
+    assert code == 0, err
+    assert "accuracy in two steps, 25 checkpoints" in out
+    assert t2fast.load_law(law).kind == "accuracy"
+    code, out, err = run("presets", law)
+    assert code == 0, err
+    assert "slope" in out
+    code, out, err = run("fit", path, "--law", "accuracy", "--overtraining")
+    assert (code, out) == (2, "")
+    assert "--overtraining: does not go with --law accuracy" in err
+
+
 def test_json(run, table):
     code, out, _ = run(
         "fit",

@@ -117,7 +117,11 @@ def test_frontier(tmp_path):
 def test_presets():
     assert {law["name"] for law in data("presets")} == set(t2.presets())
     assert data("presets", "besiroglu")["coefficients"]["alpha"] == pytest.approx(0.347813029)
-    assert max(map(len, t2fast("presets").stdout.splitlines())) <= 80
+    out = t2fast("presets").stdout
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.startswith("pass@k of sampled answers")
+    assert "7B +0.4, 13B +0.4 points" in out
+    assert "held out: 7B" in t2fast("presets", "olmo-piqa-val").stdout
 
 
 @pytest.mark.parametrize(

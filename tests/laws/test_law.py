@@ -203,10 +203,11 @@ ALL = [
 @pytest.mark.parametrize("law", ALL, ids=lambda law: law.name or law.kind)
 def test_laws_pickle_copy_and_hash(law):
     law.value(1e9, 1e10)  # fills what is cached
+    k = 1 if law.kind == "accuracy" else 3
     for again in (pickle.loads(pickle.dumps(law)), copy.deepcopy(law), copy.copy(law)):
         assert again == law
         assert hash(again) == hash(law)
-        assert again.value(1e9, 1e10, 3) == law.value(1e9, 1e10, 3)
+        assert again.value(1e9, 1e10, k) == law.value(1e9, 1e10, k)
     assert law in {law: 1}
 
 

@@ -67,10 +67,30 @@ def test_a_preset_bears_the_name_of_its_file():
         assert law.name == name
 
 
-@pytest.mark.parametrize("name", [name for name in t2.presets() if name.startswith("olmo-")])
+TASKS = [name for name in t2.presets() if name.startswith("olmo-") and not name.endswith("-accuracy")]
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_task_laws_say_how_they_did_held_out(name):
     law = t2.presets()[name]
     assert law.kind == "chinchilla"
     assert "Held out: off by" in law.source
+    assert "7B" in law.held_out
     low, high = np.quantile(law.predictive(6.9e9, 3.9e12), [0.05, 0.95])
     assert low < law.value(6.9e9, 3.9e12) < high
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_second_step(name):
+    first, second = t2.load_law(name), t2.load_law(f"{name}-accuracy")
+    assert second.kind == "accuracy"
+    at = np.array([2e8, 3e9, 1.3e10]), np.array([2e9, 6e11, 5e12])
+    np.testing.assert_allclose(second.loss.value(*at), first.value(*at), rtol=1e-12)
+    low, high = np.quantile(second.predictive(6.9e9, 3.9e12), [0.05, 0.95])
+    assert 0 < low < second.value(6.9e9, 3.9e12) < high < 1
+
+
+def test_presets_say_what_they_are_for():
+    purposes = {law.purpose for law in t2.presets().values()}
+    assert len(purposes) == 4
+    assert "" not in purposes

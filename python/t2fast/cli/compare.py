@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from t2fast import planning
 from t2fast.cli import options as o
+from t2fast.cli.rule import rule
 from t2fast.costs import Hardware, Workload
 from t2fast.errors import T2Error
 from t2fast.laws import DEFAULT_LAW
@@ -23,10 +24,11 @@ def _design(text: str) -> planning.Point:
     return planning.Point(n, d, k)
 
 
-@o.shared(use=o.use)
+@o.shared(use=o.use, select=rule)
 def compare(
     designs: Annotated[list[str], typer.Argument(help="Designs N:D:k=K, for example 70B:1.4T:k=1 30B:3T:k=10.")],
     use: tuple[Workload, Hardware | None],
+    select: dict[str, Any],
     law: o.LawName = DEFAULT_LAW,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
@@ -35,7 +37,7 @@ def compare(
 
     Costs are FLOP; with any option of the card they are dollars.
     """
-    result = planning.compare(law, [_design(text) for text in designs], *use)
+    result = planning.compare(law, [_design(text) for text in designs], *use, **select)
     o.show(result, as_json)
     o.write_csv(csv, result.rows())
 

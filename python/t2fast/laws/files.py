@@ -20,7 +20,8 @@ SCHEMA = "t2fast.law/2"
 READ = ("t2fast.law/1", SCHEMA)
 
 #: Keys of every law that say where it comes from.
-_METADATA = ("name", "title", "source", "params_counted", "data_range", "uncertainty", "warnings", "checkpoints")
+_TEXTS = ("name", "title", "source", "params_counted", "purpose", "held_out")
+_METADATA = (*_TEXTS, "data_range", "uncertainty", "warnings", "checkpoints")
 
 
 def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tuple[type[Any], dict[str, Any]]:
@@ -47,7 +48,7 @@ def arguments(data: object, origin: str, kinds: Mapping[str, type[Any]]) -> tupl
         if key not in allowed:
             raise LawError(f"{origin}: unknown key {key!r}: {near(key, sorted(allowed))}")
     found: dict[str, Any] = law._from_form(data, origin)
-    for key in ("name", "title", "source", "params_counted"):
+    for key in _TEXTS:
         if key in data:
             if not isinstance(data[key], str):
                 raise LawError(f"{origin}: {key} must be text, not {data[key]!r}")

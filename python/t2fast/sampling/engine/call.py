@@ -14,9 +14,10 @@ import numpy.typing as npt
 from t2fast import arguments
 from t2fast.errors import T2Error
 from t2fast.sampling.engine.endings import ENDS, Endings
+from t2fast.sampling.engine.memory import Memory
 from t2fast.sampling.engine.pages import pages_for
 from t2fast.sampling.engine.prepared import Prepared
-from t2fast.sampling.engine.runner import Runner
+from t2fast.sampling.engine.runner import ROWS_OF_STATE, Runner
 from t2fast.sampling.engine.schedule import Job, Row, Schedule
 from t2fast.sampling.engine.tree import Floats, Tokens, build_tree
 from t2fast.sampling.params import SamplingParams
@@ -79,6 +80,8 @@ class Call:
         The model.
     prompts, params, seed, verifier, skip, on_tokens, progress
         As for :meth:`Sampler.sample`.
+    kept
+        Memory of an earlier call that nobody uses now.
 
     Raises
     ------
@@ -96,6 +99,7 @@ class Call:
         skip: Callable[[str], Collection[int]] | None = None,
         on_tokens: Callable[[Prompt, int, Sequence[int]], None] | None = None,
         progress: Callable[[Stats], None] | None = None,
+        kept: Memory | None = None,
     ) -> None:
         self.prepared, self.prompts, self.on_tokens, self.progress = prepared, list(prompts), on_tokens, progress
         unique(self.prompts)
@@ -111,26 +115,34 @@ class Call:
             job.leaf = leaf
         total = sum(job.wanted() for job in self.jobs)
         slots = max(1, min(prepared.max_batch, total))
-        self.pool = prepared.pool(self._pages_needed(slots))
-        n_pages = self.pool.data.shape[2]
+        if kept is not None:
+            slots = max(slots, kept.slots)
+        page = config.page_size
+        longest = max((node.end - node.begin for job in self.jobs for node in job.chain()), default=1)
+        width = pages_for(max(longest, *(job.limit + 1 for job in self.jobs)), page)
+        #: What the device holds; whoever makes the next call may hand it on.
+        self.memory = Memory.fitting(
+            kept, prepared, slots, width, self._pages_needed(slots), rows_of_state=ROWS_OF_STATE
+        )
+        n_pages = self.memory.n_pages
         self.schedule = Schedule(
             self.jobs,
             n_pages=n_pages,
-            page_size=config.page_size,
-            slots=slots,
-            node_tables=(slots + 1) * config.levels,
+            page_size=page,
+            slots=self.memory.slots,
+            node_tables=self.memory.node_tables,
         )
-        page = shape.page_bytes(config.page_size)
+        size = shape.page_bytes(page)
         if self.schedule.least_pages() > n_pages:
             raise T2Error(
-                f"kv_memory: {n_pages * page} bytes cannot hold the longest prompt with one sample of it, "
-                f"which need {self.schedule.least_pages() * page}; give more or draw shorter answers"
+                f"kv_memory: {n_pages * size} bytes cannot hold the longest prompt with one sample of it, "
+                f"which need {self.schedule.least_pages() * size}; give more or draw shorter answers"
             )
         keys = np.array([zlib.crc32(prompt.id.encode()) for prompt in self.prompts], np.uint32).view(np.int32)
         self.runner = Runner(
             prepared,
             self.schedule,
-            self.pool,
+            self.memory,
             self.jobs,
             self.settings,
             keys,
@@ -143,8 +155,8 @@ class Call:
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}
         self.turn = {i: job.upcoming() for i, job in enumerate(self.jobs) if self.settings[i].stop_on_success}
-        self.kind = np.zeros(slots, np.int32)
-        self.stats = Stats(total=total, pages_total=n_pages, page_bytes=page)
+        self.kind = np.zeros(self.memory.slots, np.int32)
+        self.stats = Stats(total=total, pages_total=n_pages, page_bytes=size)
         self.begun = time.monotonic()
 
     def _jobs(self, params: SamplingParams, skip: Callable[[str], Collection[int]]) -> list[Job]:

@@ -358,4 +358,66 @@ mod tests {
         let block = [line("c", 0, true), line("a", 1, true)].concat();
         assert_eq!(count(block.as_bytes(), &[1], &mut trials), Err(Uncounted::Conflict(2)));
     }
+
+    /// A line as one reads it at a glance; None for anything unusual.
+    fn plain(line: &str) -> Option<(String, bool)> {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        let record = value.as_object()?;
+        if record.len() != 3 || !record.contains_key("text") {
+            return None;
+        }
+        let name = match &record["task_id"] {
+            serde_json::Value::String(name) => name.clone(),
+            serde_json::Value::Number(number) => number.as_i64()?.to_string(),
+            _ => return None,
+        };
+        let correct = match &record["passed"] {
+            serde_json::Value::Bool(passed) => *passed,
+            number => match number.as_f64()? {
+                0.0 => false,
+                1.0 => true,
+                _ => return None,
+            },
+        };
+        Some((name, correct))
+    }
+
+    proptest::proptest! {
+        /// Whatever the bytes: no panic, and what is counted is what a plain reader counts.
+        #[test]
+        fn counts_what_a_plain_reader_counts(
+            lines in proptest::collection::vec(
+                proptest::prop_oneof![
+                    9 => "\\{\"task_id\": (\"[ab]\"|[0-9]), \"text\": (1|\"x\"|\\[\\]), \"passed\": (true|false|1|0|1\\.0)\\}[ \r]{0,2}",
+                    1 => "\\{\"task_id\": (\"[ab]\"|null|1e3|\\{\\}), \"text\": (null|\\[|\"), \"passed\": (true|2|-0|\"1\"|null)\\}",
+                    1 => "\\PC{0,12}",
+                ],
+                0..5,
+            ),
+            garbage in proptest::collection::vec(proptest::num::u8::ANY, 0..3),
+        ) {
+            let mut block = lines.join("\n").into_bytes();
+            block.extend(garbage);
+            let expected = std::str::from_utf8(&block).ok().and_then(|text| {
+                text.split('\n')
+                    .map(|line| line.trim_start_matches('\u{feff}').trim_ascii())
+                    .filter(|line| !line.is_empty())
+                    .map(plain)
+                    .collect::<Option<Vec<_>>>()
+            });
+            let got = count(&block, &[], &mut Trials::default());
+            let Some(expected) = expected else {
+                proptest::prop_assert_eq!(got, Err(Uncounted::Unusual));
+                return Ok(());
+            };
+            let got = got.unwrap();
+            proptest::prop_assert_eq!(got.iter().map(|row| row.1).sum::<u64>(), expected.len() as u64);
+            for (name, n, c, copies) in got {
+                let own = expected.iter().filter(|one| one.0 == name);
+                proptest::prop_assert_eq!(copies, 0);
+                proptest::prop_assert_eq!(n, own.clone().count() as u64);
+                proptest::prop_assert_eq!(c, own.filter(|one| one.1).count() as u64);
+            }
+        }
+    }
 }
