@@ -105,7 +105,7 @@ def test_small_files_that_become_huge_are_refused(tmp_path, fill):
         file.write(b'{"task_id":"a","passed":true,"x":"')
         for _ in range(90):
             file.write(fill * (1 << 20))
-    with pytest.raises(T2Error, match="grows more than 300 times"):
+    with pytest.raises(T2Error, match="grows more than 300 times|blank lines in a row"):
         read_counts(path)
 
 
