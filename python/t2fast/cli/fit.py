@@ -1,4 +1,4 @@
-"""``t2fast fit``: a law from a table of checkpoints."""
+"""``t2fast fit``: a law from a table of checkpoints, or a rule from samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from t2fast import fitting
+from t2fast.cli import fit_rule
 from t2fast.cli import options as o
 from t2fast.cli.tables import ByGroup, Columns, Units, Where, read
 from t2fast.errors import T2Error
@@ -22,8 +23,23 @@ def register(app: typer.Typer) -> None:
     app.command("fit")(_fit)
 
 
+#: Options of laws, which rules don't look at.
+_OF_LAWS = (
+    "--law", "--where", "--unit", "--group", "--objective", "--delta", "--tie-exponents", "--E", "--loss-law",
+    "--overtraining", "--by", "--backtest", "--name", "--params-counted", "--threads", "--weights", "--isoflop",
+    "--isoflop-budgets", "--isoflop-tolerance",
+)  # fmt: skip
+
+
+@o.shared(rule=fit_rule.wanted)
 def _fit(
-    table: Annotated[Path, typer.Argument(help="A .csv, .tsv, .parquet, .jsonl or .ndjson table of checkpoints.")],
+    tables: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A .csv, .tsv, .parquet, .jsonl or .ndjson table of checkpoints; with --rule, logs of single samples.",
+            metavar="TABLE",
+        ),
+    ],
     law: Annotated[
         str,
         typer.Option(
@@ -67,8 +83,23 @@ def _fit(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    rule: fit_rule.Wanted | None,
 ) -> None:
-    """Fit a scaling law to checkpoints and say how far to trust it."""
+    """Fit a scaling law to checkpoints and say how far to trust it.
+
+    With --rule, fit instead how one of k samples becomes the answer, from logs
+    of single samples: --out writes a file that t2fast plan reads.
+    """
+    if rule is not None:
+        o.no_effect("it is an option of laws, not of --rule", *_OF_LAWS)
+        found = rule.fit(tables, fit_rule.pairs(column), bootstrap or None, seed, confidence_level)
+        _written(found, found.rule, out, plot, as_json)
+        return
+    if len(tables) > 1:
+        raise T2Error(f"{len(tables)} tables: a law is fitted to one; join them first")
+    table = tables[0]
+    _unused(law, bootstrap, isoflop)
     data = read(table, column, unit, group, where)
     given: dict[str, Any]
     if isoflop and (law != "chinchilla" or overtraining):
@@ -150,5 +181,31 @@ def _fit(
         text.append(f"figure written to {plot}")
     if as_json:
         o.write_json(report)
+    else:
+        o.write("\n\n".join(text))
+
+
+def _unused(law: str, bootstrap: int, isoflop: bool) -> None:
+    """Refuse options that a fit of this law does not look at."""
+    if law in ("average", "accuracy"):
+        o.no_effect(f"--law {law} has the intervals of its draws", "--confidence-level")
+    elif not bootstrap:
+        o.no_effect("it needs --bootstrap", "--by")
+        if not isoflop:
+            o.no_effect("it needs --bootstrap", "--seed", "--confidence-level")
+    if not isoflop:
+        o.no_effect("it needs --isoflop", "--isoflop-tolerance")
+
+
+def _written(found: Any, rule: Any, out: Path | None, plot: Path | None, as_json: bool) -> None:
+    text = [found.summary()]
+    if out is not None:
+        rule.save(out)
+        text.append(f"rule written to {out}")
+    if plot is not None:
+        found.plot(plot)
+        text.append(f"figure written to {plot}")
+    if as_json:
+        o.write_json({"fit": found.to_dict()})
     else:
         o.write("\n\n".join(text))
