@@ -25,6 +25,8 @@ __all__ = ["expanded", "fingerprint", "opened", "reading", "stem", "text"]
 #: What compressed files may grow to whatever their ratio, and the ratio that is refused beyond it. Logs shrink 5 to 50
 #: times; files made to exhaust memory 1,000 times and more.
 _HARMLESS, _RATIO = 64 << 20, 300
+#: Blank lines in a row beyond which nothing is to be expected any more.
+_BLANK = 1_000_000
 #: The longest line of text.
 LONGEST = 1 << 30
 
@@ -207,7 +209,11 @@ def text(raw: Buffered) -> Iterator[str]:
     """
     stream = io.TextIOWrapper(raw, encoding=encoding(raw.peek(64)[:64]), newline="")
     try:
+        blank = 0
         for line in stream:
+            blank = blank + 1 if line.isspace() else 0
+            if blank > _BLANK:
+                raise DataError(f"holds more than {_BLANK:,} blank lines in a row: no log does")
             yield line.lstrip("\ufeff") if line[0] == "\ufeff" else line
     finally:
         # Whoever opened the file closes it.
