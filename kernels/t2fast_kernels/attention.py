@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.buffers import DecodeBuffers, Planned
 from t2fast_kernels.calls import DecodeCall, schema
 from t2fast_kernels.configs import chip_of, prefix_launch, suffix_launch
@@ -146,7 +146,9 @@ def prefix_decode(
     _check_tensors(call, buffers)
     if check:
         _check_contents(call, buffers)
-    _op(*call)
+    compiled = native(q)
+    if compiled is None or not compiled.prefix_decode(call):
+        _op(*call)
     return call.out if call.lse is None else (call.out, call.lse)
 
 

@@ -28,11 +28,14 @@ __all__ = [
     "Trial",
     "TrialLog",
     "allocate",
+    "append_tokens",
     "best_of_k",
     "beta_pass_at_k",
     "bootstrap",
     "cheapest",
     "curve",
+    "decode_step",
+    "draw_tokens",
     "estimate",
     "evaluate",
     "grid_search",
@@ -48,6 +51,7 @@ __all__ = [
     "sensitivities",
     "surface",
     "sweep",
+    "vector_lanes",
 ]
 
 _Floats = NDArray[np.float64]
@@ -463,3 +467,43 @@ class Bill:
     def tokens_per_second(self) -> float: ...
     @property
     def memory_bound_batch(self) -> bool: ...
+
+_Numbers = NDArray[np.float32] | NDArray[np.uint16]
+_Ints = NDArray[np.int32]
+
+def vector_lanes() -> int: ...
+def decode_step(
+    q: _Numbers,
+    k_cache: _Numbers,
+    v_cache: _Numbers,
+    tables: _Ints,
+    ends: _Ints,
+    planned: tuple[_Ints, ...],
+    sinks: NDArray[np.float32] | None,
+    out: _Numbers,
+    sums: NDArray[np.float32],
+    scale: float,
+    window: int,
+    cap: float,
+    threads: int,
+) -> None: ...
+def append_tokens(
+    k: _Numbers,
+    v: _Numbers,
+    k_cache: _Numbers,
+    v_cache: _Numbers,
+    tables: _Ints,
+    row_table: _Ints,
+    token_index: _Ints,
+) -> None: ...
+def draw_tokens(
+    logits: NDArray[np.float32],
+    seed: NDArray[np.int64],
+    prompt: NDArray[np.int64],
+    sample: NDArray[np.int64],
+    step: NDArray[np.int64],
+    temperature: NDArray[np.float32],
+    least: NDArray[np.float32] | None,
+    tokens: NDArray[np.int64],
+    logprobs: NDArray[np.float32],
+) -> None: ...

@@ -11,6 +11,7 @@
 //! * [`plan`]: the best design within a budget, by brute force, by continuous optimisation, and along sweeps;
 //! * [`fit`]: from checkpoints to a law, with its uncertainty;
 //! * [`passk`]: pass@k and its relatives from counted samples, with intervals and extrapolation;
+//! * [`sampling`]: attention and draws of a decode step, for models that run on the CPU;
 //! * [`random`]: counter-based random numbers for resampling;
 //! * [`threads`]: how many threads long work uses, and how it reports progress and is stopped.
 //!
@@ -30,6 +31,7 @@ pub mod passk;
 pub mod plan;
 pub mod random;
 pub mod rule;
+pub mod sampling;
 pub mod simd;
 pub mod special;
 pub mod threads;

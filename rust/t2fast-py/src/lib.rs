@@ -15,6 +15,7 @@ mod law;
 mod passk;
 mod plan;
 mod rule;
+mod sampling;
 mod work;
 
 #[pyo3::pymodule]
@@ -39,4 +40,6 @@ mod _core {
     };
     #[pymodule_export]
     use crate::rule::Rule;
+    #[pymodule_export]
+    use crate::sampling::{append_tokens, decode_step, draw_tokens, vector_lanes};
 }

@@ -16,7 +16,7 @@ pub enum Shape {
 }
 
 /// How exactly the best k is found, relatively; the value there is stationary, so that its error is the square of this.
-const TOLERANCE: f64 = 1e-7;
+const TOLERANCE: f64 = 1e-5;
 
 /// Neighbours on the ladder of k on which a search of an unknown shape begins.
 const RUNG: f64 = std::f64::consts::SQRT_2;
