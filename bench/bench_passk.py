@@ -4,6 +4,7 @@
 a group.
 """
 
+import csv
 import json
 
 import numpy as np
@@ -173,3 +174,35 @@ def test_json_lines(benchmark, program, tmp_path):
             record = {"task_id": f"HumanEval/{i % 164}", "completion": body, "result": "passed", "passed": i % 3 == 0}
             file.write(json.dumps(record) + "\n")
     benchmark.pedantic(program, (path,), rounds=3)
+
+
+def csv_loop(path):
+    tally = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for record in csv.DictReader(file):
+            row = tally.setdefault(record["task_id"], [0, 0])
+            row[0] += 1
+            row[1] += record["passed"] == "True"
+    return tally
+
+
+@pytest.mark.parametrize("program", [read_counts, csv_loop], ids=lambda f: f.__name__)
+def test_csv_rows(benchmark, program, tmp_path):
+    benchmark.group = "1e5 CSV rows of human-eval results"
+    path = tmp_path / "results.csv"
+    rows = [f"HumanEval/{i % 164},ran well,passed,{i % 3 == 0}\n" for i in range(100_000)]
+    path.write_text("task_id,completion,result,passed\n" + "".join(rows), encoding="utf-8")
+    benchmark.pedantic(program, (path,), rounds=3)
+
+
+@pytest.mark.parametrize("name", ["groups of trials", "trials with identities"])
+def test_what_is_read(benchmark, name, tmp_path):
+    benchmark.group = "1e5 JSON lines of other kinds"
+    benchmark.name = f"read_counts, {name}"
+    path = tmp_path / "results.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(100_000):
+            record = {"task_id": f"t{i // 5}", "passed": i % 3 == 0}
+            file.write(json.dumps(record if name == "groups of trials" else record | {"trial": i % 5}) + "\n")
+    counts = benchmark.pedantic(read_counts, (path,), rounds=3)
+    assert len(counts.problem_id) == 20_000

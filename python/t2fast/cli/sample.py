@@ -174,9 +174,25 @@ def controls(
         bool | None,
         _control("--add-special-tokens/--no-special-tokens", "Whether prompts get BOS and the like; by default once."),
     ] = None,
+    logit_bias: Annotated[
+        list[str] | None, _control("--logit-bias", "TOKEN=NUMBER, added to a token's logit; may be repeated.")
+    ] = None,
+    allowed_token: Annotated[
+        list[int] | None, _control("--allowed-token", "Draw only tokens given so; may be repeated.")
+    ] = None,
+    bad_word: Annotated[list[str] | None, _control("--bad-word", "A text that must not come; may be repeated.")] = None,
     logprobs: Annotated[
-        bool, typer.Option("--logprobs", help="Keep the log-probabilities of tokens.", rich_help_panel=_CONTROLS)
+        int | None,
+        _control("--logprobs", "Keep the log-probabilities of tokens, and of this many of the likeliest; 0 for none."),
+    ] = None,
+    prompt_logprobs: Annotated[
+        bool,
+        typer.Option("--prompt-logprobs", help="Sample 0 carries those of the prompt.", rich_help_panel=_CONTROLS),
     ] = False,
+    max_thinking_tokens: Annotated[
+        int | None, _control("--max-thinking-tokens", "Force the end of thinking after so many tokens.")
+    ] = None,
+    thinking_end: Annotated[str, _control("--thinking-end", "What ends thinking.")] = "</think>",
     stop_on_success: Annotated[
         bool,
         typer.Option(
@@ -201,9 +217,27 @@ def controls(
         ignore_eos=ignore_eos,
         skip_special_tokens=not keep_special_tokens,
         add_special_tokens=add_special_tokens,
-        logprobs=logprobs,
+        logprobs=logprobs is not None,
+        top_logprobs=logprobs or 0,
+        prompt_logprobs=prompt_logprobs,
+        max_thinking_tokens=max_thinking_tokens,
+        thinking_end=thinking_end,
+        logit_bias=_biases(logit_bias or []),
+        allowed_token_ids=tuple(allowed_token) if allowed_token else None,
+        bad_words=tuple(bad_word or ()),
         stop_on_success=stop_on_success,
     )
+
+
+def _biases(given: list[str]) -> tuple[tuple[int, float], ...]:
+    found = []
+    for one in given:
+        token, _, bias = one.partition("=")
+        try:
+            found.append((int(token), float(bias)))
+        except ValueError:
+            raise T2Error(f"--logit-bias {one}: must be TOKEN=NUMBER, such as 42=-3.5") from None
+    return tuple(found)
 
 
 @o.shared(params=controls, server=endpoint)
