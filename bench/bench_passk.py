@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from t2fast import passk
-from t2fast.data import read_counts
+from t2fast.data import Tallies, read_counts
 
 KS = np.array([1, 10, 100])
 
@@ -118,6 +118,24 @@ def test_curve(benchmark, program, counts):
     c = rng.integers(0, 10_001, 1000) if counts == "uniform" else rng.binomial(10_000, rng.beta(0.3, 10, 1000))
     got = benchmark.pedantic(program, (10_000, c), rounds=5, warmup_rounds=1)
     np.testing.assert_allclose(got, numpy_curve(10_000, c), rtol=1e-10)
+
+
+def votes_of(problems, n, answers):
+    """Votes of problems whose wrong answers follow Zipf's law."""
+    rng = np.random.default_rng(0)
+    right = rng.binomial(n, rng.beta(0.5, 1, problems))
+    shares = 1 / np.arange(1, answers + 1)
+    wrong = rng.multinomial(n - right, shares / shares.sum())
+    kept = wrong > 0
+    return Tallies(right, wrong[kept], np.concatenate([[0], np.cumsum(kept.sum(axis=1))]))
+
+
+@pytest.mark.parametrize(("problems", "n", "answers", "k"), [(1_000_000, 16, 10, 8), (100_000, 64, 30, 16)])
+def test_votes(benchmark, problems, n, answers, k):
+    benchmark.group = f"maj@{k} from tallies, {problems} problems, n = {n}, exact"
+    votes = votes_of(problems, n, answers)
+    got = benchmark.pedantic(passk.maj_of_tallies, (votes, k), rounds=3)
+    assert (got.standard_error == 0).all()
 
 
 @pytest.mark.parametrize("program", [passk.fit_beta_binomial, scipy_fit], ids=lambda f: f.__name__)
