@@ -302,6 +302,7 @@ def sample(
 
     t2fast passk samples.jsonl -k 1,8,64
     """
+    _unused(server is not None, engine, verifier)
     asked = sampling.read_prompts(prompts)
     make: Callable[[], Any]
     if server is not None:
@@ -346,6 +347,24 @@ def sample(
         sampling.write_parquet(out, parquet)
     if sampled.n_failed and sampled.n_failed == sampled.n_drawn:
         raise T2Error(f"the verifier failed on all {sampled.n_drawn} samples; {out} holds them without verdicts")
+
+
+#: Options that a server does not look at, those that it alone does, and those that need a verifier.
+_OF_MODEL = ("--dtype", "--device", "--kv-memory", "--max-batch", "--trust-remote-code", "--trust", "--engine")
+_OF_SERVER = ("--concurrency", "--per-request", "--no-seeds", "--api-key-env", "--timeout", "--retries")
+_OF_VERIFIER = ("--verifier-timeout", "--reasoning-end")
+
+
+def _unused(served: bool, engine: str, verifier: str) -> None:
+    """Refuse options that this run would not look at."""
+    if served:
+        o.no_effect("the model runs on the server of --endpoint", *_OF_MODEL)
+    else:
+        o.no_effect("it needs --endpoint", *_OF_SERVER)
+    if engine == "generate":
+        o.no_effect("--engine generate does not look at it", "--kv-memory", "--trust")
+    if verifier == "none":
+        o.no_effect("--verifier none judges nothing", *_OF_VERIFIER)
 
 
 def to_stdout(out: Path) -> bool:

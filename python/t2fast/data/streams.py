@@ -242,8 +242,11 @@ def reading(path: Path | str, place: Callable[[], str] = lambda: "") -> Iterator
     except MissingExtraError:
         raise
     except DataError as error:
-        message = str(error)
-        raise (error if message.startswith(str(path)) else DataError(f"{path}{_at(place)}: {message}")) from None
+        message = _short(str(error))
+        if not message.startswith(str(path)):
+            raise DataError(f"{path}{_at(place)}: {message}") from None
+        error.args = (message,)
+        raise error from None
     except T2Error:
         raise
     except FileNotFoundError:
@@ -273,6 +276,16 @@ def reading(path: Path | str, place: Callable[[], str] = lambda: "") -> Iterator
             raise DataError(f"{path}: its compressed data is damaged or cut short: {error}") from None
         what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(f"{path}{_at(place)}: is damaged, or not of the format it looks like ({what})") from None
+
+
+#: Characters of a message: names of a file's own columns and metrics may be as long as they like.
+_LONGEST = 1_000
+
+
+def _short(message: str) -> str:
+    """A message of one line, its middle left out where it is too long: the remedy stands at the end."""
+    line = " ".join(message.splitlines())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST * 2 // 3]} ... {line[-_LONGEST // 3 :]}"
 
 
 def _at(place: Callable[[], str]) -> str:
