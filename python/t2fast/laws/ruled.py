@@ -173,6 +173,11 @@ class RuledLaw(Law):
                 yield made
 
     @property
+    def rises_with_k(self) -> bool:
+        """Whether more samples are never worse."""
+        return self._rule.rises
+
+    @property
     def stops(self) -> bool:
         """Whether sampling stops at an accepted answer."""
         return self.stop_on_success
