@@ -71,6 +71,7 @@ class Vllm:
     def __init__(self, python, model, most_rows):
         self.folder = tempfile.TemporaryDirectory()
         model.save_pretrained(self.folder.name)
+        self.log = tempfile.TemporaryFile("w+")
         settings = {
             "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": str(torch.get_num_threads()),
@@ -79,11 +80,13 @@ class Vllm:
         peer = str(Path(__file__).with_name("vllm_peer.py"))
         self.process = subprocess.Popen(
             [python, peer, self.folder.name, str(most_rows), str(model.config.vocab_size)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=outside | settings,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=outside | settings,
         )  # fmt: skip
         self.versions = json.loads(self.process.stdout.readline() or "null")
         if self.versions is None:
-            *_, reason = self.process.communicate()[1].strip().splitlines() or ["no answer"]
+            self.process.communicate()
+            self.log.seek(0)
+            *_, reason = self.log.read().strip().splitlines() or ["no answer"]
             raise RuntimeError(reason)
 
     def __call__(self, case):
@@ -93,6 +96,7 @@ class Vllm:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+        self.log.close()
         self.folder.cleanup()
 
 
