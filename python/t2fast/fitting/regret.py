@@ -291,6 +291,9 @@ def _follow(
             seen = cost <= LEAST_SHARE * budget
         if protocol == "forward" and np.count_nonzero(seen) < _FEWEST_SEEN:
             continue
+        if not seen.any():
+            found.failures.update(dict.fromkeys(known, f"at {budget:.3g} FLOP: every checkpoint is on the menu, so that none is left to learn from"))
+            continue
         rows = suite.rows(seen)
         scores = {}
         for name, rule in known.items():

@@ -17,7 +17,7 @@
 //! convex, what is left of them when D is chosen best for each N is convex too, and the optimum found is the only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
 
 use super::lattice::{BATCH, Lattice, Point, STEP};
-use super::place::{BEYOND, Numbers, locate, locate_priced, losses};
+use super::place::{BEYOND, LANES, Numbers, locate, locate_priced, losses};
 use super::{Design, MOST_FLOPS};
 use crate::cost::{Budget, Range, SLACK};
 use crate::error::{Error, Result, Shown};
@@ -55,7 +55,7 @@ impl<'a> Problem<'a> {
         Ok(Self {
             law,
             beyond: wanted_beyond(law, &budget, x),
-            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls()),
+            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls(), x.hi.ln()),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
             shared,
             both: shared || !law.improves_as_loss_falls(),
@@ -64,7 +64,6 @@ impl<'a> Problem<'a> {
     }
 
     pub(super) fn evaluate(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
-        const LANES: usize = 16;
         let (mut loss, mut k) = ([0.0; LANES], [0.0; LANES]);
         for ((x, v), out) in x.chunks(LANES).zip(v.chunks(LANES)).zip(out.chunks_mut(LANES)) {
             let (loss, k) = (&mut loss[..x.len()], &mut k[..x.len()]);
@@ -77,11 +76,12 @@ impl<'a> Problem<'a> {
         let (n, ln_d, k) = if let Some(budget) = &self.numbers.priced {
             locate_priced(&self.numbers, budget, point.x, point.v)
         } else {
+            let useful = self.numbers.useful.ln_tokens(point.x);
             match (self.numbers.total < f64::INFINITY, self.law.chinchilla().overtraining.acts()) {
-                (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v),
-                (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v),
-                (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v),
-                (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v),
+                (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v, useful),
+                (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v, useful),
+                (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v, useful),
+                (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v, useful),
             }
         };
         // Rounding in the logarithms must not exceed a bound or overdraw the budget.
