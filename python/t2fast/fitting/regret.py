@@ -291,9 +291,6 @@ def _follow(
             seen = cost <= LEAST_SHARE * budget
         if protocol == "forward" and np.count_nonzero(seen) < _FEWEST_SEEN:
             continue
-        if not seen.any():
-            found.failures.update(dict.fromkeys(known, f"at {budget:.3g} FLOP: every checkpoint is on the menu, so that none is left to learn from"))
-            continue
         rows = suite.rows(seen)
         scores = {}
         for name, rule in known.items():
@@ -302,7 +299,8 @@ def _follow(
             try:
                 scores[name] = rule(rows)
             except T2Error as error:
-                found.failures[name] = f"at {budget:.3g} FLOP: {error}"
+                why = error if seen.any() else "every checkpoint is on the menu, which leaves none to learn from"
+                found.failures[name] = f"at {budget:.3g} FLOP: {why}"
         for setting in here:
             results = np.array(
                 [suite.measured(*one) for one in zip(setting.candidates.tolist(), setting.k.tolist(), strict=True)]

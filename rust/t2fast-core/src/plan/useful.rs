@@ -79,13 +79,13 @@ impl Useful {
         if c <= 0.0 {
             return (self.pull + delta * x) / (self.law.beta + delta);
         }
-        let i = self.at.partition_point(|&at| at <= c).clamp(1, STEPS) - 1;
-        let low = self.step * i as f64;
-        let width = self.at[i + 1] - self.at[i];
-        let t = (c - self.at[i]) / width;
-        let (rise, start, end) = (self.step, self.slope[i] * width, self.slope[i + 1] * width);
+        let place = self.at.partition_point(|&at| at <= c).clamp(1, STEPS) - 1;
+        let width = self.at[place + 1] - self.at[place];
+        let part = (c - self.at[place]) / width;
+        let (rise, start, end) = (self.step, self.slope[place] * width, self.slope[place + 1] * width);
         // Hermite's cubic.
-        let mut y = low + t * (start + t * (3.0 * rise - 2.0 * start - end + t * (start + end - 2.0 * rise)));
+        let bend = 3.0 * rise - 2.0 * start - end + part * (start + end - 2.0 * rise);
+        let mut y = self.step * place as f64 + part * (start + part * bend);
         for _ in 0..20 {
             let (at, slope) = self.balance(y);
             let move_by = (c - at) / slope;
