@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.calls import AppendCall, schema
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.launch import launch
@@ -151,7 +151,9 @@ def append_kv(
     q_out = None if q is None else torch.empty_like(q, memory_format=torch.contiguous_format)
     scales = _scale("k_scale", k_scale, k), _scale("v_scale", v_scale, k)
     call = AppendCall(k, v, k_cache, v_cache, block_tables, row_table, index, positions, cos, sin, *scales, q, q_out)
-    _op(*call)
+    compiled = native(k)
+    if compiled is None or not compiled.append_kv(call):
+        _op(*call)
     return q_out
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.buffers import DecodeBuffers, Planned
 from t2fast_kernels.calls import DecodeCall, schema
-from t2fast_kernels.configs import chip_of, prefix_launch, suffix_launch
+from t2fast_kernels.configs import chip_of, overlaps, prefix_launch, suffix_launch
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.launch import launch
 from t2fast_kernels.reference import attention as reference
@@ -21,6 +21,8 @@ __all__ = ["prefix_decode"]
 #: Programs of launch A over all KV heads. More work items than that are read in turns; fewer leave programs idle, at
 #: about a nanosecond each.
 PROGRAMS = 1024
+#: Whether launch B may begin before launch A has ended, where the chip can do that. Results are the same.
+OVERLAP = True
 LOG2_E = 1.4426950408889634
 #: Offsets up to here are computed in 32 bits.
 INT32 = (1 << 31) - 1
@@ -146,7 +148,9 @@ def prefix_decode(
     _check_tensors(call, buffers)
     if check:
         _check_contents(call, buffers)
-    _op(*call)
+    compiled = native(q)
+    if compiled is None or not compiled.prefix_decode(call):
+        _op(*call)
     return call.out if call.lse is None else (call.out, call.lse)
 
 
@@ -180,6 +184,8 @@ def _launch(call: DecodeCall) -> None:
     partial_o = q.new_empty((call.max_partials, n_q_heads, head_dim), dtype=torch.float32)
     partial_lse = q.new_empty((call.max_partials, n_q_heads), dtype=torch.float32)
     cap = call.logits_soft_cap
+    # Without launch A there is no telling what the launch before wrote, and when.
+    overlap = OVERLAP and len(planned.items) > 0 and overlaps(chip)
     shared = {
         "tables_stride": call.block_tables.stride(0),
         "page_size": page_size,
@@ -209,6 +215,8 @@ def _launch(call: DecodeCall) -> None:
         "LONG": _reach(k_cache) > INT32 or _reach(v_cache) > INT32,
         "SAME": k_cache.stride() == v_cache.stride(),
         "POSITIVE": call.scale > 0,
+        # Launch B begins with its own tokens while launch A is at work, and waits for it only then.
+        "OVERLAP": overlap,
     }
     if n_items := len(planned.items):
         tile = prefix_launch(chip, call.block_m, block_d, q.element_size())
@@ -226,7 +234,7 @@ def _launch(call: DecodeCall) -> None:
         v_scale=call.v_scale, sinks=call.sinks, partial_o=partial_o, partial_lse=partial_lse, out=out,
         lse=call.lse, out_stride_row=out.stride(0), out_stride_head=out.stride(1),
         v_scale_stride=_stride(call.v_scale), out_scale=call.out_scale, BLOCK_M=tile.block_m,
-        BLOCK_N=tile.block_n, FAST=tile.fast, **tile.options,
+        BLOCK_N=tile.block_n, FAST=tile.fast, **tile.options, **({"launch_pdl": True} if overlap else {}),
         LEVELS=planned.row_levels.shape[1], V_SCALE=call.v_scale is not None,
         SINKS=call.sinks is not None, LSE=call.lse is not None, **shared,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2fast_kernels.backend import runs_triton
+from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.calls import SampleCall, schema
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.launch import launch
@@ -271,7 +271,9 @@ def sample(
         allowed=allowed,
         n_logprobs=n_logprobs,
     )
-    results: tuple[Tensor, ...] = _op(*call)
+    compiled = native(logits)
+    drawn = None if compiled is None else compiled.sample(call)
+    results: tuple[Tensor, ...] = _op(*call) if drawn is None else drawn
     return results if n_logprobs else results[:2]
 
 

@@ -1,6 +1,6 @@
 """The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict, final, type_check_only
 
 import numpy as np
@@ -28,11 +28,14 @@ __all__ = [
     "Trial",
     "TrialLog",
     "allocate",
+    "append_tokens",
     "best_of_k",
     "beta_pass_at_k",
     "bootstrap",
     "cheapest",
     "curve",
+    "decode_step",
+    "draw_tokens",
     "estimate",
     "evaluate",
     "grid_search",
@@ -48,6 +51,7 @@ __all__ = [
     "sensitivities",
     "surface",
     "sweep",
+    "vector_lanes",
 ]
 
 _Floats = NDArray[np.float64]
@@ -66,6 +70,27 @@ class Law:
     def gradient(self, n_params: float, n_tokens: float, k: float) -> tuple[float, float, float, float]: ...
 
 @final
+class Rule:
+    def __new__(
+        cls,
+        kind: str,
+        parameters: Mapping[str, float],
+        wrong_cost: float,
+        abstain: bool,
+        shares: Sequence[Sequence[float]] = ...,
+        rates: Sequence[float] = ...,
+    ) -> Rule: ...
+    @property
+    def rises(self) -> bool: ...
+    def over(self, law: Law, stops: bool) -> Law: ...
+    def of_beta(self, a: _Floats, b: _Floats, k: _Floats) -> _Floats: ...
+    def drawn_of_beta(self, a: _Floats, b: _Floats, k: _Floats) -> _Floats: ...
+    def of_logits(self, ability: _Floats, difficulties: _Floats, k: _Floats) -> _Floats: ...
+    def drawn_of_logits(self, ability: _Floats, difficulties: _Floats, k: _Floats) -> _Floats: ...
+    def of_rates(self, p: _Floats, k: _Floats) -> _Floats: ...
+    def drawn_of_rates(self, p: _Floats, k: _Floats) -> _Floats: ...
+
+@final
 class Budget:
     def __new__(cls, limits: object) -> Budget: ...
     def train_cost(self, n_params: float, n_tokens: float) -> float: ...
@@ -82,7 +107,9 @@ class Design:
     n_params: float
     n_tokens: float
     k: float
+    samples: float
     value: float
+    pass_at_k: float
     loss: float
     train_flops: float
     inference_flops: float
@@ -115,6 +142,9 @@ def number_rows(columns: list[_Floats]) -> NDArray[np.int64]: ...
 def evaluate(law: Law, budget: Budget, n_params: float, n_tokens: float, k: float) -> Design: ...
 def predict(
     laws: list[Law], n_params: _Floats, n_tokens: _Floats, k: _Floats, unique_tokens: float | None = None
+) -> _Floats: ...
+def chosen(
+    law: Law, n_params: _Floats, n_tokens: _Floats, k: _Floats, most_k: float, unique_tokens: float | None = None
 ) -> _Floats: ...
 def plan_budget(law: Law, budget: Budget, data: object | None = None) -> Plan: ...
 def cheapest(law: Law, budget: Budget, target: float) -> float: ...
@@ -437,3 +467,43 @@ class Bill:
     def tokens_per_second(self) -> float: ...
     @property
     def memory_bound_batch(self) -> bool: ...
+
+_Numbers = NDArray[np.float32] | NDArray[np.uint16]
+_Ints = NDArray[np.int32]
+
+def vector_lanes() -> int: ...
+def decode_step(
+    q: _Numbers,
+    k_cache: _Numbers,
+    v_cache: _Numbers,
+    tables: _Ints,
+    ends: _Ints,
+    planned: tuple[_Ints, ...],
+    sinks: NDArray[np.float32] | None,
+    out: _Numbers,
+    sums: NDArray[np.float32],
+    scale: float,
+    window: int,
+    cap: float,
+    threads: int,
+) -> None: ...
+def append_tokens(
+    k: _Numbers,
+    v: _Numbers,
+    k_cache: _Numbers,
+    v_cache: _Numbers,
+    tables: _Ints,
+    row_table: _Ints,
+    token_index: _Ints,
+) -> None: ...
+def draw_tokens(
+    logits: NDArray[np.float32],
+    seed: NDArray[np.int64],
+    prompt: NDArray[np.int64],
+    sample: NDArray[np.int64],
+    step: NDArray[np.int64],
+    temperature: NDArray[np.float32],
+    least: NDArray[np.float32] | None,
+    tokens: NDArray[np.int64],
+    logprobs: NDArray[np.float32],
+) -> None: ...

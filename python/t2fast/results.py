@@ -112,18 +112,12 @@ class Result:
         MissingExtraError
             Without matplotlib.
         """
-        from t2fast.errors import MissingExtraError, T2Error
+        from t2fast.errors import T2Error
 
         if self.figure is None:
             raise T2Error(f"{type(self).__name__} has no figure: use rows() to draw your own")
         module, function = self.figure.split(":")
-        try:
-            draw = getattr(importlib.import_module(f"t2fast.plots.{module}"), function)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.split(".")[0] != "matplotlib":
-                raise
-            raise MissingExtraError("plot needs matplotlib: pip install 't2fast[plot]'") from None
-        figure: Figure = draw(self, path)
+        figure: Figure = getattr(_plots(module), function)(self, path)
         return figure
 
     def __str__(self) -> str:
@@ -155,6 +149,39 @@ class Result:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+def check_figure(path: str | Path | None, name: str = "path") -> Path | None:
+    """Refuse a figure that could not be drawn, before the work whose result it is to show; ``None`` passes.
+
+    Examples
+    --------
+    >>> check_figure("curve.svg").suffix
+    '.svg'
+
+    Raises
+    ------
+    T2Error
+        For a suffix that names no format.
+    MissingExtraError
+        Without matplotlib.
+    """
+    if path is None:
+        return None
+    found: Path = _plots("canvas").format_of(path, name)[0]
+    return found
+
+
+def _plots(module: str) -> Any:
+    """A module of figures, with a hint where matplotlib is missing."""
+    from t2fast.errors import MissingExtraError
+
+    try:
+        return importlib.import_module(f"t2fast.plots.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "matplotlib":
+            raise
+        raise MissingExtraError("plot needs matplotlib: pip install 't2fast[plot]'") from None
 
 
 def _same(one: Any, other: Any) -> bool:

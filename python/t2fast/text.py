@@ -6,7 +6,7 @@ import difflib
 import textwrap
 from collections.abc import Iterable, Sequence
 
-__all__ = ["WIDTH", "columns", "near", "printable", "warning_lines"]
+__all__ = ["WIDTH", "columns", "near", "printable", "warning_lines", "wrapped"]
 
 WIDTH = 80
 
@@ -23,6 +23,17 @@ def columns(rows: Sequence[Sequence[str]], left: Iterable[int] = (0,)) -> list[s
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     row = "  ".join(f"{{:{'<' if place in left else '>'}{width}}}" for place, width in enumerate(widths))
     return [row.format(*cells).rstrip() for cells in rows]
+
+
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """Break a long line; what follows the first is indented by two more.
+
+    Examples
+    --------
+    >>> wrapped("short")
+    ['short']
+    """
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
 
 
 def warning_lines(warnings: Iterable[str], indent: str = "") -> list[str]:

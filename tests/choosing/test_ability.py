@@ -73,3 +73,8 @@ def test_a_table_is_taken_as_it_is():
     assert one.at(2)[0] == 0.3
     with pytest.raises(T2Error, match="k = 3: m has 2 samples, and this rule cannot be extrapolated"):
         one.at(3)
+
+
+def test_replicates_that_memory_cannot_hold_are_refused():
+    with pytest.raises(T2Error, match="n_resamples = 1000000: with 20000 problems at most 26843 replicates"):
+        resamples(20_000, 1_000_000, 1)

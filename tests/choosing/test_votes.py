@@ -57,11 +57,11 @@ def test_it_is_a_rule_of_choose(tmp_path):
     [
         (
             '{"problem_id": "x", "correct": false}\n{"problem_id": "x", "correct": true}',
-            "line 1: has no answer to vote",
+            "a sample has no answer to vote with",
         ),
-        ('{"problem_id": "x", "answer": "1", "correct": 0.5}', "line 1: needs a problem and whether"),
-        ("[1]", "line 1 is not a JSON object"),
-        ("", "holds no samples"),
+        ('{"problem_id": "x", "answer": "1", "correct": 0.5}', "0.5"),
+        ('{"problem_id": "x", "answer": "1", "correct": true}', "has no answer to problem 'y'"),
+        ("", "m.jsonl: "),
     ],
 )
 def test_what_is_no_such_log(tmp_path, text, message):
@@ -72,9 +72,26 @@ def test_what_is_no_such_log(tmp_path, text, message):
         majority_tables([good], counts)
 
 
-def test_the_final_answer_of_a_text_votes(tmp_path):
-    pytest.importorskip("torch")
+def test_a_file_may_hold_several_models_and_benchmarks(tmp_path):
+    both = tmp_path / "both.jsonl"
+    with both.open("w") as file:
+        for model, rows in (("one", ROWS), ("two", [(p, a, not c) for p, a, c in ROWS])):
+            for benchmark in ("easy", "hard"):
+                for p, a, c in rows:
+                    record = {"model": model, "benchmark": benchmark, "problem_id": p, "answer": a, "correct": c}
+                    file.write(json.dumps(record) + "\n")
+    tables = majority_tables([both], read_models([both]))
+    assert {name: table.shape for name, table in tables.items()} == {"one": (4, 5), "two": (4, 5)}
+    assert tables["one"][2, 4] == pytest.approx(by_hand(ROWS, "x", 5))
+
+
+def test_answers_are_found_in_texts_and_named_columns(tmp_path):
     lines = [("x", "So the answer is 3.", False), ("x", "3", False), ("x", "It is 4.", True)]
     file = tmp_path / "m.jsonl"
-    file.write_text("".join(json.dumps({"problem": p, "text": t, "correct": c}) + "\n" for p, t, c in lines))
-    assert majority_tables([file], read_models([file]))["m"][0, 2] == 0
+    file.write_text("".join(json.dumps({"problem": p, "text": t, "correct": c}) + "\n"
+                            for p, t, c in lines))  # fmt: skip
+    counts = read_models([file])
+    with pytest.raises(DataError, match="say how to find the answer in a text with extract="):
+        majority_tables([file], counts)
+    assert majority_tables([file], counts, extract=lambda text: text.strip(".")[-1])["m"][0, 2] == 0
+    assert majority_tables([file], counts, columns={"answer": "text"})["m"][0, 2] == pytest.approx(1 / 3)

@@ -34,7 +34,7 @@ def test_a_budget_and_a_target(folder):
     ("arguments", "message"),
     [
         ((*FILES,), "budget and target: give one of them"),
-        (("small.csv", "--dollars-per-question", "1"), "give a price list (--prices)"),
+        (("small.csv", "--dollars-per-question", "1"), "give a price list; without one"),
         ((*FILES, "--dollars-per-question", "1e-9"), "pays for no sample of any model"),
         ((*FILES, "--flops-per-question", "1e9"), "the prices are in dollars"),
         (("none.csv", *FILES, "--target", "0.5"), "none.csv"),

@@ -42,6 +42,27 @@ def test_commands_refuse_outputs_that_cannot_be_written(run, tmp_path, monkeypat
             assert message in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plan", *BUDGET),
+        ("grid", *BUDGET),
+        ("frontier", "--train-flops", "1e18:1e24:30", "--inference-flops", "1e12"),
+        ("cost", "8B"),
+        ("passk", "no.csv"),
+        ("choose", "no.csv", "other.csv"),
+        ("regret", "no.csv"),
+        ("fit", "no.csv"),
+    ],
+)
+def test_figures_of_no_format_are_refused_before_the_work(run, tmp_path, command):
+    for name in ("figure.xyz", "figure"):
+        code, out, err = run(*command, "--plot", tmp_path / name)
+        assert (code, out) == (2, ""), command
+        assert err.startswith(f"t2fast: --plot = '{tmp_path / name}': the suffix decides the format; use one of .")
+        assert len(err.splitlines()) == 1
+
+
 def test_a_table_may_hold_fields_longer_than_csv_allows_by_default(run, tmp_path):
     path = tmp_path / "long.csv"
     rows = [f"{n},{d},{1.7 + 450 * n**-0.34 + 1800 * d**-0.36},{'x' * 140_000}"
@@ -50,3 +71,14 @@ def test_a_table_may_hold_fields_longer_than_csv_allows_by_default(run, tmp_path
     code, out, err = run("fit", path)
     assert code == 0, err
     assert "9 rows, 9 checkpoints" in out
+
+
+def test_memory_that_is_not_there_is_one_line(run, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError("Unable to allocate 149. GiB")
+
+    (tmp_path / "x.csv").write_text("problem_id,n_samples,n_correct\na,10,3\n")
+    monkeypatch.setattr("t2fast.data.read_counts", fail)
+    monkeypatch.setattr("t2fast.cli.passk.read_counts", fail, raising=False)
+    code, out, err = run("passk", tmp_path / "x.csv", "-k", 1)
+    assert (code, out, err) == (2, "", "t2fast: not enough memory: Unable to allocate 149. GiB\n")

@@ -79,6 +79,8 @@ def test_a_target_for_a_law_that_the_core_does_not_know():
 
 
 def test_nothing_affordable_in_a_region_is_nothing():
-    assert best(t2.Budget(train_flops=1e3, inference_flops=1e9), region_of(LAW.data_range), lambda *at: at[0]) is None
+    assert (
+        best(LAW, t2.Budget(train_flops=1e3, inference_flops=1e9), region_of(LAW.data_range), lambda *at: at[0]) is None
+    )
     with pytest.raises(t2.T2Error, match="unbounded"):
         t2.plan(SAME, t2.Budget(train_flops=1e20))

@@ -10,7 +10,7 @@ Run = tuple[int, int, int, int]
 
 
 def levels_of(common: list[int], least: int, n_levels: int) -> list[list[Run]]:
-    """Runs of neighbours by level: first row, end, first shared page, end. Row i shares ``common[i]`` with row i - 1."""
+    """Runs of neighbours by level: first row, end, first page, end. Row i shares ``common[i]`` with row i - 1."""
     levels: list[list[Run]] = []
     parents: list[tuple[int, int, int]] = [(0, len(common), 0)]
     for _ in range(n_levels):

@@ -28,10 +28,23 @@ _METHODS = ("power_law", "beta_binomial", "zero_inflated")
 _BEYOND = 24
 
 
+#: Entries of all replicates together: 4 GiB.
+_MOST_DRAWN = 1 << 29
+
+
 def resamples(n_problems: int, n_resamples: int, seed: int) -> Integers:
     """How often each problem is drawn in each replicate of a bootstrap, shape (replicates, problems)."""
+    if n_problems * n_resamples > _MOST_DRAWN:
+        raise T2Error(
+            f"n_resamples = {n_resamples}: with {n_problems} problems at most {_MOST_DRAWN // n_problems} replicates, "
+            "which are held in memory"
+        )
     random = np.random.Generator(np.random.Philox(key=[seed, 1]))
-    return random.multinomial(n_problems, np.full(n_problems, 1 / n_problems), size=n_resamples)
+    shares = np.full(n_problems, 1 / n_problems)
+    drawn = np.empty((n_resamples, n_problems), np.int64)
+    for row in drawn:  # one by one, so that Ctrl-C is heard
+        row[:] = random.multinomial(n_problems, shares)
+    return drawn
 
 
 @dataclass

@@ -14,7 +14,7 @@ from t2fast.choosing.prices import Price, PromptBilling, read_prices
 from t2fast.data import Counts, read_counts
 from t2fast.errors import DataError, T2Error
 
-__all__ = ["one_budget", "prices_of", "read_models"]
+__all__ = ["model_of", "one_budget", "prices_of", "read_models"]
 
 
 def read_models(files: Sequence[str | Path], *, common: bool = False, **reading: Any) -> Counts:
@@ -48,10 +48,14 @@ def read_models(files: Sequence[str | Path], *, common: bool = False, **reading:
     parts = []
     for file in files:
         one = read_counts([file], **reading)
-        stem = Path(file).name.split(".")[0]
-        parts.append(dataclasses.replace(one, model=tuple(name or stem for name in one.model)))
+        parts.append(dataclasses.replace(one, model=tuple(model_of(name, file) for name in one.model)))
     counts = parts[0] if len(parts) == 1 else _joined(parts)
     return _common(counts) if common else counts
+
+
+def model_of(name: str, file: str | Path) -> str:
+    """A model's name, or that of its file where the file names none."""
+    return name or Path(file).name.split(".")[0]
 
 
 def _joined(parts: Sequence[Counts]) -> Counts:
@@ -157,9 +161,9 @@ def prices_of(
             raise T2Error("prices and gpu: give one of them")
         return read_prices(path, input_tokens=input_tokens, output_tokens=output_tokens, prompt_billed=prompt_billed)
     if counts.n_params is None or not np.isfinite(counts.n_params).all():
-        raise T2Error("prices: give a price list (--prices); without one the counts must name n_params")
+        raise T2Error("prices: give a price list; without one the logs must name n_params")
     if output_tokens is None:
-        raise T2Error("output_tokens: needed without a price list; give the tokens of a sample (--output-tokens)")
+        raise T2Error("output_tokens: needed without a price list; give the tokens of a sample")
     sizes = dict(zip(counts.model, counts.n_params.tolist(), strict=True))
     if gpu is not None:
         prompt = "shared" if prompt_billed == "once" else "recomputed"
@@ -197,7 +201,7 @@ def one_budget(
         raise T2Error("dollars_per_question and flops_per_question: give one of them")
     unit = next(iter(prices.values())).unit
     if dollars is not None and unit != "dollars":
-        raise T2Error("dollars_per_question: needs prices in dollars (--prices); these are counted in FLOP")
+        raise T2Error("dollars_per_question: needs prices in dollars; these are counted in FLOP")
     if flops is not None and unit != "flops":
         raise T2Error("flops_per_question: the prices are in dollars; give dollars_per_question")
     given = flops if dollars is None else dollars

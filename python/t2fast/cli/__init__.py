@@ -46,8 +46,9 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         from t2fast.cli.options import written
+        from t2fast.cli.spelling import running
 
-        with written(ctx):
+        with written(ctx), running(self):
             return super().invoke(ctx)
 
 
@@ -123,6 +124,11 @@ def main() -> None:
             raise
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         sys.stderr.write(f"t2fast: {printable(message)}\n")
+        sys.exit(2)
+    except MemoryError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"t2fast: not enough memory: {printable(str(error)) or 'ask for less at once'}\n")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED

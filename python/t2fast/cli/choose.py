@@ -10,6 +10,7 @@ import typer
 
 from t2fast import choosing
 from t2fast.cli import options as o
+from t2fast.cli.logs import logs, reading_option
 
 _COST = "What samples cost"
 
@@ -39,6 +40,7 @@ def _cost(flag: str, text: str, **more: Any) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=_COST, **more)
 
 
+@o.shared(reads=logs)
 def choose(
     files: Annotated[
         list[Path],
@@ -87,12 +89,24 @@ def choose(
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
     plot: o.PlotFile = None,
+    extract: Annotated[
+        str | None,
+        reading_option(
+            "--extract",
+            "How votes find the answer in a text: numeric, math, ..., as for passk.",
+            metavar="NAME",
+        ),
+    ] = None,
+    *,
+    reads: dict[str, Any],
 ) -> None:
     """Choose among models that exist, and how many samples to draw of each question, for a price or a target.
 
     A model's name is what its log says, or the name of its file.
     """
-    counts = choosing.read_models(files, common=common)
+    if gpu is None:
+        o.no_effect("it needs --gpu", "--dollars-per-hour")
+    counts = choosing.read_models(files, common=common, **reads)
     tokens = {"input_tokens": o.number("--input-tokens", input_tokens)}
     tokens["output_tokens"] = o.number("--output-tokens", output_tokens)
     hour = o.number("--dollars-per-hour", dollars_per_hour)
@@ -100,8 +114,15 @@ def choose(
         counts, prices, prompt_billed=prompt_billed.value, gpu=gpu, dollars_per_hour=hour, **tokens
     )
     rule: dict[str, Any] = {}
+    if select is not Select.majority:
+        o.no_effect("it needs --select majority", "--extract")
     if select is Select.majority:
-        rule = {"rule": choosing.majority_tables(files, counts, max_k=max_k), "rule_name": "majority"}
+        from t2fast.sampling import load_extractor, usual_extractor
+
+        named = extract or usual_extractor(files)
+        finder = None if named is None else load_extractor(named)
+        tables = choosing.majority_tables(files, counts, max_k=max_k, extract=finder, **reads)
+        rule = {"rule": tables, "rule_name": "majority"}
     with o.progress_bar("Choosing") as progress:
         result = choosing.choose(
             counts,

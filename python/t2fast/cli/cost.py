@@ -17,6 +17,13 @@ def _option(flag: str, text: str, metavar: str = "NUMBER") -> Any:
     return typer.Option(flag, help=text, metavar=metavar)
 
 
+#: What a calibration does not look at: measurements say it.
+_OF_QUESTIONS = (
+    "--prompt-tokens", "--answer-tokens", "-k", "--prompt", "--dtype", "--kv-dtype", "--tensor-parallel", "--batch",
+    "--max-batch", "--max-seconds", "--family", "--kv-group", "--confidence-level",
+)  # fmt: skip
+
+
 def cost(
     model: Annotated[
         str | None, typer.Argument(help="A size (8B), a name such as llama-3.1-8b, or an architecture's JSON file.")
@@ -59,7 +66,10 @@ def cost(
     side. With --calibrate, fit a card's constants to your own measurements:
     columns model, batch, prompt_tokens, answer_tokens, tokens_per_second.
     """
-    if calibrate is not None:
+    if calibrate is None:
+        o.no_effect("it needs --calibrate", "--out")
+    else:
+        o.no_effect("--calibrate takes it from the measurements", *_OF_QUESTIONS)
         if out is None:
             raise T2Error("--calibrate needs --out: the file to write the card to, which --gpu then takes")
         target = costs.load_card(gpu, o.number("--price", price))

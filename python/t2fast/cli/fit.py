@@ -1,15 +1,15 @@
-"""``t2fast fit``: a law from a table of checkpoints."""
+"""``t2fast fit``: a law from a table of checkpoints, or a rule from samples."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from t2fast import fitting
-from t2fast.cli.options import output, progress_bar
+from t2fast.cli import fit_rule
+from t2fast.cli import options as o
 from t2fast.cli.tables import ByGroup, Columns, Units, Where, read
 from t2fast.errors import T2Error
 from t2fast.laws import load_law
@@ -23,15 +23,30 @@ def register(app: typer.Typer) -> None:
     app.command("fit")(_fit)
 
 
+#: Options of laws, which rules don't look at.
+_OF_LAWS = (
+    "--law", "--where", "--unit", "--group", "--objective", "--delta", "--tie-exponents", "--E", "--loss-law",
+    "--overtraining", "--by", "--backtest", "--name", "--params-counted", "--threads", "--weights", "--isoflop",
+    "--isoflop-budgets", "--isoflop-tolerance",
+)  # fmt: skip
+
+
+@o.shared(rule=fit_rule.wanted)
 def _fit(
-    table: Annotated[Path, typer.Argument(help="A .csv, .tsv, .parquet, .jsonl or .ndjson table of checkpoints.")],
+    tables: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A .csv, .tsv, .parquet, .jsonl or .ndjson table of checkpoints; with --rule, logs of single samples.",
+            metavar="TABLE",
+        ),
+    ],
     law: Annotated[
         str,
         typer.Option(
             help="chinchilla, t2-loss, t2-pass; average: a mean of laws of pass@k; accuracy: by way of the loss."
         ),
     ] = "chinchilla",
-    out: Annotated[Path | None, output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
+    out: Annotated[Path | None, o.output("--out", "Write the law to this JSON file, for t2fast plan --law.")] = None,
     where: Where = None,
     column: Columns = None,
     unit: Units = None,
@@ -64,12 +79,27 @@ def _fit(
     name: Annotated[str, typer.Option(help="The law's name in its file.")] = "",
     params_counted: Annotated[str, typer.Option(help="What N counts: total, non-embedding, ...")] = "",
     plot: Annotated[
-        Path | None, output("--plot", "Draw data, law and residuals to this file; with --isoflop the minima.")
+        Path | None, o.figure("Draw data, law and residuals to this file; with --isoflop the minima.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    rule: fit_rule.Wanted | None,
 ) -> None:
-    """Fit a scaling law to checkpoints and say how far to trust it."""
+    """Fit a scaling law to checkpoints and say how far to trust it.
+
+    With --rule, fit instead how one of k samples becomes the answer, from logs
+    of single samples: --out writes a file that t2fast plan reads.
+    """
+    if rule is not None:
+        o.no_effect("it is an option of laws, not of --rule", *_OF_LAWS)
+        found = rule.fit(tables, fit_rule.pairs(column), bootstrap or None, seed, confidence_level)
+        _written(found, found.rule, out, plot, as_json)
+        return
+    if len(tables) > 1:
+        raise T2Error(f"{len(tables)} tables: a law is fitted to one; join them first")
+    table = tables[0]
+    _unused(law, bootstrap, isoflop)
     data = read(table, column, unit, group, where)
     given: dict[str, Any]
     if isoflop and (law != "chinchilla" or overtraining):
@@ -90,7 +120,7 @@ def _fit(
         if law == "accuracy" and weights is not None:
             raise T2Error("--weights: goes with --law average alone")
         given = {} if weights is None else {"weights": weights}
-        with progress_bar("resampling") as progress:
+        with o.progress_bar("resampling") as progress:
             both = (fitting.average_table if law == "average" else fitting.accuracy_table)(
                 data, n_resamples=bootstrap, seed=seed, threads=threads, name=name, params_counted=params_counted,
                 progress=progress, **given,
@@ -98,7 +128,10 @@ def _fit(
         if out is not None:
             both.law.save(out)
         written = f"\n\nlaw written to {out}" if out is not None else ""
-        typer.echo(json.dumps({"fit": both.to_dict()}, indent=2) if as_json else both.summary() + written)
+        if as_json:
+            o.write_json({"fit": both.to_dict()})
+        else:
+            o.write(both.summary() + written)
         return
     if weights is not None:
         raise T2Error("--weights: goes with --law average alone")
@@ -126,7 +159,7 @@ def _fit(
     text = [fit.summary()]
     result = fit.law
     if bootstrap:
-        with progress_bar("bootstrap") as progress:
+        with o.progress_bar("bootstrap") as progress:
             found = fit.bootstrap(bootstrap, by, seed=seed, threads=threads, progress=progress)
         report["bootstrap"] = found.to_dict(confidence_level)
         text.append(found.summary(confidence_level))
@@ -146,4 +179,33 @@ def _fit(
     if plot is not None:
         (minima or fit).plot(plot)
         text.append(f"figure written to {plot}")
-    typer.echo(json.dumps(report, indent=2) if as_json else "\n\n".join(text))
+    if as_json:
+        o.write_json(report)
+    else:
+        o.write("\n\n".join(text))
+
+
+def _unused(law: str, bootstrap: int, isoflop: bool) -> None:
+    """Refuse options that a fit of this law does not look at."""
+    if law in ("average", "accuracy"):
+        o.no_effect(f"--law {law} has the intervals of its draws", "--confidence-level")
+    elif not bootstrap:
+        o.no_effect("it needs --bootstrap", "--by")
+        if not isoflop:
+            o.no_effect("it needs --bootstrap", "--seed", "--confidence-level")
+    if not isoflop:
+        o.no_effect("it needs --isoflop", "--isoflop-tolerance")
+
+
+def _written(found: Any, rule: Any, out: Path | None, plot: Path | None, as_json: bool) -> None:
+    text = [found.summary()]
+    if out is not None:
+        rule.save(out)
+        text.append(f"rule written to {out}")
+    if plot is not None:
+        found.plot(plot)
+        text.append(f"figure written to {plot}")
+    if as_json:
+        o.write_json({"fit": found.to_dict()})
+    else:
+        o.write("\n\n".join(text))

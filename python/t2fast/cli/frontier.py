@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from t2fast import planning
 from t2fast.cli import options as o
+from t2fast.cli.rule import rule
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.laws import DEFAULT_LAW
@@ -16,9 +17,10 @@ from t2fast.quantity import parse_axis
 _SWEEP = "A list, or LOW:HIGH:COUNT evenly spaced in the logarithm."
 
 
-@o.shared(base=o.limits)
+@o.shared(base=o.limits, select=rule)
 def frontier(
     base: Budget,
+    select: dict[str, Any],
     train_flops: Annotated[
         str | None, typer.Option(help=f"FLOP of training. {_SWEEP}", metavar="AXIS", rich_help_panel="Budget")
     ] = None,
@@ -52,7 +54,7 @@ def frontier(
     if not sweeps:
         raise T2Error("no budget to sweep: give --train-flops and --inference-flops, or --total-flops")
     with o.progress_bar("planning") as progress:
-        result = planning.frontier(law, base.sweep(**sweeps), threads=threads, progress=progress)
+        result = planning.frontier(law, base.sweep(**sweeps), threads=threads, progress=progress, **select)
     if not result.plans:
         raise T2Error(result.failures[0][1])
     o.show(result, as_json)

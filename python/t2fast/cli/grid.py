@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from t2fast import planning
 from t2fast.cli import options as o
+from t2fast.cli.rule import rule
 from t2fast.costs import Budget
 from t2fast.laws import DEFAULT_LAW
 from t2fast.quantity import parse_axis
@@ -17,9 +18,10 @@ def _axis(flag: str, text: str) -> str:
     return f"{text} As a list, or as a range LOW:HIGH:COUNT evenly spaced in the logarithm: {flag}"
 
 
-@o.shared(budget=o.budget)
+@o.shared(budget=o.budget, select=rule)
 def grid(
     budget: Budget,
+    select: dict[str, Any],
     n_params: Annotated[str, typer.Option(help=_axis("10M:10B:400", "Model sizes."), metavar="AXIS")] = "1M:100B:400",
     n_tokens: Annotated[str, typer.Option(help=_axis("1B:10T:400", "Tokens."), metavar="AXIS")] = "100M:100T:400",
     k: Annotated[
@@ -43,6 +45,7 @@ def grid(
             top=top,
             threads=threads,
             progress=progress,
+            **select,
         )
     o.show(result, as_json)
     o.write_csv(csv, result.rows())

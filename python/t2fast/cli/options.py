@@ -6,7 +6,6 @@ import csv
 import functools
 import inspect
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +16,13 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from t2fast.cli.spelling import spelled, spelled_warnings
 from t2fast.costs import Attention, Budget, Hardware, Workload
 from t2fast.costs.flops import FLOPS, MONEY
 from t2fast.errors import T2Error
 from t2fast.files import check_output, replacing
 from t2fast.quantity import parse_quantity
-from t2fast.results import Progress
+from t2fast.results import Progress, check_figure
 from t2fast.text import printable
 
 T = TypeVar("T")
@@ -71,13 +71,23 @@ def _writable(param: typer.CallbackParam, path: Path | None) -> Path | None:
     return check_output(path, param.opts[0])
 
 
+def _drawable(param: typer.CallbackParam, path: Path | None) -> Path | None:
+    """The same for figures, whose suffix names a format."""
+    return check_figure(_writable(param, path), param.opts[0])
+
+
+def figure(text: str, **more: Any) -> Any:
+    """The option that names a figure to draw, checked before the command starts."""
+    return typer.Option("--plot", help=text, callback=_drawable, **more)
+
+
 def output(flag: str, text: str, **more: Any) -> Any:
     """An option that names a file to write, checked before the command starts."""
     return typer.Option(flag, help=text, callback=_writable, **more)
 
 
 CsvFile = Annotated[Path | None, output("--csv", "Also write the designs to this CSV file.", rich_help_panel=_OUTPUT)]
-PlotFile = Annotated[Path | None, output("--plot", "Also draw a figure to this file.", rich_help_panel=_OUTPUT)]
+PlotFile = Annotated[Path | None, figure("Also draw a figure to this file.", rich_help_panel=_OUTPUT)]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Threads to use; all by default.", rich_help_panel=_OUTPUT)
 ]
@@ -202,8 +212,12 @@ def _budget(given: dict[str, Any]) -> Budget:
     return Budget(workload=use, hardware=machine, **given)
 
 
-#: The workload that the options of that panel describe.
-workload = _maker(_USE_FLAGS, _workload)
+def _use(given: dict[str, Any]) -> tuple[Workload, Hardware | None]:
+    return _workload({name: given.pop(name) for name in _USE_FLAGS if name in given}), hardware(given)
+
+
+#: The workload and the hardware that the options of those panels describe.
+use = _maker(_USE_FLAGS | _HARDWARE_FLAGS, _use)
 #: A budget without FLOP: how large N, D and k may be, and what inference costs are counted over.
 limits = _maker(_LIMIT_FLAGS | _USE_FLAGS | _HARDWARE_FLAGS, _budget)
 #: The budget that all options together describe.
@@ -212,45 +226,20 @@ budget = _maker(_flags(Budget, _BUDGET_PANEL, _COSTS) | _LIMIT_FLAGS | _USE_FLAG
 
 def show(result: Any, as_json: bool) -> None:
     """Print a result to stdout."""
-    write(json.dumps(result.to_dict(), indent=2) if as_json else result.summary())
+    if as_json:
+        write_json(result.to_dict())
+    else:
+        write(result.summary())
 
 
 def write(text: str) -> None:
-    """Print text to stdout."""
-    sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
+    """Print text to stdout; remedies are spelled as the command's options."""
+    sys.stdout.write("\n".join(map(printable, spelled(text).split("\n"))) + "\n")
 
 
-def as_flags(text: str) -> str:
-    """Write what a message says of arguments as the command line has them: ``missing='drop'`` as ``--missing drop``."""
-    text = text.replace("malformed='skip'", "--skip-malformed")
-    text = re.sub(r"columns=\{'(\w+)': '?([^'}]+)'?(?:, '(\w+)': [^}]+)?\}", _column_flags, text)
-    text = text.replace("metric=", "verdict=")  # --metric names an estimator
-    names = "verdict|filter|threshold|model|benchmark|extract|tau|k"
-    text = re.sub(rf"\b({names}|missing|scope|extrapolate_with)='([\w-]+)'", _one_flag, text)
-    text = re.sub(rf"(?<![-\w])({names})=(?=\w)", r"--\1 ", text)
-    return re.sub(rf"(?<![-\w])({names})=(?!\S)|(?<![-\w])({names})=(?=[,;])", _bare_flag, text)
-
-
-def _column_flags(found: re.Match[str]) -> str:
-    more = f" --column {found[3]}=..." if found[3] else ""
-    return f"--column {found[1]}={found[2]}{more}"
-
-
-def _bare_flag(found: re.Match[str]) -> str:
-    return f"--{found[1] or found[2]}"
-
-
-def _one_flag(found: re.Match[str]) -> str:
-    return f"--{found[1].removesuffix('_with')} {found[2]}"
-
-
-@contextmanager
-def flags() -> Iterator[None]:
-    """Messages of errors name options as the command line has them."""
-    try:
-        yield
-    except T2Error as error:
-        raise type(error)(as_flags(str(error))) from None
+def write_json(data: Any) -> None:
+    """Print JSON data to stdout; remedies in its warnings are spelled as the command's options."""
+    sys.stdout.write(json.dumps(spelled_warnings(data), indent=2) + "\n")
 
 
 def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +11,13 @@ import typer
 
 from t2fast import passk as verb
 from t2fast.cli import options as o
+from t2fast.cli.logs import logs, reading_option
 from t2fast.data import Counts, Trials, read_counts, read_trials
 from t2fast.errors import T2Error
 from t2fast.results import Result
 from t2fast.text import near
 
-_READING, _METRICS = "Reading", "Metrics"
+_METRICS = "Metrics"
 
 
 class Ties(StrEnum):
@@ -34,14 +35,6 @@ class Scope(StrEnum):
     problems = "problems"
 
 
-class Missing(StrEnum):
-    """What a trial without a verdict is."""
-
-    error = "error"
-    drop = "drop"
-    fail = "fail"
-
-
 class Method(StrEnum):
     """How to go beyond the samples drawn."""
 
@@ -52,77 +45,11 @@ class Method(StrEnum):
     plug_in = "plug_in"
 
 
-def _option(flag: str, text: str, **more: Any) -> Any:
-    return typer.Option(flag, help=text, rich_help_panel=_READING, **more)
-
-
 def _metric(flag: str, text: str, **more: Any) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=_METRICS, **more)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How the files are read."""
-
-    model: str | None
-    options: dict[str, Any]
-    sizes: dict[str, Any]
-    extract: str | None
-
-    def read(self, files: list[str], metrics: verb.Metrics) -> Counts | Trials:
-        """Counts where they will do, single samples with answers and scores where not."""
-        wanted = metrics.wanted
-        if not wanted:
-            return read_counts(files, model=self.model, **self.options, **self.sizes)
-        extract = None
-        if "answers" in wanted:
-            from t2fast.sampling import load_extractor, usual_extractor
-
-            named = self.extract or usual_extractor(files)
-            extract = None if named is None else load_extractor(named)
-        return read_trials(files, wanted, extract=extract, model=self.model, **self.options)
-
-
-def reading(
-    model: Annotated[str | None, _option("--model", "Model's name instead of the file's.")] = None,
-    benchmark: Annotated[str | None, _option("--benchmark", "Benchmark's name instead of the file's.")] = None,
-    missing: Annotated[Missing, _option("--missing", "What a trial without a verdict is.")] = Missing.error,
-    skip_malformed: Annotated[bool, _option("--skip-malformed", "Leave malformed lines out and count them.")] = False,
-    threshold: Annotated[float | None, _option("--threshold", "Least score that counts as correct.")] = None,
-    verdict: Annotated[
-        str | None, _option("--verdict", "Which verdict of a log to count: its metric, scorer or column.")
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        _option(
-            "--column",
-            "What a column is: problem=NAME, verdict, answer, score, n, c, trial ...; may be repeated.",
-            metavar="ROLE=NAME",
-        ),
-    ] = None,
-    extract: Annotated[
-        str | None,
-        _option(
-            "--extract",
-            "How votes find the answer in a text: numeric, math, choice, normalised, exact, regex:PATTERN.",
-            metavar="NAME",
-        ),
-    ] = None,
-    n_params: Annotated[str | None, _option("--n-params", "Parameters of the model, for --out.", metavar="N")] = None,
-    n_tokens: Annotated[str | None, _option("--n-tokens", "Its training tokens, for --out.", metavar="D")] = None,
-    log_filter: Annotated[str | None, _option("--filter", "Filter of lm-evaluation-harness to take.")] = None,
-) -> _Reading:
-    """How the files are read."""
-    options: dict[str, Any] = {
-        "benchmark": benchmark, "missing": missing.value, "malformed": "skip" if skip_malformed else "error",
-        "threshold": threshold, "metric": verdict, "filter": log_filter,
-        "columns": dict(_pair(one) for one in column or ()),
-    }  # fmt: skip
-    sizes = {"n_params": o.number("--n-params", n_params), "n_tokens": o.number("--n-tokens", n_tokens)}
-    return _Reading(model, options, sizes, extract)
-
-
-@o.shared(reads=reading)
+@o.shared(reads=logs)
 def passk(
     files: Annotated[
         list[str],
@@ -177,8 +104,23 @@ def passk(
     ] = None,
     plot: o.PlotFile = None,
     threads: o.Threads = None,
+    model: Annotated[str | None, reading_option("--model", "Model's name instead of the file's.")] = None,
+    extract: Annotated[
+        str | None,
+        reading_option(
+            "--extract",
+            "How votes find the answer in a text: numeric, math, choice, normalised, exact, regex:PATTERN.",
+            metavar="NAME",
+        ),
+    ] = None,
+    n_params: Annotated[
+        str | None, reading_option("--n-params", "Parameters of the model, for --out.", metavar="N")
+    ] = None,
+    n_tokens: Annotated[
+        str | None, reading_option("--n-tokens", "Its training tokens, for --out.", metavar="D")
+    ] = None,
     *,
-    reads: _Reading,
+    reads: dict[str, Any],
 ) -> None:
     """Estimate pass@k and its relatives from samples, with intervals.
 
@@ -191,38 +133,39 @@ def passk(
     Beyond the samples drawn pass@k is undefined; --extrapolate auto predicts
     it with the method that predicts these counts best.
     """
-    with o.flags():
-        metrics = verb.Metrics(_names(metric), tau, ties.value, draws, seed)
-        alone = metrics.names == ("pass",) and not other
-        _unused(metrics.names, bool(other), alone, bootstrap, permutation, extrapolate is not None)
-        if out is None:
-            o.no_effect("sizes of models are written by --out", "--n-params", "--n-tokens")
-        if as_json and markdown:
-            raise T2Error("--json and --markdown exclude each other")
-        if bootstrap and permutation:
-            raise T2Error("--bootstrap and --permutation exclude each other")
-        common: dict[str, Any] = {"confidence_level": confidence_level, "seed": seed, "threads": threads}
-        method: Any = "bootstrap" if bootstrap else "permutation" if permutation else "analytic"
-        ks = ",".join(k) if k else None
-        source = reads.read(files, metrics)
-        result: Any
-        with o.progress_bar("Resampling") as progress:
-            if other:
-                result = verb.versus(
-                    source, reads.read(other, metrics), metrics.names, ks, tau=tau, ties=ties.value, draws=draws,
-                    method=method, progress=progress, **common,
-                )  # fmt: skip
-            elif alone:
-                assert isinstance(source, Counts)
-                result = verb.report(
-                    source, ks, scope=scope.value, method=method, batch=batch, progress=progress,
-                    extrapolate_with=None if extrapolate is None else extrapolate.value, **common,
-                )  # fmt: skip
-            else:
-                result = verb.measure(
-                    source, metrics.names, ks, tau=tau, ties=ties.value, draws=draws, scope=scope.value,
-                    method=method, progress=progress, **common,
-                )  # fmt: skip
+    metrics = verb.Metrics(_names(metric), tau, ties.value, draws, seed)
+    alone = metrics.names == ("pass",) and not other
+    _unused(metrics.names, bool(other), alone, bootstrap, permutation, extrapolate is not None)
+    if out is None:
+        o.no_effect("sizes of models are written by --out", "--n-params", "--n-tokens")
+    if as_json and markdown:
+        raise T2Error("--json and --markdown exclude each other")
+    if bootstrap and permutation:
+        raise T2Error("--bootstrap and --permutation exclude each other")
+    common: dict[str, Any] = {"confidence_level": confidence_level, "seed": seed, "threads": threads}
+    method: Any = "bootstrap" if bootstrap else "permutation" if permutation else "analytic"
+    ks = ",".join(k) if k else None
+    sizes = {"n_params": o.number("--n-params", n_params), "n_tokens": o.number("--n-tokens", n_tokens)}
+    source = _read(files, metrics, extract, model=model, **reads, **sizes)
+    rival = _read(other, metrics, extract, model=model, **reads, **sizes) if other else None
+    result: Any
+    with o.progress_bar("Resampling") as progress:
+        if rival is not None:
+            result = verb.versus(
+                source, rival, metrics.names, ks, tau=tau, ties=ties.value, draws=draws,
+                method=method, progress=progress, **common,
+            )  # fmt: skip
+        elif alone:
+            assert isinstance(source, Counts)
+            result = verb.report(
+                source, ks, scope=scope.value, method=method, batch=batch, progress=progress,
+                extrapolate_with=None if extrapolate is None else extrapolate.value, **common,
+            )  # fmt: skip
+        else:
+            result = verb.measure(
+                source, metrics.names, ks, tau=tau, ties=ties.value, draws=draws, scope=scope.value,
+                method=method, progress=progress, **common,
+            )  # fmt: skip
     _say(result, as_json, markdown)
     if out is not None:
         counts = source.counts if isinstance(source, Trials) else source
@@ -231,13 +174,30 @@ def passk(
         result.plot(plot)
 
 
+def _read(
+    files: list[str], metrics: verb.Metrics, extract: str | None, *, n_params: Any, n_tokens: Any, **options: Any
+) -> Counts | Trials:
+    """Counts where they will do, single samples with answers and scores where not."""
+    wanted = metrics.wanted
+    if not wanted:
+        return read_counts(files, n_params=n_params, n_tokens=n_tokens, **options)
+    finder = None
+    if "answers" in wanted:
+        from t2fast.sampling import load_extractor, usual_extractor
+
+        named = extract or usual_extractor(files)
+        finder = None if named is None else load_extractor(named)
+    return read_trials(files, wanted, extract=finder, **options)
+
+
 def _names(metric: list[str] | None) -> tuple[str, ...]:
     """The metrics named, each a known one."""
     names = [name.strip() for text in metric or ["pass"] for name in text.split(",")]
     for name in names:
         if name not in verb.METRICS:
             raise T2Error(
-                f"--metric {name!r}: {near(name, verb.METRICS)}; which verdict of a log is counted says --verdict"
+                f"--metric {name!r}: {near(name, verb.METRICS)}; for a log's own metric, scorer or column of that name "
+                f"write --verdict {shlex.quote(name)}"
             )
     return tuple(names)
 
@@ -266,14 +226,7 @@ def _say(result: Any, as_json: bool, markdown: bool) -> None:
         o.show(result, as_json)
     else:
         assert isinstance(result, Result)
-        o.write(o.as_flags(result.markdown() if markdown else result.summary()))  # type: ignore[attr-defined]
-
-
-def _pair(text: str) -> tuple[str, str]:
-    role, equals, name = text.partition("=")
-    if not equals:
-        raise T2Error(f"--column {text!r}: write ROLE=NAME, for example problem=task")
-    return role.strip(), name
+        o.write(result.markdown() if markdown else result.summary())  # type: ignore[attr-defined]
 
 
 def register(app: typer.Typer) -> None:

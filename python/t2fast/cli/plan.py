@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from t2fast import planning
 from t2fast.cli import options as o
+from t2fast.cli.rule import rule
 from t2fast.costs import Budget
 from t2fast.laws import DEFAULT_LAW
 
 
-@o.shared(budget=o.budget)
+@o.shared(budget=o.budget, select=rule)
 def plan(
     budget: Budget,
+    select: dict[str, Any],
     target: Annotated[
         str | None,
         typer.Option("--target", help="Find the cheapest budget that reaches this pass@k (or loss).", metavar="NUMBER"),
@@ -33,9 +35,12 @@ def plan(
 
     With --target it looks for the cheapest budget instead: training FLOP
     beside the --inference-flops given, or total FLOP over the workload.
+
+    With --select it plans by the rule that will choose the answers, a verifier
+    that errs, a vote or a score, in place of pass@k.
     """
     goal = o.number("--target", target)
-    result = planning.plan(law, budget) if goal is None else planning.cheapest(law, budget, goal)
+    result = planning.plan(law, budget, **select) if goal is None else planning.cheapest(law, budget, goal, **select)
     o.show(result, as_json)
     o.write_csv(csv, result.rows())
     if plot is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from t2fast import fitting
-from t2fast.cli.options import output, progress_bar
+from t2fast.cli import options as o
 from t2fast.cli.tables import Columns, Units, Where, read
 from t2fast.quantity import parse_quantity
 
@@ -36,7 +35,7 @@ def _regret(
     confidence_level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.9,
     n_resamples: Annotated[int, typer.Option(help="Resamples of the training budgets.")] = 2000,
     seed: Annotated[int, typer.Option(help="Key of the random numbers.")] = 0,
-    plot: Annotated[Path | None, output("--plot", "Draw the regrets to this file.")] = None,
+    plot: Annotated[Path | None, o.figure("Draw the regrets to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure what the advice of laws would have cost on your checkpoints.
@@ -46,7 +45,7 @@ def _regret(
     best one did.
     """
     data = read(table, column, unit, None, where)
-    with progress_bar("following rules") as progress:
+    with o.progress_bar("following rules") as progress:
         found = fitting.regret(
             data,
             train_flops=_numbers(train_flops, "--train-flops"),
@@ -59,7 +58,7 @@ def _regret(
         )
     if plot is not None:
         found.plot(plot)
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.summary())
+    o.show(found, as_json)
 
 
 def _numbers(texts: list[str] | None, flag: str) -> list[float] | None:

@@ -243,10 +243,13 @@ def interval(row: Measurement, constants: Constants, confidence_level: float = 0
 
 
 def log_gradient(of: Callable[[Constants], float], constants: Constants) -> NDArray[np.float64]:
-    """Derivative of the logarithm of a function of constants by the coordinates of those fitted."""
+    """Derivative of the logarithm of a function of constants by the coordinates of those fitted.
+
+    By the logarithm of a constant that is 0, and the log odds of a share that is 1, it is 0.
+    """
     z = constants.coordinates()
     slopes = np.zeros(len(z))
-    for place in range(len(z)):
+    for place in np.flatnonzero(np.isfinite(z)):
         step = np.zeros(len(z))
         step[place] = 1e-4
         slopes[place] = (math.log(of(constants.moved(z + step))) - math.log(of(constants.moved(z - step)))) / 2e-4

@@ -87,11 +87,11 @@ class Table:
             if name == "n_tokens" and flops:
                 raise DataError(
                     f"{self.origin}: no column n_tokens{usual}; if {flops[0]} is training FLOP, D = C / 6N follows "
-                    f"from columns={{'train_flops': '{flops[0]}'}} or --column train_flops={flops[0]}"
+                    f"from columns={{'train_flops': '{flops[0]}'}}"
                 )
             raise DataError(
                 f"{self.origin}: no column {name}{usual}; it has {', '.join(self.columns)}. "
-                f"Name it with columns={{'{name}': '...'}} or --column {name}=..."
+                f"Name it with columns={{'{name}': '...'}}"
             )
         return self.columns[name]
 
@@ -230,7 +230,7 @@ def _assign(names: list[str], wanted: dict[str, str], origin: str) -> dict[str, 
         elif candidates:
             raise DataError(
                 f"{origin}: columns {' and '.join(candidates)} could both be {role}; say which with "
-                f"columns={{'{role}': '{candidates[0]}'}} or --column {role}={candidates[0]}"
+                f"columns={{'{role}': '{candidates[0]}'}}"
             )
     return found
 
@@ -288,7 +288,7 @@ def _check_units(columns: Mapping[str, NDArray[Any]], origin: str) -> tuple[str,
             # A model of 12 "parameters" has 12 million or billion of them; the data can't say which, the user can.
             raise DataError(
                 f"{origin}: {name} is {middle:g} in the middle of the table: probably millions or billions; "
-                f"give the unit with units={{'{name}': 1e9}} or --unit {name}=1e9"
+                f"give the unit with units={{'{name}': 1e9}}"
             )
     for name, column, most, likely in (("n_params", n, 1e14, "FLOP or bytes"), ("n_tokens", d, 1e18, "FLOP")):
         if column is not None and np.any(column > most):

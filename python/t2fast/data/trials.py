@@ -70,6 +70,15 @@ class Tallies(NamedTuple):
         found: Integers = self.right + (cumulated[self.starts[1:]] - cumulated[self.starts[:-1]])
         return found
 
+    def top_shares(self) -> Array:
+        """The commonest wrong answer's share of each problem's wrong samples, NaN where none is wrong."""
+        found = np.full(len(self.right), np.nan)
+        some = np.flatnonzero(np.diff(self.starts))
+        if some.size:
+            top = np.maximum.reduceat(self.wrong, self.starts[some])
+            found[some] = top / (self.n_samples - self.right)[some]
+        return found
+
     def votes(self, problem: int) -> Integers:
         """The votes of a problem, the right answer's first."""
         part = self.wrong[self.starts[problem] : self.starts[problem + 1]]

@@ -170,7 +170,7 @@ def fit_t2_loss(
     if infinite:
         raise T2Error(
             f"loss is infinite in {infinite} rows: a problem without success makes the mean of -log pass@k infinite; "
-            "fit counts with fit_t2_pass(n_samples=..., n_correct=...), or -log of the mean pass@k"
+            "fit counts (n_samples and n_correct) by law t2-pass, or -log of the mean pass@k"
         )
     distinct = np.unique(samples)
     if len(distinct) < 3:

@@ -54,8 +54,8 @@ def neg_log_pass_at_k(
     if wrong.size:
         raise T2Error(
             f"probability[{wrong[0]}] = {p[wrong[0]]:g} ({wrong.size} such rows): must lie in (0, 1], since -log "
-            "pass@k is infinite for a problem that is never solved; fit counts with fit_t2_pass(n_samples=..., "
-            "n_correct=...), or fit -log of the mean pass@k and say so"
+            "pass@k is infinite for a problem that is never solved; fit counts (n_samples and "
+            "n_correct) by law t2-pass, or -log of the mean pass@k and say so"
         )
     checkpoint = checkpoints(n, d)
     count = np.bincount(checkpoint)

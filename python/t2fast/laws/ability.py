@@ -136,6 +136,16 @@ class ItemResponseLaw(AbilityLaw):
             out[part] = -np.expm1(-k[part, None] * fails).mean(axis=1)
         return out
 
+    def _shares(
+        self, right: _core.Rule, priced: _core.Rule | None, n: _Floats, d: _Floats, k: _Floats
+    ) -> tuple[_Floats, _Floats | None]:
+        h, b = self.abilities(n, d), np.array(self.difficulties)
+        found = right.of_logits(h, b, k)
+        return found, None if priced is None else found - priced.of_logits(h, b, k)
+
+    def _drawn(self, rule: _core.Rule, n: _Floats, d: _Floats, k: _Floats) -> _Floats:
+        return rule.drawn_of_logits(self.abilities(n, d), np.array(self.difficulties), k)
+
     def _form(self) -> dict[str, Any]:
         return {name: list(getattr(self, name)) for name in self.own_keys}
 
@@ -195,6 +205,23 @@ class BetaAbilityLaw(AbilityLaw):
 
     def _pass_at_k(self, ability: _Floats, k: _Floats) -> _Floats:
         return self._by_loss.values(1.0 / (2 * _MOST - ability), np.ones_like(ability), k)
+
+    def _beta(self, n: _Floats, d: _Floats) -> tuple[_Floats, _Floats]:
+        """Parameters of the Beta distribution of success rates at each point."""
+        h = self.abilities(n, d)
+        c0, c1 = self.concentration
+        concentration = np.exp(np.clip(c0 - c1 * h, -300, 300))
+        return np.exp(-np.logaddexp(0.0, -h)) * concentration, np.exp(-np.logaddexp(0.0, h)) * concentration
+
+    def _shares(
+        self, right: _core.Rule, priced: _core.Rule | None, n: _Floats, d: _Floats, k: _Floats
+    ) -> tuple[_Floats, _Floats | None]:
+        a, b = self._beta(n, d)
+        found = right.of_beta(a, b, k)
+        return found, None if priced is None else found - priced.of_beta(a, b, k)
+
+    def _drawn(self, rule: _core.Rule, n: _Floats, d: _Floats, k: _Floats) -> _Floats:
+        return rule.drawn_of_beta(*self._beta(n, d), k)
 
     def _form(self) -> dict[str, Any]:
         return {name: list(getattr(self, name)) for name in self.own_keys}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from t2fast import _core
 from t2fast.errors import LawError, T2Error
 from t2fast.laws.files import numbers
 from t2fast.laws.law import Law
@@ -69,6 +70,27 @@ class LawAverage(Law):
     def _values(self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
         parts = (w * logit(law._values(n, d, k)) for law, w in zip(self.laws, self.weights, strict=True))
         return expit(sum(parts, start=np.zeros_like(n)))
+
+    def _shares(
+        self,
+        right: _core.Rule,
+        priced: _core.Rule | None,
+        n: NDArray[np.float64],
+        d: NDArray[np.float64],
+        k: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        rights, wrongs = zip(*(law._shares(right, priced, n, d, k) for law in self.laws), strict=True)
+
+        def mean(parts: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:
+            return expit(sum((w * logit(part) for part, w in zip(parts, self.weights, strict=True)), np.zeros_like(n)))
+
+        return mean(rights), None if priced is None else mean(wrongs)
+
+    def _drawn(
+        self, rule: _core.Rule, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        drawn = (w * law._drawn(rule, n, d, k) for law, w in zip(self.laws, self.weights, strict=True))
+        return sum(drawn, np.zeros_like(n))
 
     def with_coefficients(self, values: Mapping[str, float]) -> Law:  # noqa: ARG002
         """Refused: the coefficients are those of the laws."""

@@ -26,6 +26,8 @@ from t2fast.laws.predictive import predictive
 
 __all__ = ["R_STAR_TOKENS", "Law", "effective_tokens"]
 
+_Floats = NDArray[np.float64]
+
 #: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
 R_STAR_TOKENS = 15.387756
 
@@ -122,6 +124,57 @@ class Law:
     def coefficients(self) -> dict[str, float]:
         """The coefficients by name."""
         return {name: getattr(self, name) for name in self.coefficient_names}
+
+    @property
+    def in_core(self) -> bool:
+        """Whether the core plans with the law."""
+        return False
+
+    @property
+    def pass_law(self) -> Law:
+        """The law of pass@k behind this one: itself, unless it stands under a rule."""
+        return self
+
+    @property
+    def stops(self) -> bool:
+        """Whether sampling stops at an accepted answer."""
+        return False
+
+    @property
+    def lowest(self) -> float:
+        """The least that a law of success rates can predict."""
+        return 0.0
+
+    def _shares(
+        self,
+        right: _core.Rule,
+        priced: _core.Rule | None,
+        n: _Floats,
+        d: _Floats,
+        k: _Floats,
+    ) -> tuple[_Floats, _Floats | None]:
+        """Shares of questions that a rule answers right, and wrong if the same rule with a price of one is given."""
+        raise NotImplementedError
+
+    def _drawn(self, rule: _core.Rule, n: _Floats, d: _Floats, k: _Floats) -> _Floats:
+        """Samples drawn on average until one is accepted, k at most."""
+        raise NotImplementedError
+
+    def chosen_k(
+        self,
+        n: _Floats,  # noqa: ARG002
+        d: _Floats,  # noqa: ARG002
+        paid: _Floats,
+        most: float,
+        unique_tokens: float | None = None,  # noqa: ARG002
+    ) -> _Floats:
+        """The best whole number of samples, of those paid for, at each point: all of them, since more never hurt."""
+        # Rounding in a division must not cost a sample.
+        return np.asarray(np.floor(np.minimum(paid * (1 + 1e-12), most)))
+
+    def samples_drawn(self, n: _Floats, d: _Floats, k: _Floats) -> _Floats:  # noqa: ARG002
+        """Samples drawn per question on average at each point: all k."""
+        return np.asarray(k, dtype=np.float64)
 
     def value(self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1) -> float | NDArray[np.float64]:
         """Predict at N parameters, D fresh tokens and k samples; arguments broadcast.

@@ -23,6 +23,16 @@ __all__ = ["ChinchillaLaw", "Gradient", "PowerLaw", "T2LossLaw", "T2PassLaw"]
 _EXTRA = ("F", "delta", "r_star_tokens", "r_star_params")
 
 
+def repeated(
+    law: _core.Law, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
+) -> float | NDArray[np.float64]:
+    """What a law of the core says where only some tokens differ."""
+    given = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
+    n, d, samples = (np.ascontiguousarray(x).reshape(-1) for x in given)
+    values = _core.predict([law], n, d, samples, unique_tokens).reshape(given[0].shape)
+    return values if values.ndim else float(values)
+
+
 @dataclass(frozen=True)
 class Gradient:
     """A law's value and its partial derivatives: by N per parameter, by D per token, by k per sample.
@@ -94,6 +104,11 @@ class PowerLaw(Law):
             raise
 
     @property
+    def in_core(self) -> bool:
+        """Whether the core plans with the law."""
+        return True
+
+    @property
     def coefficients(self) -> dict[str, float]:
         """The coefficients by name; F and delta where they are given."""
         names = (*self.coefficient_names, *(("F", "delta") if (self.F, self.delta) != (0, 1) else ()))
@@ -117,10 +132,7 @@ class PowerLaw(Law):
         self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
     ) -> float | NDArray[np.float64]:
         """As :meth:`value`, where only ``unique_tokens`` tokens differ and the others repeat them."""
-        given = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (n_params, n_tokens, k)))
-        n, d, samples = (np.ascontiguousarray(x).reshape(-1) for x in given)
-        values = _core.predict([self._handle], n, d, samples, unique_tokens).reshape(given[0].shape)
-        return values if values.ndim else float(values)
+        return repeated(self._handle, n_params, n_tokens, k, unique_tokens)
 
     @cached_property
     def _resampled(self) -> list[Any]:
@@ -237,3 +249,22 @@ class T2PassLaw(PowerLaw):
         "E", "A", "B", "alpha", "beta", "theta0", "theta1", "theta2", "theta3", "theta4",
     )  # fmt: skip
     predicts_pass: ClassVar[bool] = True
+
+    def _shares(
+        self,
+        right: _core.Rule,
+        priced: _core.Rule | None,
+        n: NDArray[np.float64],
+        d: NDArray[np.float64],
+        k: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        found = right.over(self._handle, False).values(n, d, k)
+        return found, None if priced is None else found - priced.over(self._handle, False).values(n, d, k)
+
+    def _drawn(
+        self, rule: _core.Rule, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        loss = self.E + self.A * n**-self.alpha + self.B * d**-self.beta + self.F * (d / n) ** self.delta
+        mean = self.theta2 * np.exp(-np.logaddexp(0.0, self.theta1 * (loss - self.theta0)))
+        concentration = np.exp(np.clip(self.theta3 + self.theta4 * loss, -300, 300))
+        return rule.drawn_of_beta(mean * concentration, (1 - mean) * concentration, k)

@@ -51,9 +51,11 @@ def predictive(
             raise LawError("uncertainty.scatter: must be a list of finite numbers")
         moved = scatter[np.arange(len(values)) % scatter.size, None]
         if law.predicts_pass:
-            inner = np.clip(values, _EDGE, 1 - _EDGE)
+            # Between the worst, all answers wrong, and the best.
+            low = law.lowest
+            inner = np.clip((values - low) / (1 - low), _EDGE, 1 - _EDGE)
             odds = inner / (1 - inner) * np.exp(moved)
-            values = odds / (1 + odds)
+            values = low + (1 - low) * odds / (1 + odds)
         else:
             values = values * np.exp(moved)
     return values.reshape(len(values), *n.shape)

@@ -21,7 +21,7 @@ from t2fast.passk.metrics import Metrics, chosen
 from t2fast.passk.report import whole_ks
 from t2fast.passk.vote import Ties
 from t2fast.results import Report, Result
-from t2fast.text import columns, warning_lines
+from t2fast.text import columns, warning_lines, wrapped
 
 __all__ = ["MetricReport", "measure"]
 
@@ -89,6 +89,26 @@ class MetricReport(Result):
             found.append((values, lower, upper))
         return ks, tuple(found)
 
+    def tail(self, rows: Integers) -> dict[str, float] | None:
+        """The commonest wrong answer's mean share of a problem's wrong samples: of all, and of hard and easy problems.
+
+        None without votes, or where no problem has two wrong samples. ``fitting.fit_tail`` allows for the few samples
+        of each problem, and makes a rule of it.
+        """
+        if "maj" not in self.metrics.names or not isinstance(self.source, Trials):
+            return None
+        tallies = self.source.tallies(rows)
+        n, right = tallies.n_samples, tallies.right
+        told, p = n - right >= 2, right / n
+        if not told.any():
+            return None
+        top, middle = tallies.top_shares(), float(np.median(p[told]))
+        found = {"top_share": float(top[told].mean())}
+        for name, part in (("hard", told & (p <= middle)), ("easy", told & (p > middle))):
+            if part.any():
+                found[f"{name}_rate"], found[f"{name}_top_share"] = float(p[part].mean()), float(top[part].mean())
+        return found
+
     def notes(self, rows: Integers) -> list[str]:
         """What to know of a group before using its numbers."""
         fewest = int(self.counts.n_samples[rows].min())
@@ -105,6 +125,18 @@ class MetricReport(Result):
     def _groups(self) -> Iterator[tuple[str, Integers, int]]:
         for place, (name, rows) in enumerate(self.counts.groups().items()):
             yield " on ".join(filter(None, name)) or "all problems", rows, place
+
+    def _tail_lines(self, rows: Integers) -> list[str]:
+        tail = self.tail(rows)
+        if tail is None:
+            return []
+        text = f"the commonest wrong answer has {tail['top_share']:.0%} of a problem's wrong samples"
+        if "easy_rate" in tail:
+            text += (
+                f": {tail['hard_top_share']:.0%} where {tail['hard_rate']:.0%} are right, "
+                f"{tail['easy_top_share']:.0%} where {tail['easy_rate']:.0%} are"
+            )
+        return wrapped(text, "  ")
 
     def _head(self) -> str:
         what = "new samples of the same problems" if self.scope == "samples" else "new problems of the same kind"
@@ -132,6 +164,7 @@ class MetricReport(Result):
         for title, rows, place in self._groups():
             lines += ["", f"{title}: {self.counts.contents(rows)}"]
             lines += ["  " + line for line in columns(self._cells(place, rows), left=(0, 5))]
+            lines += self._tail_lines(rows)
             lines += warning_lines(self.notes(rows))
         return "\n".join([*lines, *warning_lines(self.warnings)])
 
@@ -144,6 +177,7 @@ class MetricReport(Result):
             table = ["| " + " | ".join(row[:width]) + " |" for row in cells]
             lines += ["", f"### {title}", "", self.counts.contents(rows), "", table[0], "|---|" + "---:|" * (width - 1)]
             lines += table[1:]
+            lines += ["", *(line.strip() for line in self._tail_lines(rows))] if self._tail_lines(rows) else []
             notes = self.notes(rows)
             lines += ["", *(f"* {text}" for text in notes)] if notes else []
         return "\n".join([*lines, *(["", *(f"* {text}" for text in self.warnings)] if self.warnings else [])])
@@ -169,7 +203,7 @@ class MetricReport(Result):
                 if name == "g-pass":
                     one["tau"] = self.metrics.tau
                 if name == "maj":
-                    one["ties"] = self.metrics.ties
+                    one |= {"ties": self.metrics.ties, "tail": self.tail(rows)}
                 one["k"] = None if name == "avg" else self.k.tolist()
                 for field in ("values", "lower", "upper", "drawing_error"):
                     one[field.removesuffix("s")] = json_list(getattr(self, field)[place, i, :width])

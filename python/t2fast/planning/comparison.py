@@ -12,13 +12,14 @@ from typing import Any
 from t2fast.arguments import items, number, shown
 from t2fast.costs import Budget, Hardware, Workload
 from t2fast.errors import InfeasibleError, T2Error
-from t2fast.laws import Fitted, Law, as_law
+from t2fast.laws import Fitted, Law, as_law, under_rule
 from t2fast.planning.design import Design, Interval, Point, cautions
 from t2fast.planning.evidence import ceiling_warning, intervals
 from t2fast.planning.lattice import designs_at
-from t2fast.planning.words import cells, costs_of, interval_words, law_name, result_name
+from t2fast.planning.words import cells, costs_of, interval_words, law_name, result_names, rule_data, rule_lines
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
+from t2fast.rules import Rule
 from t2fast.text import columns, warning_lines
 
 __all__ = ["BreakEven", "DesignComparison", "compare"]
@@ -110,8 +111,9 @@ class DesignComparison(Result):
                 }
             )
         return {
-            "law": self.law.name or self.law.to_dict(),
+            "law": self.law.name or self.law.pass_law.to_dict(),
             "workload": asdict(self.workload),
+            **rule_data(self.law),
             "designs": rows,
             "warnings": list(self.warnings),
         }
@@ -119,7 +121,7 @@ class DesignComparison(Result):
     def summary(self) -> str:
         """The designs as a table within 80 columns."""
         known = any(ends is not None for ends in self.intervals)
-        head = ["", "N", "D", "k", "D/N", result_name(self.law), *(["90% interval"] if known else [])]
+        head = ["", "N", "D", "k", "D/N", *result_names(self.law), *(["90% interval"] if known else [])]
         rows = [[*head, "train", "infer", "break-even"]]
         for place, (design, ends, even) in enumerate(
             zip(self.designs, self.intervals, self.break_even, strict=True), 1
@@ -128,7 +130,7 @@ class DesignComparison(Result):
             interval = [interval_words(ends)] if known else []
             rows.append([str(place), *cells(design), *interval, *costs, "-" if place == 1 else str(even)])
         unit = "FLOP" if self.designs[0].train_dollars is None else "dollars"
-        lines = [f"Law {law_name(self.law)}; costs in {unit}", ""]
+        lines = [f"Law {law_name(self.law)}; costs in {unit}", *rule_lines(self.law), ""]
         if self.ceilings:
             lines += [*warning_lines(self.ceilings), ""]
         lines += [*columns(rows, left=(len(rows[0]) - 1,)), ""]
@@ -152,6 +154,10 @@ def compare(
     designs: Sequence[Point | Design | Sequence[float]],
     workload: Workload | None = None,
     hardware: Hardware | None = None,
+    *,
+    rule: Rule | str | Path | None = None,
+    wrong_cost: float = 0.0,
+    stop_on_success: bool = False,
 ) -> DesignComparison:
     """Evaluate given designs (N, D, k) side by side: prediction, costs, and when each costs less than the first.
 
@@ -165,6 +171,13 @@ def compare(
         What inference costs are counted over; the T2 paper's unit by default.
     hardware
         A card, its price and the models' shape: costs are then dollars.
+    rule
+        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
+        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
+    wrong_cost
+        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
+    stop_on_success
+        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
 
     Raises
     ------
@@ -177,7 +190,7 @@ def compare(
     >>> [str(even) for even in found.break_even]
     ['equal', 'below 3B']
     """
-    law = as_law(law)
+    law = under_rule(as_law(law), rule, wrong_cost, stop_on_success)
     designs = items("designs", designs, "(n_params, n_tokens, k)")
     if not designs:
         raise T2Error("designs is empty: give at least one (n_params, n_tokens, k)")
@@ -200,7 +213,11 @@ def _point(design: Point | Design | Sequence[float], place: int) -> Point:
         return Point(design.n_params, design.n_tokens, design.k)
     if not isinstance(design, Sequence) or isinstance(design, str) or len(design) != 3:
         raise T2Error(f"design {place} = {shown(design)}: must be (n_params, n_tokens, k)")
-    return Point(*(number(f"design {place}, {name}", x) for name, x in zip(Point._fields, design, strict=True)))
+    point = Point(*(number(f"design {place}, {name}", x) for name, x in zip(Point._fields, design, strict=True)))
+    if point.k == 0:
+        # Silence is chosen by plans, where wrong answers have a price; as a wish it is a slip.
+        raise T2Error(f"design {place}, k = 0: must be finite and at least 1")
+    return point
 
 
 def _break_even(design: Design, other: Design, queries: float) -> BreakEven:

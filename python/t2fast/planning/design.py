@@ -81,6 +81,11 @@ class Design(Result):
         Cost of training, and of inference over the workload, FLOP.
     train_dollars, inference_dollars
         The same in dollars, where the budget counts them; ``None`` otherwise.
+    result
+        What a rule makes of the samples: the share of questions answered right, less the price of wrong answers.
+        ``pass_at_k`` beside it is what a perfect verifier would make of the same samples. ``None`` without a rule.
+    samples
+        Samples drawn per problem on average, which are paid for, where sampling stops at an accepted answer.
 
     Examples
     --------
@@ -99,6 +104,8 @@ class Design(Result):
     inference_flops: float
     train_dollars: float | None = None
     inference_dollars: float | None = None
+    result: float | None = None
+    samples: float | None = None
 
     @property
     def costs(self) -> tuple[float, float]:
@@ -122,7 +129,10 @@ class Design(Result):
         data = law.data_range
         if data is None:
             return None
-        beyond = {name: _beyond(getattr(self, name), getattr(data, name)) for name in ("n_params", "n_tokens", "k")}
+        beyond = {
+            name: 1.0 if name == "k" and self.k == 0 else _beyond(getattr(self, name), getattr(data, name))
+            for name in ("n_params", "n_tokens", "k")
+        }
         if law.kind == "chinchilla":
             beyond["k"] = 1.0
         if data.tokens_per_param is not None:
@@ -139,6 +149,8 @@ class Design(Result):
     def summary(self) -> str:
         """N, D, k, prediction and D / N on one line."""
         result = f"loss {self.loss:.4g}" if self.pass_at_k is None else f"pass@k {self.pass_at_k:.3f}"
+        if self.result is not None:
+            result = f"result {self.result:.3f} ({result})"
         return (
             f"N {format_quantity(self.n_params)}, D {format_quantity(self.n_tokens)}, "
             f"k {format_quantity(self.k, 4)}: {result}, {format_quantity(self.tokens_per_param)} tokens/param"
@@ -157,15 +169,27 @@ def _beyond(value: float, ends: tuple[float, float]) -> float:
 
 def from_core(law: Law, found: _core.Design) -> Design:
     """A design from the numbers that the core returns."""
-    point = (found.n_params, found.n_tokens, found.k)
-    costs = (found.train_flops, found.inference_flops, *(found.dollars or (None, None)))
-    if law.predicts_pass:
-        return Design(*point, found.value, found.loss, *costs)
-    return Design(*point, None, found.value, *costs)
+    train_dollars, inference_dollars = found.dollars or (None, None)
+    ruled = law.pass_law is not law
+    return Design(
+        found.n_params,
+        found.n_tokens,
+        found.k,
+        pass_at_k=found.pass_at_k if law.predicts_pass else None,
+        loss=found.loss if law.predicts_pass else found.value,
+        train_flops=found.train_flops,
+        inference_flops=found.inference_flops,
+        train_dollars=train_dollars,
+        inference_dollars=inference_dollars,
+        result=found.value if ruled else None,
+        samples=found.samples if law.stops else None,
+    )
 
 
 def value_of(design: Design) -> float:
-    """What the law predicts for a design: its pass@k, or its loss for a law of losses."""
+    """What the law predicts for a design: what the rule makes of it, its pass@k, or its loss for a law of losses."""
+    if design.result is not None:
+        return design.result
     value = design.loss if design.pass_at_k is None else design.pass_at_k
     assert value is not None, "a design has a pass@k or a loss"
     return value

@@ -36,7 +36,8 @@ def intervals(
     if not law.has_draws or not designs:
         return [None] * len(designs)
     n, d, k = (np.array([getattr(one, name) for one in designs]) for name in ("n_params", "n_tokens", "k"))
-    draws = law.predictive(n, d, k, budget.unique_tokens)
+    draws = law.predictive(n, d, np.maximum(k, 1.0), budget.unique_tokens)
+    draws[:, k == 0] = 0.0
     tail = 0.5 * (1 - confidence_level)
     ends = np.quantile(draws, [tail, 1 - tail], axis=0)
     return [Interval(float(low), float(high)) for low, high in ends.T]
@@ -48,7 +49,8 @@ def lower_end(law: Law, budget: Budget, confidence_level: float = 0.9) -> Any:
     few = law.with_fewer_draws(_RANKING)
 
     def score(n: _Floats, d: _Floats, k: _Floats) -> _Floats:
-        draws = few.predictive(n, d, k, budget.unique_tokens)
+        draws = few.predictive(n, d, np.maximum(k, 1.0), budget.unique_tokens)
+        draws[:, k == 0] = 0.0
         if law.predicts_pass:
             return np.asarray(np.quantile(draws, tail, axis=0))
         return np.asarray(-np.quantile(draws, 1 - tail, axis=0))
@@ -95,6 +97,7 @@ def nearest(law: Law, design: Design) -> tuple[Neighbour, ...]:
 
     Up to four within a factor of e, and the nearest two however far they are.
     """
+    law = law.pass_law  # what was measured is pass@k
     table = law.checkpoints
     if table is None:
         return ()
@@ -105,7 +108,7 @@ def nearest(law: Law, design: Design) -> tuple[Neighbour, ...]:
     for place in np.argsort(away, kind="stable").tolist():
         if len(found) == _MOST_SHOWN or (len(found) >= _LEAST_SHOWN and away[place] > _NEAR):
             break
-        k = min(design.k, table.most_samples(place))
+        k = min(max(design.k, 1.0), table.most_samples(place))
         seen = table.at(place, k)
         if seen is None:
             continue
@@ -116,8 +119,9 @@ def nearest(law: Law, design: Design) -> tuple[Neighbour, ...]:
 
 def ceiling_warning(law: Law, k: float) -> str | None:
     """What to say of a law that cannot predict much at this k, however large the model and its training."""
-    if not law.predicts_pass:
+    if not law.predicts_pass or k < 1:
         return None
+    law = law.pass_law
     rate = f"a pass@{format_quantity(k)}"
     if isinstance(law, T2PassLaw) and law.F == 0:
         most = float(law.value(1e30, 1e30, k))

@@ -17,13 +17,14 @@ from t2fast.arguments import numbers, whole
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget, as_budget
 from t2fast.errors import T2Error
-from t2fast.laws import Fitted, Law, PowerLaw, as_law
+from t2fast.laws import Fitted, Law, as_law, under_rule
 from t2fast.planning.design import Design, Interval, Point, cautions, from_core
 from t2fast.planning.evidence import intervals
 from t2fast.planning.lattice import designs_at, values
 from t2fast.planning.surroundings import STAND_IN
-from t2fast.planning.words import describe, interval_words, table
+from t2fast.planning.words import describe, interval_words, rule_data, rule_lines, table
 from t2fast.results import Progress, Report, Result
+from t2fast.rules import Rule
 from t2fast.text import warning_lines
 
 __all__ = ["Grid", "Plane", "grid_search", "reporter"]
@@ -110,8 +111,9 @@ class Grid(Result):
     def to_dict(self) -> dict[str, Any]:
         """The search as JSON data, without the surface."""
         return {
-            "law": self.law.name or self.law.to_dict(),
+            "law": self.law.name or self.law.pass_law.to_dict(),
             "budget": self.budget.to_dict(),
+            **rule_data(self.law),
             "points": len(self.n_params) * len(self.n_tokens) * len(self.k),
             "best": self.best.to_dict(),
             "interval": None if self.interval is None else list(self.interval),
@@ -126,6 +128,7 @@ class Grid(Result):
         rows = {f"{place}.": design for place, design in enumerate(self.top, 1)}
         lines = [
             describe(self.law, self.budget),
+            *rule_lines(self.law),
             f"Grid of {shape} points (N x D x k)",
             "",
             *table(rows, self.law),
@@ -145,7 +148,7 @@ class Grid(Result):
     @cached_property
     def plane(self) -> Plane:
         """The law at the best affordable k of the grid for each N and D, and that k."""
-        if not isinstance(self.law, PowerLaw):
+        if not self.law.in_core:
             return _plane(self.law, self.budget, self.n_params, self.n_tokens, self.k)
         found = _core.plane(self.law._handle, self.budget._handle, self.n_params, self.n_tokens, self.k)
         shape = (len(self.n_params), len(self.n_tokens))
@@ -159,6 +162,9 @@ def grid_search(
     n_tokens: ArrayLike,
     k: ArrayLike,
     *,
+    rule: Rule | str | Path | None = None,
+    wrong_cost: float = 0.0,
+    stop_on_success: bool = False,
     top: int = 1,
     surface: bool = False,
     threads: int | None = None,
@@ -172,6 +178,13 @@ def grid_search(
         As for :func:`plan`; here nothing need be bounded, the axes are.
     n_params, n_tokens, k
         Axes: one-dimensional, rising, of any spacing; lists of real model sizes for instance. k is at least 1.
+    rule
+        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
+        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
+    wrong_cost
+        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
+    stop_on_success
+        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
     top
         How many of the best designs to return.
     surface
@@ -195,7 +208,7 @@ def grid_search(
     >>> print(found.best)
     N 70M, D 200B, k 800: pass@k 0.442, 2.86k tokens/param
     """
-    law, budget = as_law(law), as_budget(budget)
+    law, budget = under_rule(as_law(law), rule, wrong_cost, stop_on_success), as_budget(budget)
     top, threads = whole("top", top, least=1, most=sys.maxsize), checked_threads(threads)
     ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
     ks = numbers("k", k, ndim=1)
@@ -207,7 +220,7 @@ def grid_search(
         )
     total = 2 * sizes if surface else sizes
     report = reporter(progress, total, "sizes")
-    if not isinstance(law, PowerLaw):
+    if not law.in_core:
         looked = _look_at_all(law, budget, ns, ds, ks, top, surface)
         if progress is not None:
             progress(Progress(total, total, "sizes"))

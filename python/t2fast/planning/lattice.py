@@ -1,9 +1,9 @@
 """A search over a lattice of N and D that asks a law for nothing but values.
 
 It serves where the core's exact search does not: for laws that the core does not know (averages, laws of ability), and
-for scores other than the law's own value, such as the lower end of its predictive interval. k is always the most whole
-samples that the budget pays for beside N and D, since more never hurt. A coarse lattice over the region is followed by
-ever finer ones around its best point.
+for scores other than the law's own value, such as the lower end of its predictive interval. k is the best of the whole
+samples that the budget pays for beside N and D: all of them, unless a rule says that more hurt. A coarse lattice over
+the region is followed by ever finer ones around its best point.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from t2fast import _core
 from t2fast.costs import Budget
-from t2fast.laws import DataRange, Law, PowerLaw
+from t2fast.laws import DataRange, Law
 from t2fast.planning.design import Design, Point, from_core
 
 __all__ = ["Floats", "Region", "best", "designs_at", "least_training", "region_of", "values"]
@@ -51,32 +51,39 @@ def region_of(data: DataRange) -> Region:
 
 
 def values(law: Law, budget: Budget, n: Floats, d: Floats, k: Floats) -> Floats:
-    """The law's values at points, tokens beyond the unique ones discounted."""
+    """The law's values at points, tokens beyond the unique ones discounted; k = 0 is silence, which brings nothing."""
+    most = np.where(k == 0, 1.0, k)
     if budget.unique_tokens is None:
-        return np.asarray(law.value(n, d, k), dtype=np.float64)
-    return np.asarray(law.value_repeated(n, d, k, budget.unique_tokens), dtype=np.float64)
+        found = np.asarray(law.value(n, d, most), dtype=np.float64)
+    else:
+        found = np.asarray(law.value_repeated(n, d, most, budget.unique_tokens), dtype=np.float64)
+    return np.where(k == 0, 0.0, found)
 
 
 def designs_at(law: Law, budget: Budget, points: list[Point]) -> list[Design]:
     """Designs with what a law says of them, whether or not the core knows the law."""
     if not points:
         return []
-    if isinstance(law, PowerLaw):
+    if law.in_core and all(point.k for point in points):
         return [from_core(law, _core.evaluate(law._handle, budget._handle, *point)) for point in points]
     n, d, k = (np.array(axis, dtype=np.float64) for axis in zip(*points, strict=True))
     found = values(law, budget, n, d, k).tolist()
-    handle = budget._handle
+    passes = values(law.pass_law, budget, n, d, k).tolist()
+    samples = np.where(k == 0, 0.0, law.samples_drawn(n, d, np.maximum(k, 1.0))).tolist()
+    handle, ruled = budget._handle, law.pass_law is not law
     return [
         Design(
             *point,
-            pass_at_k=value if law.predicts_pass else None,
+            pass_at_k=passed if law.predicts_pass else None,
             loss=None if law.predicts_pass else value,
             train_flops=handle.train_flops(point.n_params, point.n_tokens),
-            inference_flops=handle.inference_flops(point.n_params, point.k),
+            inference_flops=handle.inference_flops(point.n_params, drawn),
             train_dollars=handle.train_cost(point.n_params, point.n_tokens) if budget.in_dollars else None,
-            inference_dollars=handle.inference_cost(point.n_params, point.k) if budget.in_dollars else None,
+            inference_dollars=handle.inference_cost(point.n_params, drawn) if budget.in_dollars else None,
+            result=value if ruled else None,
+            samples=drawn if law.stops else None,
         )
-        for point, value in zip(points, found, strict=True)
+        for point, value, passed, drawn in zip(points, found, passes, samples, strict=True)
     ]
 
 
@@ -88,16 +95,19 @@ def _tokens(budget: Budget, region: Region, sizes: Floats) -> tuple[Floats, Floa
     return least, np.minimum(np.minimum(paid, region.n_tokens[1]), region.max_tokens_per_param * sizes)
 
 
-def _samples(budget: Budget, region: Region, n: Floats, d: Floats) -> Floats:
-    """The most whole k beside each N and D; NaN where not even the fewest are affordable."""
+def _samples(law: Law, budget: Budget, region: Region, n: Floats, d: Floats) -> Floats:
+    """The best whole k beside each N and D; NaN where not even the fewest are affordable."""
     pairs = zip(n.tolist(), d.tolist(), strict=True)
     paid = np.array([budget._handle.most_samples(one, tokens) for one, tokens in pairs])
-    # Rounding in the division must not cost a sample.
-    k = np.floor(np.minimum(paid * (1 + 1e-12), region.k[1]))
-    return np.where(k >= max(1.0, region.k[0]), k, np.nan)
+    enough = np.floor(np.minimum(paid * (1 + 1e-12), region.k[1])) >= max(1.0, region.k[0])
+    k = np.full(len(n), np.nan)
+    if enough.any():
+        most = region.k[1] if budget.max_k is None else min(region.k[1], budget.max_k)
+        k[enough] = law.chosen_k(n[enough], d[enough], paid[enough], most, budget.unique_tokens)
+    return k
 
 
-def _sizes(budget: Budget, region: Region, count: int) -> Floats:
+def _sizes(law: Law, budget: Budget, region: Region, count: int) -> Floats:
     """Sizes evenly spread in the logarithm between the smallest and the largest that are affordable at all."""
     low, high = region.n_params
     if budget.max_params is not None:
@@ -106,7 +116,8 @@ def _sizes(budget: Budget, region: Region, count: int) -> Floats:
     def affordable(n: float) -> bool:
         ends = [axis[0] for axis in _tokens(budget, region, np.array([n]))]
         return (
-            ends[0] <= ends[1] * (1 + 1e-12) and not np.isnan(_samples(budget, region, *np.array([[n], ends[:1]])))[0]
+            ends[0] <= ends[1] * (1 + 1e-12)
+            and not np.isnan(_samples(law, budget, region, *np.array([[n], ends[:1]])))[0]
         )
 
     if low > high:
@@ -121,7 +132,9 @@ def _sizes(budget: Budget, region: Region, count: int) -> Floats:
     return np.geomspace(low, high, count) if high > low else np.array([low])
 
 
-def _points(budget: Budget, region: Region, sizes: Floats, places: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _points(
+    law: Law, budget: Budget, region: Region, sizes: Floats, places: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
     """N, D, k and place for every size and place of ln D between its ends, without what is not affordable."""
     least, most = _tokens(budget, region, sizes)
     rows = most >= least * (1 - 1e-12)
@@ -130,14 +143,14 @@ def _points(budget: Budget, region: Region, sizes: Floats, places: Floats) -> tu
     d = np.exp(low + place * (high - low))
     # At its upper end D is what the budget pays for, in every digit.
     d = np.where(place == 1.0, np.repeat(np.maximum(most, least)[rows], len(places)), d)
-    k = _samples(budget, region, n, d)
+    k = _samples(law, budget, region, n, d)
     kept = ~np.isnan(k)
     return n[kept], d[kept], k[kept], place[kept]
 
 
-def best(budget: Budget, region: Region, score: Score) -> Point | None:
+def best(law: Law, budget: Budget, region: Region, score: Score) -> Point | None:
     """The point of a region with the best score; ``None`` where the budget admits none."""
-    sizes = _sizes(budget, region, _COARSE)
+    sizes = _sizes(law, budget, region, _COARSE)
     if not len(sizes):
         return None
     step_n = math.log(sizes[-1] / sizes[0]) / (_COARSE - 1) if len(sizes) > 1 else 0.0
@@ -145,7 +158,7 @@ def best(budget: Budget, region: Region, score: Score) -> Point | None:
     low, high = sizes[0], sizes[-1]
     found: tuple[float, Point, float] | None = None
     for _ in range(1 + _ROUNDS):
-        n, d, k, place = _points(budget, region, sizes, places)
+        n, d, k, place = _points(law, budget, region, sizes, places)
         if not len(n):
             break
         scores = score(n, d, k)
@@ -162,12 +175,12 @@ def best(budget: Budget, region: Region, score: Score) -> Point | None:
 
 def least_training(law: Law, budget: Budget, region: Region, target: float) -> Point | None:
     """The point of a region with the least training cost at which a law reaches a target; ``None`` when none does."""
-    sizes = _sizes(budget, region, 3 * _COARSE)
+    sizes = _sizes(law, budget, region, 3 * _COARSE)
     sign = 1.0 if law.predicts_pass else -1.0
     found: tuple[float, Point] | None = None
     places = np.linspace(0.0, 1.0, 6 * _COARSE)
     for _ in range(1 + _ROUNDS):
-        n, d, k, place = _points(budget, region, sizes, places)
+        n, d, k, place = _points(law, budget, region, sizes, places)
         reached = sign * values(law, budget, n, d, k) >= sign * target
         if not reached.any():
             break

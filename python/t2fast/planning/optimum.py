@@ -14,16 +14,17 @@ from t2fast import _core
 from t2fast.arguments import numbers
 from t2fast.costs import PROMPTS, Budget, CostEstimate, as_budget
 from t2fast.errors import InfeasibleError
-from t2fast.laws import Fitted, Law, PowerLaw, as_law
+from t2fast.laws import Fitted, Law, RuledLaw, as_law, under_rule
 from t2fast.planning.bill import PromptMode, bill_lines, estimate
 from t2fast.planning.design import Design, Extrapolation, Interval, cautions, from_core, value_of
 from t2fast.planning.evidence import Neighbour, ceiling_warning, intervals, lower_end, nearest, repeats
 from t2fast.planning.lattice import best, designs_at, least_training, region_of
 from t2fast.planning.surroundings import Surroundings, best_at_sizes, surroundings
 from t2fast.planning.uncertain import PlanUncertainty, resample
-from t2fast.planning.words import beside, describe, neighbours, table
+from t2fast.planning.words import beside, describe, neighbours, rule_data, rule_lines, table
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
+from t2fast.rules import Rule
 from t2fast.text import warning_lines
 
 __all__ = ["Plan", "plan", "planned"]
@@ -132,6 +133,16 @@ class Plan(Result):
         return self.design.pass_at_k
 
     @property
+    def rule(self) -> Rule | None:
+        """How one answer is chosen from k samples; ``None`` where any right one counts."""
+        return self.law.rule if isinstance(self.law, RuledLaw) else None
+
+    @property
+    def result(self) -> float:
+        """What the rule makes of the recommended design; its pass@k, or its loss, without a rule."""
+        return value_of(self.design)
+
+    @property
     def loss(self) -> float | None:
         """Loss of the recommended design; ``None`` for a law without one."""
         return self.design.loss
@@ -178,7 +189,7 @@ class Plan(Result):
         for mode in PROMPTS if self.budget.in_dollars else ():
             other = replace(self.budget, workload=replace(self.budget.workload, prompt=mode))
             try:
-                one = self.design if mode == self.budget.workload.prompt else plan(self.law, other).design
+                one = self.design if mode == self.budget.workload.prompt else _again(self.law, other).design
                 priced = estimate(other, one)
             except InfeasibleError:
                 priced = None
@@ -188,7 +199,7 @@ class Plan(Result):
     @cached_property
     def uncertainty(self) -> PlanUncertainty | None:
         """What resampled laws say of the unlimited optimum; ``None`` for a law without draws. Found on first use."""
-        if not (self.law.has_draws and isinstance(self.law, PowerLaw)):
+        if not (self.law.has_draws and self.law.in_core):
             return None
         return resample(self.law, self.budget, self.unlimited, self.chinchilla)
 
@@ -223,6 +234,8 @@ class Plan(Result):
             if times is not None:
                 unique = format_quantity(self.budget.unique_tokens or 0)
                 lines.append(f"{_SHOWN[name]} trains {times:.3g} epochs on {unique} unique tokens")
+        if self.design.k == 0:
+            lines.append("wrong answers cost more than right ones bring: silence, k = 0, is best")
         if not self.success:
             lines.append(self.message)
         return (*lines, *self.law.warnings)
@@ -242,8 +255,9 @@ class Plan(Result):
             return data if times is None else data | {"epochs": times}
 
         return {
-            "law": self.law.name or self.law.to_dict(),
+            "law": self.law.name or self.law.pass_law.to_dict(),
             "budget": self.budget.to_dict(),
+            **rule_data(self.law),
             **(part(self.design) or {}),
             **({} if self.bill is None else {"bill": self.bill.to_dict()}),
             **({} if not self.modes else {"modes": {name: one and one.to_dict() for name, one in self.modes.items()}}),
@@ -269,7 +283,12 @@ class Plan(Result):
         rows = {_SHOWN[name]: one for name, one in self.designs.items()}
         ends = {_SHOWN[name]: one for name, one in self.intervals.items()}
         first = ceiling_warning(self.law, self.design.k)
-        lines = [describe(self.law, self.budget), "", *([*warning_lines([first]), ""] if first else [])]
+        lines = [
+            describe(self.law, self.budget),
+            *rule_lines(self.law),
+            "",
+            *([*warning_lines([first]), ""] if first else []),
+        ]
         lines += [*table(rows, self.law, ends), ""]
         if self.nearest:
             lines += ["Measured nearby:", *neighbours(self.nearest), ""]
@@ -298,13 +317,20 @@ class Plan(Result):
         k is real, or whole for laws that the core does not know.
         """
         sizes = numbers("n_params", n_params, ndim=1)
-        if isinstance(self.law, PowerLaw):
+        if self.law.in_core:
             found = _core.curve(self.law._handle, self.budget._handle, sizes)
             return tuple(from_core(self.law, one) for one in found if one is not None)
         return tuple(best_at_sizes(self.law, self.budget, sizes.tolist()))
 
 
-def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
+def plan(
+    law: Law | str | Path | Fitted,
+    budget: Budget,
+    *,
+    rule: Rule | str | Path | None = None,
+    wrong_cost: float = 0.0,
+    stop_on_success: bool = False,
+) -> Plan:
     """Find the best N, D and k for a law and a budget.
 
     For a law of success rates the recommended design has support: it lies within the range of the data behind the law,
@@ -321,6 +347,13 @@ def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
         carries the draws of a bootstrap gives intervals.
     budget
         What may be spent. N, D and k must each be limited by something.
+    rule
+        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
+        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
+    wrong_cost
+        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
+    stop_on_success
+        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
 
     Raises
     ------
@@ -335,7 +368,12 @@ def plan(law: Law | str | Path | Fitted, budget: Budget) -> Plan:
     >>> print(found.design)
     N 2.22B, D 75.2B, k 1: loss 2.295, 33.9 tokens/param
     """
-    law, budget = as_law(law), as_budget(budget)
+    law, budget = under_rule(as_law(law), rule, wrong_cost, stop_on_success), as_budget(budget)
+    return planned(law, budget, surroundings(law, budget))
+
+
+def _again(law: Law, budget: Budget) -> Plan:
+    """A plan with a law that may stand under a rule already."""
     return planned(law, budget, surroundings(law, budget))
 
 
@@ -377,5 +415,5 @@ def _supported(law: Law, budget: Budget, around: Surroundings) -> Design:
     if not law.has_draws:
         return around.inside_data
     score = lower_end(law, budget)
-    point = best(budget, region_of(law.data_range), score)
+    point = best(law, budget, region_of(law.data_range), score)
     return around.inside_data if point is None else designs_at(law, budget, [point])[0]

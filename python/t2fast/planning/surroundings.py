@@ -10,7 +10,7 @@ import numpy as np
 from t2fast import _core
 from t2fast.costs import Budget
 from t2fast.errors import InfeasibleError
-from t2fast.laws import Law, PowerLaw, T2LossLaw
+from t2fast.laws import Law, T2LossLaw
 from t2fast.planning.design import Design, Interval, Point, from_core, value_of
 from t2fast.planning.lattice import Floats, Region, best, designs_at, region_of, values
 
@@ -50,7 +50,7 @@ def surroundings(law: Law, budget: Budget) -> Surroundings:
     T2Error
         When N, D or k is unbounded.
     """
-    if isinstance(law, PowerLaw):
+    if law.in_core:
         return from_outcome(law, _core.plan_budget(law._handle, budget._handle, law.data_range))
     return _by_lattice(law, budget)
 
@@ -87,10 +87,10 @@ def _by_lattice(law: Law, budget: Budget) -> Surroundings:
         found = values(law, budget, n, d, k)
         return found if law.predicts_pass else -found
 
-    point = best(budget, _EVERYTHING, score)
+    point = best(law, budget, _EVERYTHING, score)
     if point is None:
         raise InfeasibleError("the budget and its bounds admit no model of 100k parameters and 1M tokens: raise them")
-    inside = None if law.data_range is None else best(budget, region_of(law.data_range), score)
+    inside = None if law.data_range is None else best(law, budget, region_of(law.data_range), score)
     found = designs_at(law, budget, [point, *([] if inside is None else [inside])])
     return Surroundings(
         unlimited=found[0],
@@ -112,7 +112,7 @@ def best_at_sizes(law: Law, budget: Budget, sizes: list[float]) -> list[Design]:
     points = []
     for n in sizes:
         at = replace(_EVERYTHING, n_params=(n, n))
-        points.append(best(budget, at, lambda n, d, k: sign * values(law, budget, n, d, k)))
+        points.append(best(law, budget, at, lambda n, d, k: sign * values(law, budget, n, d, k)))
     return designs_at(law, budget, [point for point in points if point is not None])
 
 
@@ -122,11 +122,14 @@ def _twenty(law: Law, budget: Budget) -> Design | None:
     for n in np.geomspace(1e5, 1e14, 1801).tolist():
         d = 20.0 * n
         if d <= budget._handle.most_tokens(n, 1.0) * (1 + 1e-9):
-            k = math.floor(min(budget._handle.most_samples(n, d), budget.max_k or math.inf) * (1 + 1e-12))
-            if k >= 1:
-                points.append(Point(n, d, float(k)))
+            paid = budget._handle.most_samples(n, d)
+            if min(paid, budget.max_k or math.inf) * (1 + 1e-12) >= 1:
+                points.append(Point(n, d, paid))
     if not points:
         return None
+    n_at, d_at, paid_at = (np.array(axis) for axis in zip(*points, strict=True))
+    chosen = law.chosen_k(n_at, d_at, paid_at, budget.max_k or math.inf, budget.unique_tokens)
+    points = [Point(*point[:2], k) for point, k in zip(points, chosen.tolist(), strict=True)]
     if budget.total_limit is None:
         # A budget of training alone is spent on the largest model.
         return designs_at(law, budget, points[-1:])[0]

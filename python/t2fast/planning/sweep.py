@@ -17,13 +17,24 @@ from t2fast.arguments import items, numbers
 from t2fast.arguments import threads as checked_threads
 from t2fast.costs import Budget, as_budget
 from t2fast.errors import InfeasibleError, T2Error
-from t2fast.laws import Fitted, Law, PowerLaw, as_law
+from t2fast.laws import Fitted, Law, as_law, under_rule
 from t2fast.planning.design import Design, from_core, value_of
 from t2fast.planning.grid import reporter
-from t2fast.planning.optimum import Plan, plan, planned
-from t2fast.planning.surroundings import from_outcome
-from t2fast.planning.words import beyond_words, cells, costs_of, describe, interval_words, law_name, result_name
+from t2fast.planning.optimum import Plan, planned
+from t2fast.planning.surroundings import from_outcome, surroundings
+from t2fast.planning.words import (
+    beyond_words,
+    cells,
+    costs_of,
+    describe,
+    interval_words,
+    law_name,
+    result_names,
+    rule_data,
+    rule_lines,
+)
 from t2fast.results import Progress, Report, Result
+from t2fast.rules import Rule
 from t2fast.text import columns, warning_lines
 
 __all__ = ["Failure", "Frontier", "IsoFlop", "frontier", "isoflop"]
@@ -115,7 +126,8 @@ class Frontier(Result):
     def to_dict(self) -> dict[str, Any]:
         """The sweep as JSON data."""
         return {
-            "law": self.law.name or self.law.to_dict(),
+            "law": self.law.name or self.law.pass_law.to_dict(),
+            **rule_data(self.law),
             "plans": [one.brief() | {"pareto": bool(kept)} for one, kept in zip(self.plans, self.pareto, strict=True)],
             "failures": [{"budget": budget.to_dict(), "message": message} for budget, message in self.failures],
             "warnings": list(self.warnings),
@@ -124,7 +136,7 @@ class Frontier(Result):
     def summary(self) -> str:
         """The optima as a table within 80 columns, those on the Pareto front starred."""
         known = any(one.interval is not None for one in self.plans)
-        head = ["train", "inference", "N", "D", "k", "D/N", result_name(self.law)]
+        head = ["train", "inference", "N", "D", "k", "D/N", *result_names(self.law)]
         rows = [[*head, *(["90% interval"] if known else []), "", *([] if known else ["beyond data"])]]
         for one, kept in zip(self.plans, self.pareto, strict=True):
             costs = costs_of(one.design)
@@ -133,8 +145,8 @@ class Frontier(Result):
             beyond = [] if known else [beyond_words(one.extrapolation)]
             rows.append([*costs, *cells(one.design), *interval, "*" if kept else "", *beyond])
         unit = "dollars" if self.plans and self.plans[0].budget.in_dollars else "FLOP"
-        lines = [f"Law {law_name(self.law)}; costs in {unit}; * on the Pareto front", ""]
-        lines += columns(rows, left=() if known else (8,))
+        lines = [f"Law {law_name(self.law)}; costs in {unit}; * on the Pareto front", *rule_lines(self.law), ""]
+        lines += columns(rows, left=() if known else (len(rows[0]) - 1,))
         return "\n".join([*lines, "", *warning_lines(self.warnings)]).rstrip()
 
     def headline(self) -> str:
@@ -155,6 +167,9 @@ def frontier(
     law: Law | str | Path | Fitted,
     budgets: Iterable[Budget],
     *,
+    rule: Rule | str | Path | None = None,
+    wrong_cost: float = 0.0,
+    stop_on_success: bool = False,
     threads: int | None = None,
     progress: Report | None = None,
 ) -> Frontier:
@@ -166,6 +181,13 @@ def frontier(
         As for :func:`plan`.
     budgets
         The budgets, in the order in which they are to appear.
+    rule
+        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
+        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
+    wrong_cost
+        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
+    stop_on_success
+        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
     threads
         How many threads to use; all by default. Results do not depend on it.
     progress
@@ -186,11 +208,11 @@ def frontier(
     budgets = [as_budget(one) for one in items("budgets", budgets, "t2fast.Budget")]
     if not budgets:
         raise T2Error("budgets is empty: give at least one")
-    law, threads = as_law(law), checked_threads(threads)
+    law, threads = under_rule(as_law(law), rule, wrong_cost, stop_on_success), checked_threads(threads)
     report = reporter(progress, len(budgets), "budgets")
     plans: list[Plan] = []
     failures: list[Failure] = []
-    if isinstance(law, PowerLaw):
+    if law.in_core:
         outcomes = _core.sweep(law._handle, [budget._handle for budget in budgets], law.data_range, threads, report)
         for budget, outcome in zip(budgets, outcomes, strict=True):
             if isinstance(outcome, str):
@@ -200,7 +222,7 @@ def frontier(
     else:
         for done, budget in enumerate(budgets):
             try:
-                plans.append(plan(law, budget))
+                plans.append(planned(law, budget, surroundings(law, budget)))
             except InfeasibleError as error:
                 failures.append(Failure(budget, str(error)))
             if report is not None:
@@ -239,8 +261,9 @@ class IsoFlop(Result):
     def to_dict(self) -> dict[str, Any]:
         """The curve as JSON data."""
         return {
-            "law": self.law.name or self.law.to_dict(),
+            "law": self.law.name or self.law.pass_law.to_dict(),
             "budget": self.budget.to_dict(),
+            **rule_data(self.law),
             "best": self.best.to_dict(),
             "designs": self.rows(),
         }
@@ -251,18 +274,28 @@ class IsoFlop(Result):
 
     def summary(self) -> str:
         """The designs as a table within 80 columns."""
-        rows = [["", "N", "D", "k", "D/N", result_name(self.law), "beyond data"]]
+        rows = [["", "N", "D", "k", "D/N", *result_names(self.law), "beyond data"]]
         for design in self.designs:
             mark = "best" if design is self.best else ""
             rows.append([mark, *cells(design), beyond_words(design.extrapolation(self.law))])
-        return "\n".join([describe(self.law, self.budget), "", *columns(rows, left=(0, 6))])
+        return "\n".join(
+            [describe(self.law, self.budget), *rule_lines(self.law), "", *columns(rows, left=(0, len(rows[0]) - 1))]
+        )
 
     def headline(self) -> str:
         """The best of the designs."""
         return self.best.summary()
 
 
-def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike) -> IsoFlop:
+def isoflop(
+    law: Law | str | Path | Fitted,
+    budget: Budget,
+    n_params: ArrayLike,
+    *,
+    rule: Rule | str | Path | None = None,
+    wrong_cost: float = 0.0,
+    stop_on_success: bool = False,
+) -> IsoFlop:
     """Follow an isoFLOP curve: the whole training budget spent at each N, and k as large as the budget pays for.
 
     Sizes at which nothing is affordable are left out.
@@ -273,6 +306,13 @@ def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike)
         As for :func:`plan`; the budget names ``train_flops``, no ``total_flops``, and bounds k.
     n_params
         Sizes, one-dimensional.
+    rule
+        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
+        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
+    wrong_cost
+        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
+    stop_on_success
+        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
 
     Raises
     ------
@@ -287,7 +327,7 @@ def isoflop(law: Law | str | Path | Fitted, budget: Budget, n_params: ArrayLike)
     >>> curve.best.n_params
     1000000000.0
     """
-    law, budget = as_law(law), as_budget(budget)
+    law, budget = under_rule(as_law(law), rule, wrong_cost, stop_on_success), as_budget(budget)
     found = _core.isoflop(law._handle, budget._handle, numbers("n_params", n_params, ndim=1))
     designs = tuple(from_core(law, one) for one in found if one is not None)
     if not designs:

@@ -10,11 +10,12 @@ from t2fast import _core
 from t2fast.arguments import number
 from t2fast.costs import Budget, as_budget
 from t2fast.errors import InfeasibleError, T2Error
-from t2fast.laws import DataRange, Fitted, Law, PowerLaw, as_law
+from t2fast.laws import DataRange, Fitted, Law, as_law, under_rule
 from t2fast.planning.design import value_of
 from t2fast.planning.lattice import Region, best, designs_at, least_training, region_of, values
 from t2fast.planning.optimum import Plan, planned
 from t2fast.planning.surroundings import refuse_impossible, surroundings
+from t2fast.rules import Rule
 
 __all__ = ["cheapest"]
 
@@ -22,7 +23,15 @@ __all__ = ["cheapest"]
 MOST_FLOPS = 1e40
 
 
-def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> Plan:
+def cheapest(
+    law: Law | str | Path | Fitted,
+    budget: Budget,
+    target: float,
+    *,
+    rule: Rule | str | Path | None = None,
+    wrong_cost: float = 0.0,
+    stop_on_success: bool = False,
+) -> Plan:
     """Find the cheapest design that reaches a target.
 
     With ``inference_flops`` in the budget, the least training cost beside it; without, the least total cost over the
@@ -36,6 +45,13 @@ def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> P
         Everything except ``train_flops`` and ``total_flops``, which are what is looked for.
     target
         The pass@k to reach, between 0 and 1, or the loss to fall to.
+    rule
+        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
+        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
+    wrong_cost
+        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
+    stop_on_success
+        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
 
     Returns
     -------
@@ -53,8 +69,12 @@ def cheapest(law: Law | str | Path | Fitted, budget: Budget, target: float) -> P
     >>> found.pass_at_k >= 0.3
     True
     """
-    law, budget, target = as_law(law), as_budget(budget), number("target", target)
-    if not isinstance(law, PowerLaw):
+    law, budget, target = (
+        under_rule(as_law(law), rule, wrong_cost, stop_on_success),
+        as_budget(budget),
+        number("target", target),
+    )
+    if not law.in_core:
         return _cheapest_measured(law, budget, target)
     wanted = "total" if budget.inference_limit is None else "train"
     wanted += "_dollars" if budget.in_dollars else "_flops"
@@ -103,7 +123,7 @@ def _cheapest_measured(law: Law, budget: Budget, target: float) -> Plan:
     region: Region = region_of(law.data_range)
     point = least_training(law, budget, region, target)
     if point is None:
-        most = best(budget, region, lambda n, d, k: values(law, budget, n, d, k))
+        most = best(law, budget, region, lambda n, d, k: values(law, budget, n, d, k))
         if most is None:
             raise InfeasibleError("no design within the bounds of the budget and of the data; raise inference_flops")
         ceiling = float(law.value(*most))

@@ -32,8 +32,8 @@ class PlanUncertainty(Result):
     best_on_average
         Of all the replicates' optima and the recommended design, the one with the best mean prediction over the laws.
     intervals
-        Of each replicate's optimum: N, D, k and its prediction (``"pass_at_k"`` or ``"loss"``); ``"at_recommended"`` is
-        the replicates' prediction for the recommended design.
+        Of each replicate's optimum: N, D, k and its prediction (``"result"`` of a rule, ``"pass_at_k"`` or ``"loss"``);
+        ``"at_recommended"`` is the replicates' prediction for the recommended design.
     confidence_level
         The intervals' level.
     beats_chinchilla
@@ -70,6 +70,8 @@ class PlanUncertainty(Result):
     @property
     def result(self) -> str:
         """What the law predicts: ``"pass_at_k"`` or ``"loss"``."""
+        if self.recommended.result is not None:
+            return "result"
         return "loss" if self.recommended.pass_at_k is None else "pass_at_k"
 
     def lines(self) -> list[str]:
@@ -154,7 +156,8 @@ def resample(
         return Interval(float(low), float(high))
 
     intervals = {name: interval([getattr(one, name) for one in optima]) for name in _PLANNED}
-    intervals["pass_at_k" if law.predicts_pass else "loss"] = interval([value_of(one) for one in optima])
+    name = "result" if law.pass_law is not law else "pass_at_k" if law.predicts_pass else "loss"
+    intervals[name] = interval([value_of(one) for one in optima])
     intervals["at_recommended"] = interval(predictions[0])
     beats = None
     if chinchilla is not None and law.kind != ChinchillaLaw.kind:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from t2fast.costs import Budget
-from t2fast.laws import Law
+from t2fast.laws import Law, RuledLaw
 from t2fast.planning.design import Design, Extrapolation, Interval, value_of
 from t2fast.planning.evidence import Neighbour
 from t2fast.quantity import format_flops, format_quantity
@@ -23,6 +24,9 @@ __all__ = [
     "law_name",
     "neighbours",
     "result_name",
+    "result_names",
+    "rule_data",
+    "rule_lines",
     "table",
 ]
 
@@ -59,9 +63,36 @@ def costs_of(design: Design) -> tuple[str, str]:
 
 def result_name(law: Law) -> str:
     """What the law predicts, in one word."""
+    if isinstance(law, RuledLaw):
+        return "right" if law.wrong_cost == 0 else "worth"
     if law.kind == "accuracy":
         return "accuracy"
     return "pass@k" if law.predicts_pass else "loss"
+
+
+def rule_lines(law: Law) -> list[str]:
+    """The rule of a law that stands under one, as a line of a summary."""
+    if not isinstance(law, RuledLaw):
+        return []
+    said = law.rule.headline()
+    if law.wrong_cost:
+        said += f"; a wrong answer costs {law.wrong_cost:g} right ones"
+    if law.stop_on_success:
+        said += "; sampling stops at an accepted answer"
+    return [f"Rule: {said}"]
+
+
+def rule_data(law: Law) -> dict[str, Any]:
+    """The same as JSON data."""
+    if not isinstance(law, RuledLaw):
+        return {}
+    data: dict[str, Any] = {"rule": law.rule.brief(), "wrong_cost": law.wrong_cost}
+    return data | ({"stop_on_success": True} if law.stop_on_success else {})
+
+
+def result_names(law: Law) -> list[str]:
+    """Heads of the columns of results: what a rule makes, and pass@k beside it."""
+    return [result_name(law)] if law.pass_law is law else [result_name(law), "pass@k"]
 
 
 def interval_words(ends: Interval | None) -> str:
@@ -78,7 +109,7 @@ def interval_words(ends: Interval | None) -> str:
 def table(designs: Mapping[str, Design], law: Law, ends: Mapping[str, Interval | None] | None = None) -> list[str]:
     """Designs as aligned rows of text; with a column of intervals where there are any."""
     known = ends if ends and any(one is not None for one in ends.values()) else None
-    head = ["", "N", "D", "k", "D/N", result_name(law), *(["90% interval"] if known else []), "beyond data"]
+    head = ["", "N", "D", "k", "D/N", *result_names(law), *(["90% interval"] if known else []), "beyond data"]
     rows = [head]
     for label, design in designs.items():
         interval = [interval_words(known.get(label))] if known else []
@@ -119,6 +150,7 @@ def cells(design: Design) -> list[str]:
         f"{design.k:.0f}" if design.k < 1e6 else format_quantity(design.k),
         format_quantity(design.tokens_per_param),
         f"{value_of(design):.4f}",
+        *([] if design.result is None else [f"{design.pass_at_k:.4f}"]),
     ]
 
 

@@ -27,7 +27,7 @@ from t2fast.quantity import format_flops, format_quantity
 
 __all__ = [
     "BLACK", "BLUE", "GREEN", "GREY", "HATCHES", "ORANGE", "WIDTH",
-    "axis", "hatch_key", "hatched", "legend", "new", "note", "save", "style",
+    "axis", "format_of", "hatch_key", "hatched", "legend", "new", "note", "save", "style",
 ]  # fmt: skip
 
 BLACK, BLUE, ORANGE, GREEN, GREY = "#111111", "#0072B2", "#D55E00", "#009E73", "#767676"
@@ -68,13 +68,25 @@ def save(figure: Figure, path: str | Path | None) -> Figure:
     """
     if path is None:
         return figure
-    path = Path(path)
-    known = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in known:
-        raise T2Error(f"path = '{path}': the suffix decides the format; use one of .{', .'.join(sorted(known))}")
+    path, kind = format_of(path)
     with style(), replacing(path) as beside:
-        figure.savefig(beside, format=path.suffix[1:].lower())
+        figure.savefig(beside, format=kind)
     return figure
+
+
+def format_of(path: str | Path, name: str = "path") -> tuple[Path, str]:
+    """The path and the format that its suffix names.
+
+    Raises
+    ------
+    T2Error
+        For a suffix that names none.
+    """
+    path, known = Path(path), FigureCanvasAgg.get_supported_filetypes()
+    kind = path.suffix[1:].lower()
+    if kind not in known:
+        raise T2Error(f"{name} = '{path}': the suffix decides the format; use one of .{', .'.join(sorted(known))}")
+    return path, kind
 
 
 def axis(of: Axis, label: str, *, flops: bool = False, ticks: int = 7) -> None:

@@ -122,4 +122,6 @@ def _row(row: object) -> tuple[float, ...]:
         raise T2Error(
             f"shares sum to {total:.6g}: the shares of the wrong answers must sum to 1; divide them by their sum"
         )
-    return tuple(sorted((share / total for share in found), reverse=True))
+    # Shares that sum to one but for rounding stay as they are, so that files come back the same.
+    scale = total if abs(total - 1) > 1e-12 else 1.0
+    return tuple(sorted((share / scale for share in found), reverse=True))

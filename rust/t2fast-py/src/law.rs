@@ -46,7 +46,7 @@ impl Law {
     }
 
     /// What makes the law again: it pickles and copies.
-    fn __getnewargs__(&self) -> (&'static str, BTreeMap<&'static str, f64>) {
+    fn __getnewargs__(&self) -> PyResult<(&'static str, BTreeMap<&'static str, f64>)> {
         let base = self.0.chinchilla();
         let mut coefficients = BTreeMap::from([
             ("E", base.e),
@@ -59,7 +59,7 @@ impl Law {
             ("r_star_tokens", base.repetition.tokens),
         ]);
         coefficients.extend(base.repetition.params.map(|r_star| ("r_star_params", r_star)));
-        let kind = match self.0 {
+        let kind = match &self.0 {
             AnyLaw::Chinchilla(_) => "chinchilla",
             AnyLaw::T2Loss(law) => {
                 coefficients.extend([("G", law.g), ("gamma", law.gamma)]);
@@ -69,8 +69,9 @@ impl Law {
                 coefficients.extend(["theta0", "theta1", "theta2", "theta3", "theta4"].into_iter().zip(law.theta));
                 "t2-pass"
             }
+            AnyLaw::Ruled(_) => return Err(T2Error::new_err("a law under a rule is made again from the two")),
         };
-        (kind, coefficients)
+        Ok((kind, coefficients))
     }
 
     /// The law's value at each (N, D, k).

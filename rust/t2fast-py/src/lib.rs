@@ -14,6 +14,8 @@ mod fit;
 mod law;
 mod passk;
 mod plan;
+mod rule;
+mod sampling;
 mod work;
 
 #[pyo3::pymodule]
@@ -33,7 +35,11 @@ mod _core {
     };
     #[pymodule_export]
     use crate::plan::{
-        Budget, Design, Place, Plan, Plane, cheapest, curve, evaluate, grid_search, isoflop, pareto, plan_budget,
-        plane, predict, surface, sweep,
+        Budget, Design, Place, Plan, Plane, cheapest, chosen, curve, evaluate, grid_search, isoflop, pareto,
+        plan_budget, plane, predict, surface, sweep,
     };
+    #[pymodule_export]
+    use crate::rule::Rule;
+    #[pymodule_export]
+    use crate::sampling::{append_tokens, decode_step, draw_tokens, vector_lanes};
 }

@@ -133,7 +133,9 @@ pub struct Design {
     n_params: f64,
     n_tokens: f64,
     k: f64,
+    samples: f64,
     value: f64,
+    pass_at_k: f64,
     loss: f64,
     train_flops: f64,
     inference_flops: f64,
@@ -142,8 +144,19 @@ pub struct Design {
 
 impl From<&plan::Design> for Design {
     fn from(d: &plan::Design) -> Self {
-        let plan::Design { n_params, n_tokens, k, value, loss, train_flops, inference_flops, dollars } = *d;
-        Self { n_params, n_tokens, k, value, loss, train_flops, inference_flops, dollars }
+        let plan::Design {
+            n_params,
+            n_tokens,
+            k,
+            samples,
+            value,
+            pass_at_k,
+            loss,
+            train_flops,
+            inference_flops,
+            dollars,
+        } = *d;
+        Self { n_params, n_tokens, k, samples, value, pass_at_k, loss, train_flops, inference_flops, dollars }
     }
 }
 
@@ -238,11 +251,36 @@ pub fn predict<'py>(
     k: PyReadonlyArray1<'py, f64>,
     unique_tokens: Option<f64>,
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-    let laws: Vec<AnyLaw> = laws.iter().map(|law| law.0).collect();
+    let laws: Vec<AnyLaw> = laws.iter().map(|law| law.0.clone()).collect();
     let (n, d, k) = (n_params.as_slice()?, n_tokens.as_slice()?, k.as_slice()?);
     let values = work::detached(py, || predictive::values(&laws, n, d, k, unique_tokens))?;
     let rows = laws.len();
     PyArray1::from_vec(py, values).reshape([rows, n.len()])
+}
+
+/// The whole k that a law chooses of those paid for, at each point.
+#[pyfunction]
+#[pyo3(signature = (law, n_params, n_tokens, k, most_k, unique_tokens = None))]
+pub fn chosen<'py>(
+    py: Python<'py>,
+    law: &Law,
+    n_params: PyReadonlyArray1<'py, f64>,
+    n_tokens: PyReadonlyArray1<'py, f64>,
+    k: PyReadonlyArray1<'py, f64>,
+    most_k: f64,
+    unique_tokens: Option<f64>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (n, d, k) = (n_params.as_slice()?, n_tokens.as_slice()?, k.as_slice()?);
+    let planned = law.0.planned(most_k, true);
+    let planned = planned.as_deref().unwrap_or(&law.0);
+    let base = law.0.chinchilla();
+    let chosen = n
+        .iter()
+        .zip(d)
+        .zip(k)
+        .map(|((&n, &d), &k)| planned.choose(base.loss_within(n, d, unique_tokens), k).k)
+        .collect();
+    Ok(PyArray1::from_vec(py, chosen))
 }
 
 /// The best design within a budget and what is around it.
@@ -319,7 +357,9 @@ pub fn pareto<'py>(
             n_params: nan,
             n_tokens: nan,
             k: nan,
+            samples: nan,
             value,
+            pass_at_k: nan,
             loss: nan,
             train_flops: train_cost,
             inference_flops: inference_cost,

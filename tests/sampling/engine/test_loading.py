@@ -208,3 +208,18 @@ def test_end_tokens_that_are_no_tokens(folders, tmp_path, ids):
     with pytest.raises(T2Error) as caught:
         Sampler.from_pretrained(folder, device="cpu").sample([PROMPT], PARAMS)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+@pytest.mark.parametrize("named", ["kernels-community/flash-attn", "evil/evil", "flash_attention_2", "paged|evil/evil"])
+def test_no_kernel_is_fetched_because_a_configuration_names_it(folders, tmp_path, monkeypatch, name, named):
+    def fetch(*_, **__):
+        raise AssertionError("something was fetched")
+
+    import transformers.integrations.hub_kernels as kernels
+
+    for hook in ("get_kernel", "load_and_register_attn_kernel", "lazy_load_kernel"):
+        monkeypatch.setattr(kernels, hook, fetch, raising=False)
+        monkeypatch.setattr(f"transformers.modeling_utils.{hook}", fetch, raising=False)
+    folder = changed(copied(folders, "whole", tmp_path), "config.json", **{name: named})
+    assert drawn(Sampler.from_pretrained(folder, device="cpu")) == drawn(Sampler(model(), tokenizer()))

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from t2fast.sampling.engine.native import install
 from t2fast.sampling.engine.probe import Shape
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
 from t2fast_kernels.buffers import DecodeBuffers
 
 __all__ = ["Decode", "Pool", "Prefill", "Span", "on_device"]
+
+install()
 
 
 def on_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:

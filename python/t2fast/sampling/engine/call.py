@@ -13,12 +13,15 @@ import numpy.typing as npt
 
 from t2fast import arguments
 from t2fast.errors import T2Error
+from t2fast.sampling.engine.drawn import Step, top_of
 from t2fast.sampling.engine.endings import ENDS, Endings
+from t2fast.sampling.engine.memory import Memory
 from t2fast.sampling.engine.pages import pages_for
 from t2fast.sampling.engine.prepared import Prepared
-from t2fast.sampling.engine.runner import Runner
+from t2fast.sampling.engine.runner import ROWS_OF_STATE, Runner
 from t2fast.sampling.engine.schedule import Job, Row, Schedule
-from t2fast.sampling.engine.tree import Floats, Tokens, build_tree
+from t2fast.sampling.engine.thinking import Thinking
+from t2fast.sampling.engine.tree import Tokens, build_tree
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt, unique
 from t2fast.sampling.samples import FinishReason, Sample
@@ -44,8 +47,10 @@ class Stats:
         Decode steps, and rows in all of them together.
     preemptions
         Samples paused since memory was short.
-    pages, pages_total, page_bytes
-        Pages of keys and values: most in use so far, and in the pool; bytes of one.
+    cancelled
+        Samples dropped because their prompt was cancelled; ``total`` falls by them.
+    pages, pages_used, pages_total, page_bytes
+        Pages of keys and values: most in use so far, in use now, and in the pool; bytes of one.
     seconds, waited
         Time so far, and how much of it the host waited for the device. On a GPU, next to no waiting means that the host
         is too slow.
@@ -63,7 +68,9 @@ class Stats:
     steps: int = 0
     rows: int = 0
     preemptions: int = 0
+    cancelled: int = 0
     pages: int = 0
+    pages_used: int = 0
     pages_total: int = 0
     page_bytes: int = 0
     seconds: float = 0.0
@@ -79,6 +86,8 @@ class Call:
         The model.
     prompts, params, seed, verifier, skip, on_tokens, progress
         As for :meth:`Sampler.sample`.
+    kept
+        Memory of an earlier call that nobody uses now.
 
     Raises
     ------
@@ -96,6 +105,7 @@ class Call:
         skip: Callable[[str], Collection[int]] | None = None,
         on_tokens: Callable[[Prompt, int, Sequence[int]], None] | None = None,
         progress: Callable[[Stats], None] | None = None,
+        kept: Memory | None = None,
     ) -> None:
         self.prepared, self.prompts, self.on_tokens, self.progress = prepared, list(prompts), on_tokens, progress
         unique(self.prompts)
@@ -106,36 +116,50 @@ class Call:
         config, shape = prepared.config, prepared.shape
         self.endings = Endings(prepared.tokenizer, self.settings, prepared.eos)
         self.jobs = self._jobs(params, skip or (lambda _: ()))
+        self.thinking = Thinking(prepared.tokenizer, self.settings, [job.tokens for job in self.jobs])
+        #: Prompts cancelled so far; and those that wait to be, by index.
+        self.cancelled: set[str] = set()
+        self._to_cancel: deque[int] = deque()
         leaves = build_tree([job.tokens[:-1] for job in self.jobs], 2 * config.page_size, config.levels)
         for job, leaf in zip(self.jobs, leaves, strict=True):
             job.leaf = leaf
         total = sum(job.wanted() for job in self.jobs)
         slots = max(1, min(prepared.max_batch, total))
-        self.pool = prepared.pool(self._pages_needed(slots))
-        n_pages = self.pool.data.shape[2]
+        if kept is not None:
+            slots = max(slots, kept.slots)
+        page = config.page_size
+        longest = max((node.end - node.begin for job in self.jobs for node in job.chain()), default=1)
+        width = pages_for(max(longest, *(job.limit + 1 for job in self.jobs)), page)
+        #: What the device holds; whoever makes the next call may hand it on.
+        self.memory = Memory.fitting(
+            kept, prepared, slots, width, self._pages_needed(slots), rows_of_state=ROWS_OF_STATE
+        )
+        n_pages = self.memory.n_pages
         self.schedule = Schedule(
             self.jobs,
             n_pages=n_pages,
-            page_size=config.page_size,
-            slots=slots,
-            node_tables=(slots + 1) * config.levels,
+            page_size=page,
+            slots=self.memory.slots,
+            node_tables=self.memory.node_tables,
+            n_top=max(one.top_logprobs for one in self.settings),
         )
-        page = shape.page_bytes(config.page_size)
+        size = shape.page_bytes(page)
         if self.schedule.least_pages() > n_pages:
             raise T2Error(
-                f"kv_memory: {n_pages * page} bytes cannot hold the longest prompt with one sample of it, "
-                f"which need {self.schedule.least_pages() * page}; give more or draw shorter answers"
+                f"kv_memory: {n_pages * size} bytes cannot hold the longest prompt with one sample of it, "
+                f"which need {self.schedule.least_pages() * size}; give more or draw shorter answers"
             )
         keys = np.array([zlib.crc32(prompt.id.encode()) for prompt in self.prompts], np.uint32).view(np.int32)
         self.runner = Runner(
             prepared,
             self.schedule,
-            self.pool,
+            self.memory,
             self.jobs,
             self.settings,
             keys,
             self.endings,
             seed - (1 << 64) if seed >= 1 << 63 else seed,
+            forces=self.thinking.needed,
         )
         prepared.pack()
         self.judging = Judging(verifier)
@@ -143,8 +167,8 @@ class Call:
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}
         self.turn = {i: job.upcoming() for i, job in enumerate(self.jobs) if self.settings[i].stop_on_success}
-        self.kind = np.zeros(slots, np.int32)
-        self.stats = Stats(total=total, pages_total=n_pages, page_bytes=page)
+        self.kind = np.zeros(self.memory.slots, np.int32)
+        self.stats = Stats(total=total, pages_total=n_pages, page_bytes=size)
         self.begun = time.monotonic()
 
     def _jobs(self, params: SamplingParams, skip: Callable[[str], Collection[int]]) -> list[Job]:
@@ -176,15 +200,23 @@ class Call:
         schedule, runner, stats = self.schedule, self.runner, self.stats
         uploaded = -1
         while True:
+            while self._to_cancel:
+                self._drop(self._to_cancel.popleft())
             nodes, rows = schedule.admit()
             if rows:
                 stats.prefilled += runner.begin(nodes, rows)
                 self.kind[[row.slot for row in rows]] = self.endings.kind[[row.job.index for row in rows]]
-            if len(schedule.needy()) > schedule.pages.free:
+                self.thinking.begin(rows, schedule.slots)
+            if len(schedule.needy()) > schedule.pages.free or (self.thinking.needed and self.thinking.due(schedule)):
                 # Who pauses must have all of its tokens, and who has ended need not pause others.
                 self._drain()
             schedule.grow()
-            stats.preemptions, stats.pages = schedule.preemptions, max(stats.pages, schedule.pages.taken)
+            if self.thinking.needed:
+                for slot, token in self.thinking.next(schedule):
+                    runner.force(slot, token)
+                    uploaded = -1
+            stats.preemptions, stats.pages_used = schedule.preemptions, schedule.pages.taken
+            stats.pages = max(stats.pages, stats.pages_used)
             if schedule.running:
                 if uploaded != schedule.moves:
                     runner.upload()
@@ -207,6 +239,33 @@ class Call:
         if any(self.waiting.values()):
             raise AssertionError("samples wait for others that were never drawn")
 
+    def cancel(self, prompt_id: str) -> bool:
+        """Ask, from any thread, for no more samples of a prompt; whether this call has it."""
+        for index, prompt in enumerate(self.prompts):
+            if prompt.id == prompt_id:
+                self._to_cancel.append(index)
+                return True
+        return False
+
+    def _drop(self, index: int) -> None:
+        """Let go of all samples of a prompt that have not ended."""
+        job, turn = self.jobs[index], self.turn.get(index)
+        if index in self.turn:
+            dropped = 0 if turn is None else sum(1 for j in range(turn, job.end) if j not in job.skip)
+            self.turn[index] = None
+            self.waiting.pop(index, None)
+        else:
+            begun = sum(1 for j in range(min(job.next, job.end)) if j not in job.skip)
+            dropped = job.wanted() - (begun - job.active)
+        if not dropped:
+            return
+        self.cancelled.add(self.prompts[index].id)
+        self.stats.cancelled += dropped
+        self.stats.total -= dropped
+        if not job.over:
+            self.schedule.stop(job, 0)
+        self.stats.pages_used = self.schedule.pages.taken
+
     def close(self) -> None:
         """Stop asking the verifier."""
         self.judging.close()
@@ -220,13 +279,13 @@ class Call:
         """Take in what a step drew: record it, and end the samples that it ended."""
         schedule = self.schedule
         begun = time.monotonic()
-        tokens, logprobs = launched.wait()
+        tokens, logprobs, top = launched.wait()
         self.stats.waited += time.monotonic() - begun
         slots, steps = launched.slots, launched.steps
         # A row may have ended, or been stopped, while this step was in flight.
         alive = schedule.serial[slots] == launched.serials
         if not alive.all():
-            slots, steps, tokens, logprobs = slots[alive], steps[alive], tokens[alive], logprobs[alive]
+            slots, steps, tokens, logprobs, top = (one[alive] for one in (slots, steps, tokens, logprobs, top))
         if not len(slots):
             return
         if tokens.min() < 0:
@@ -235,7 +294,7 @@ class Call:
                 f"prompt {prompt!r}: the model's logits are not finite: its weights are broken, or its dtype, "
                 f"{str(self.prepared.shape.dtype).removeprefix('torch.')}, is too narrow (try bfloat16 or float32)"
             )
-        schedule.record(slots, steps, tokens, logprobs)
+        schedule.record(slots, steps, tokens, logprobs, top)
         means = self.endings.table[self.kind[slots], tokens]
         ended = (means & ENDS != 0) | (steps + 1 >= schedule.limit[slots])
         if self.on_tokens is not None:
@@ -246,14 +305,18 @@ class Call:
             row = schedule.running[int(slots[i])]
             drawn = schedule.tokens[row.slot, : steps[i] + 1]
             if ended[i] or self.endings.completed(row.job.index, row.job.tokens, drawn):
-                self._finish(row, drawn, schedule.logprobs[row.slot, : steps[i] + 1], bool(means[i] & ENDS))
+                self._finish(row, drawn, bool(means[i] & ENDS))
         self.stats.seconds = time.monotonic() - self.begun
 
-    def _finish(self, row: Row, tokens: Tokens, logprobs: Floats, by_token: bool) -> None:
-        job = row.job
+    def _finish(self, row: Row, tokens: Tokens, by_token: bool) -> None:
+        job, n = row.job, len(tokens)
         prompt, settings = self.prompts[job.index], self.settings[job.index]
         text, by_text = self.endings.text(job.index, job.tokens, tokens)
         reason: FinishReason = "length" if job.limit == settings.max_new_tokens else "context"
+        logprobs = self.schedule.logprobs[row.slot, :n]
+        ids, values = (
+            top_of(self.schedule.top[row.slot, :n], settings.top_logprobs) if settings.top_logprobs else ((), ())
+        )
         sample = Sample(
             prompt_id=prompt.id,
             sample=row.sample,
@@ -262,6 +325,10 @@ class Call:
             finish_reason="stop" if by_token or by_text else reason,
             n_prompt_tokens=len(job.tokens),
             logprobs=tuple(logprobs.tolist()) if settings.logprobs else None,
+            top_token_ids=tuple(map(tuple, ids)) if settings.top_logprobs else None,
+            top_logprobs=tuple(map(tuple, values)) if settings.top_logprobs else None,
+            prompt_logprobs=self.runner.asked.of(job.index) if row.sample == 0 else None,
+            forced=self.thinking.span(job.index, row.forced, n),
         )
         self.schedule.finish(row)
         self.stats.tokens += len(tokens)
@@ -308,4 +375,4 @@ class _Launched:
     serials: npt.NDArray[np.int64]
     #: Which of its steps this is for each.
     steps: Tokens
-    wait: Callable[[], tuple[Tokens, Floats]]
+    wait: Callable[[], Step]

@@ -19,7 +19,7 @@ def load(
     path: str | Path, *, dtype: torch.dtype | str | None, device: torch.device, trust_remote_code: bool
 ) -> tuple[Any, Any]:
     """Load model and tokenizer; see :meth:`t2fast.sampling.Sampler.from_pretrained`."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(path)
     if is_file(folder / "adapter_config.json") and not (folder / "config.json").is_file():
@@ -31,8 +31,11 @@ def load(
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise T2Error(f"dtype = {dtype!r}: must be a number type such as bfloat16, float16, float32")
     try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        _plain(config)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
+            config=config,
             dtype=dtype or "auto",
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
@@ -85,6 +88,19 @@ def _adapted(
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     return merged, tokenizer
+
+
+def _plain(config: Any) -> None:
+    """Let a configuration, and those inside it, name no implementation that transformers would fetch as a kernel.
+
+    What is left is what transformers chooses by itself; attention is ours in the end.
+    """
+    for name in ("_attn_implementation_internal", "_experts_implementation_internal"):
+        if getattr(config, name, None) not in (None, "eager", "sdpa"):
+            setattr(config, name, None)
+    for value in list(vars(config).values()):
+        if hasattr(value, "_attn_implementation_internal"):
+            _plain(value)
 
 
 def _said(error: Exception) -> str:

@@ -11,24 +11,26 @@ import torch
 from torch import Tensor
 
 from t2fast.errors import T2Error
-from t2fast.sampling.engine.cache import Decode, Pool, on_device
-from t2fast.sampling.engine.drawn import Drawn
+from t2fast.sampling.engine.asked import Asked
+from t2fast.sampling.engine.cache import Decode, on_device
+from t2fast.sampling.engine.drawn import Drawn, Step
 from t2fast.sampling.engine.endings import Endings
+from t2fast.sampling.engine.memory import Captured, Memory, capture, graph_memory
 from t2fast.sampling.engine.prefill import Text, forward_texts, places
 from t2fast.sampling.engine.prepared import Prepared
 from t2fast.sampling.engine.rules import Rules
 from t2fast.sampling.engine.schedule import Job, Row, Schedule
-from t2fast.sampling.engine.tree import Floats, Node, Tokens
+from t2fast.sampling.engine.thinking import force
+from t2fast.sampling.engine.tree import Node
 from t2fast.sampling.params import SamplingParams
-from t2fast_kernels.buffers import DecodeBuffers
 from t2fast_kernels.plan import plan
 from t2fast_kernels.sample import sample as draw
 
-__all__ = ["Runner"]
+__all__ = ["ROWS_OF_STATE", "Runner", "controls", "launch_size"]
 
 #: Rows of the device's int32 state.
-_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K, _RULE, _LEAST = range(9)
-_INTS = 9
+_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K, _RULE, _LEAST, _FORCED = range(10)
+_INTS = 10
 #: Settings that each row has a float32 of, in the order of their rows; and the value that leaves each off.
 _SETTINGS = {
     "temperature": None,
@@ -39,8 +41,12 @@ _SETTINGS = {
     "frequency_penalty": 0.0,
 }
 _PENALTIES = tuple(_SETTINGS)[3:]
+#: Numbers that the device has of each row.
+ROWS_OF_STATE = _INTS + len(_SETTINGS)
 #: Where an idle row writes: below 0, and so far that counting up never reaches a place.
 _NOWHERE = -(1 << 30)
+#: Logits of prompts computed at a time, in elements.
+_LOGITS = 1 << 26
 
 
 def launch_size(n: int) -> int:
@@ -49,6 +55,18 @@ def launch_size(n: int) -> int:
     Few sizes mean few graphs; powers of two would let the model and the sampler run over up to twice the rows.
     """
     return 1 << (n - 1).bit_length() if n <= 8 else -(-n // 8) * 8
+
+
+def controls(settings: Sequence[SamplingParams]) -> dict[str, float | None]:
+    """The sampling operator's settings: what all prompts leave off is left out; None where prompts differ."""
+    given: dict[str, float | None] = {}
+    for name, off in (*_SETTINGS.items(), ("top_k", None)):
+        values = {getattr(one, name) for one in settings}
+        if len(values) > 1:
+            given[name] = None
+        elif (value := values.pop()) != off and value is not None:
+            given[name] = float(value) if name != "top_k" else value
+    return given
 
 
 class Runner:
@@ -61,75 +79,72 @@ class Runner:
     ----------
     prepared
         The model and how it is run.
-    schedule, pool
-        Slots, tables and pages.
+    schedule, memory
+        Slots, tables and pages; and where on the device they are.
     jobs, settings, keys
         By prompt: what is drawn, how, and the key of its random numbers.
     endings
         Which tokens end samples.
     seed
         Of the draws.
+    forces
+        Whether tokens may be forced.
     """
 
     def __init__(
         self,
         prepared: Prepared,
         schedule: Schedule,
-        pool: Pool,
+        memory: Memory,
         jobs: Sequence[Job],
         settings: Sequence[SamplingParams],
         keys: npt.NDArray[np.int32],
         endings: Endings,
         seed: int,
+        *,
+        forces: bool = False,
     ) -> None:
-        self.prepared, self.model, self.schedule, self.pool = prepared, prepared.model, schedule, pool
+        self.prepared, self.model, self.schedule = prepared, prepared.model, schedule
         self.jobs, self.settings, self.keys = jobs, settings, keys
         self.chunk, self.graphs, self.device = prepared.config.prefill_tokens, prepared.graphs, prepared.device
         shape, levels, device = prepared.shape, prepared.config.levels, prepared.device
-        slots, cuda = schedule.slots, device.type == "cuda"
-        node_tables = len(schedule.tables) - slots
-        self.buffers = DecodeBuffers(
-            slots,
-            shape.n_q_heads,
-            shape.n_kv_heads,
-            shape.head_dim,
-            max_segments=node_tables,
-            max_levels=levels,
-            device=device,
-            itemsize=shape.dtype.itemsize,
-        )
-        # On the CPU the device's tables are the schedule's own.
-        self.tables = torch.from_numpy(schedule.tables)
-        if cuda:
-            self.tables = self.tables.to(device)
+        slots, node_tables = memory.slots, memory.node_tables
+        self.memory, self.pool, self.buffers = memory, memory.pool, memory.buffers
+        # On the CPU the device's tables are the schedule's own, unless a graph has the address of others.
+        self._apart = device.type == "cuda" or self.graphs == "cuda"
+        self.tables = memory.tables if self._apart else torch.from_numpy(schedule.tables)
         # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k, its rules,
-        # how many tokens it has before it may end; the other settings; its nodes. By node: table, first token, end,
-        # position.
+        # how many tokens it has before it may end, the token forced now; the other settings; its nodes. By node: table,
+        # first token, end, position.
         self._ints = np.zeros((_INTS - _POSITION, slots), np.int32)
         self._floats = np.zeros((len(_SETTINGS), slots), np.float32)
         self._nodes = np.full((slots, levels), -1, np.int32)
         self._runs = np.zeros((node_tables, 4), np.int32)
-        # Staged on the host, then copied as one; the copy on the device is what steps read and count up.
-        self._staged = torch.zeros(_INTS + len(_SETTINGS), slots, dtype=torch.int32, pin_memory=cuda)
-        self._state = self._staged.to(device, copy=True)
-        self._copied = torch.cuda.Event() if cuda else None
-        self._lens = torch.zeros(slots, dtype=torch.int32, device=device)
-        #: By slot: the token that the next step is fed. One more for idle rows.
-        self._last = torch.zeros(slots + 1, dtype=torch.int64, device=device)
-        self._seed = torch.tensor([seed], device=device)
-        self._drawn = Drawn(slots, device)
+        self._staged, self._state, self._copied = memory.staged, memory.state, memory.copied
+        self._lens, self._last, self._drawn = memory.lens, memory.last, memory.drawn
+        self._forces = forces
+        self.n_top = max(one.top_logprobs for one in settings)
+        if self.n_top > shape.vocab:
+            raise T2Error(f"top_logprobs = {self.n_top}: the model has only {shape.vocab} tokens")
+        if self.n_top:
+            self._drawn = Drawn(slots, device, self.n_top)
+        self.asked = Asked(jobs, settings)
+        self._seed = memory.seed.fill_(seed)
         self.rules = Rules(settings, endings, shape.vocab, device)
         #: By slot: its latest tokens, where rules have to know them.
         self._recent: Tensor | None = None
         if self.rules.needed and self.rules.reach:
             self._recent = torch.full((slots + 1, self.rules.reach), -1, dtype=torch.int64, device=device)
-        self._given = self._controls()
-        self._counts: Tensor | None = None
-        if self._given.keys() & set(_PENALTIES):
-            self._counts = torch.zeros(slots + 1, shape.vocab, dtype=torch.int32, device=device)
-        self._readings: dict[int, Decode] = {}
-        self._captured: dict[int, torch.cuda.CUDAGraph] = {}
-        self._memory = torch.cuda.graph_pool_handle() if self.graphs == "cuda" else None
+        constants = controls(settings)
+        self._given = self._controls(constants)
+        self._counts = memory.counts_of(shape.vocab) if self._given.keys() & set(_PENALTIES) else None
+        # Rules and likeliest tokens lie elsewhere in every call; other steps are the same in the next.
+        self.lasting = not (self.rules.needed or self.n_top or forces)
+        self._captured = Captured()
+        if self.graphs == "cuda":
+            memory.handle = memory.handle or graph_memory()
+            if self.lasting:
+                self._captured = memory.captured(self.model, tuple(constants.items()))
         if self.graphs == "compile":
             self._decoder: Callable[..., Any] = torch.compile(self.model, dynamic=False)
         else:
@@ -137,22 +152,11 @@ class Runner:
         #: Slots of the rows of the next step.
         self.rows = np.empty(0, np.int64)
 
-    def _controls(self) -> dict[str, float | Tensor]:
-        """The operator's settings: what all prompts leave off is left out; what differs is read from the state."""
-        given: dict[str, float | Tensor] = {}
+    def _controls(self, constants: dict[str, float | None]) -> dict[str, float | Tensor]:
+        """The operator's settings: numbers, and where prompts differ what is read from the state."""
         floats = self._state[_INTS:].view(torch.float32)
-        for i, (name, off) in enumerate(_SETTINGS.items()):
-            values = {float(getattr(one, name)) for one in self.settings}
-            if len(values) > 1:
-                given[name] = floats[i]
-            elif (value := values.pop()) != off:
-                given[name] = value
-        top_k = {one.top_k for one in self.settings}
-        if len(top_k) > 1:
-            given["top_k"] = self._state[_TOP_K]
-        elif (k := top_k.pop()) is not None:
-            given["top_k"] = k
-        return given
+        rows = dict(zip(_SETTINGS, floats, strict=True)) | {"top_k": self._state[_TOP_K]}
+        return {name: rows[name] if value is None else value for name, value in constants.items()}
 
     # ------------------------------------------------------------------------------------------------ rows come and go
 
@@ -161,18 +165,22 @@ class Runner:
         """Take in what :meth:`Schedule.admit` gives; returns the number of tokens that were computed for it."""
         slots = self.schedule.slots
         texts = []
+        chunk = self.chunk
         for node in nodes:
             length = node.end - node.begin
             self._runs[node.table - slots] = node.table, 0, length, node.begin
             before = self._places([] if node.parent is None else node.parent.chain())
             tokens = self.jobs[node.prompt].tokens[node.begin : node.end]
-            texts.append(Text(tokens, self._place(node.table, length), before))
+            wanted = self.asked.wants(node)
+            if wanted:
+                chunk = max(1, min(chunk, _LOGITS // self.prepared.shape.vocab))
+            texts.append(Text(tokens, self._place(node.table, length), before, wanted))
         for row in rows:
             job, slot, done = row.job, row.slot, len(row.tokens)
             chain, settings = job.chain(), self.settings[job.index]
             self._ints[:, slot] = (
                 len(job.tokens) - 1, self.keys[job.index], row.sample, settings.top_k or 0,
-                self.rules.kind[job.index], self.rules.least[job.index],
+                self.rules.kind[job.index], self.rules.least[job.index], -1,
             )  # fmt: skip
             self._floats[:, slot] = [getattr(settings, name) for name in _SETTINGS]
             self._nodes[slot] = -1
@@ -180,8 +188,9 @@ class Runner:
             if done:
                 own = np.concatenate([job.tokens[-1:], row.tokens[:-1]])
                 texts.append(Text(own, self._place(slot, done), self._places(chain)))
-        for _ in forward_texts(self.model, self.pool, texts, self.chunk):
-            pass
+        for parts, logits in forward_texts(self.model, self.pool, texts, chunk):
+            for (i, a, b), some in zip(parts, logits.split([b - a for _, a, b in parts]), strict=True):
+                self.asked.take(nodes[i], a, b, some)
         if rows:
             fed = [int(row.tokens[-1] if len(row.tokens) else row.job.tokens[-1]) for row in rows]
             into = on_device(np.array([[row.slot for row in rows], fed]), self.device)
@@ -213,6 +222,10 @@ class Runner:
             found = on_device(np.stack([tokens, times.astype(np.int32)]), self.device)
             counts[row.slot, found[0].long()] = found[1]
 
+    def force(self, slot: int, token: int) -> None:
+        """Let the row in a slot draw this token alone from the next upload on; -1 for any."""
+        self._ints[_FORCED - _POSITION, slot] = token
+
     def upload(self) -> None:
         """Tell the device which rows the next steps have, and plan what they read."""
         schedule = self.schedule
@@ -239,12 +252,12 @@ class Runner:
 
     # ------------------------------------------------------------------------------------------------ a step
 
-    def step(self) -> Callable[[], tuple[Tokens, Floats]]:
+    def step(self) -> Callable[[], Step]:
         """Launch a step; what it returns waits for the rows' tokens and log-probabilities."""
-        if self.device.type == "cuda" and self.schedule.changed:
+        if self._apart and self.schedule.changed:
             tables = np.array(sorted(self.schedule.changed))
             new = on_device(self.schedule.tables[tables], self.device)
-            self.tables.index_copy_(0, on_device(tables, self.device), new)
+            self.tables[:, : new.shape[1]].index_copy_(0, on_device(tables, self.device), new)
         self.schedule.changed.clear()
         n = len(self.rows)
         padded = n if self.graphs == "none" else min(launch_size(n), self.schedule.slots)
@@ -253,47 +266,54 @@ class Runner:
 
     def _launch(self, n: int) -> None:
         """Run a step of ``n`` rows: eagerly the first time, which also compiles; then captured; then replayed."""
-        if self._memory is None or n not in self._readings:
+        replays = self._captured.replays
+        if self.graphs != "cuda" or n not in replays:
             self._decode(n)
+            replays[n] = None
             return
-        if n not in self._captured:
-            graph = torch.cuda.CUDAGraph()
-            try:
-                # Verifiers may use the GPU in their threads meanwhile.
-                with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
-                    self._decode(n)
-            except RuntimeError as error:
-                raise T2Error(f"graphs = 'cuda': a step cannot be captured, use graphs='none': {error}") from error
-            self._captured[n] = graph
-        self._captured[n].replay()
+        if (replay := replays[n]) is None:
+            replay = replays[n] = capture(lambda: self._decode(n), self.memory.handle)
+        replay()
+
+    def warmup(self) -> list[int]:
+        """Capture a step of every number of rows that steps are launched with; returns those numbers."""
+        sizes = sorted({min(launch_size(n), self.memory.slots) for n in range(1, self.memory.slots + 1)})
+        self.upload()  # no rows: all are idle
+        # The largest first: smaller ones then find room in the memory that graphs share.
+        for n in reversed(sizes):
+            while self._captured.replays.get(n) is None:
+                self._launch(n)
+        return sizes
 
     @torch.no_grad()
     def _decode(self, n: int) -> None:
         state, slot = self._state[:, :n], self._state[_SLOT, :n].long()
-        if n not in self._readings:
-            self._readings[n] = Decode(
-                self.pool, self.tables, state[_TABLE], state[_INDEX], self._lens[:n], self.buffers
-            )
+        readings = self._captured.readings
+        if n not in readings:
+            readings[n] = Decode(self.pool, self.tables, state[_TABLE], state[_INDEX], self._lens[:n], self.buffers)
         torch.add(state[_INDEX], 1, out=self._lens[:n])
         logits = self._decoder(
             # -1 stands where nothing could be drawn; the host finds out a step later.
             input_ids=self._last[slot].clamp_(min=0)[None],
             position_ids=state[_POSITION].long()[None],
             use_cache=False,
-            t2fast=self._readings[n],
+            t2fast=readings[n],
         ).logits[0]
         given: dict[str, Any] = {k: v[:n] if isinstance(v, Tensor) else v for k, v in self._given.items()}
         counts = None if self._counts is None else self._counts[slot]
         if self.rules.needed:
             recent = None if self._recent is None else self._recent[slot]
             logits = self.rules.apply(logits, state[_RULE], state[_INDEX], state[_LEAST], recent)
-        tokens, logprobs = draw(
+        if self._forces:
+            logits = force(logits, state[_FORCED])
+        tokens, logprobs, *top = draw(
             logits,
             self._seed,
             state[_PROMPT],
             state[_SAMPLE],
             state[_INDEX],
             counts=counts,
+            n_logprobs=self.n_top,
             **given,
         )
         self._last[slot] = tokens
@@ -304,4 +324,4 @@ class Runner:
             self._counts[slot, at] = self._counts[slot, at].clamp_(min=0) + 1
         state[_INDEX] += 1
         state[_POSITION] += 1
-        self._drawn.keep(tokens, logprobs)
+        self._drawn.keep(tokens, logprobs, *(top or (None, None)))

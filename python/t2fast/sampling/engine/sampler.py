@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +17,7 @@ from t2fast.sampling.engine.config import Config, Graphs
 from t2fast.sampling.engine.endings import end_tokens
 from t2fast.sampling.engine.fingerprint import fingerprint
 from t2fast.sampling.engine.loading import load
+from t2fast.sampling.engine.memory import Memory
 from t2fast.sampling.engine.prepared import Prepared, prepare
 from t2fast.sampling.engine.probe import Shape
 from t2fast.sampling.engine.replica import unwrapped
@@ -102,6 +105,11 @@ class Sampler:
         self.warnings: tuple[str, ...] = ()
         #: What the latest call did.
         self.stats = Stats()
+        #: What the latest call had on the device, while none is running.
+        self._kept: Memory | None = None
+        self._calls: weakref.WeakSet[Call] = weakref.WeakSet()
+        #: Prompts of the latest call that were cancelled.
+        self.cancelled: Collection[str] = ()
         prepared = self._prepare()
         self.eos = tuple(prepared.eos)
 
@@ -209,10 +217,117 @@ class Sampler:
         if not prompts:
             return iter(())
         prepared = self._prepare()
+        kept, self._kept = self._kept, None
         with prepared.running():
-            call = Call(prepared, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress)
-        self.stats = call.stats
-        return _iterate(prepared, call, on_sample)
+            call = Call(prepared, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress, kept)
+        self.stats, self.cancelled = call.stats, call.cancelled
+        self._calls.add(call)
+        return self._iterate(prepared, call, on_sample)
+
+    def _iterate(self, prepared: Prepared, call: Call, on_sample: Callable[[Sample], None] | None) -> Iterator[Sample]:
+        with closing(call):
+            steps = call.steps()
+            try:
+                while True:
+                    with prepared.running():
+                        samples = next(steps, None)
+                    if samples is None:
+                        return
+                    for sample in samples:
+                        if on_sample is not None:
+                            on_sample(sample)
+                        yield sample
+            finally:
+                self._calls.discard(call)
+                self._keep(prepared, call)
+
+    def _keep(self, prepared: Prepared, call: Call) -> None:
+        """Keep what a call leaves behind where the next can use it: graphs, and the memory that they name."""
+        if prepared.graphs == "cuda":
+            self._kept = call.memory
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Draw no more samples of a prompt: those that run leave before the next step, and their pages with them.
+
+        Samples that are finished are given, once they are judged. From any thread or callback; calls of this sampler in
+        other threads that draw the same prompt stop with it.
+
+        Parameters
+        ----------
+        prompt_id
+            :attr:`Prompt.id`.
+
+        Returns
+        -------
+        bool
+            Whether a call is under way that has this prompt. ``stats.cancelled`` counts the samples dropped.
+
+        Examples
+        --------
+        ::
+
+            for sample in sampler.sample(prompts, params):
+                if sample.text.startswith("I cannot"):
+                    sampler.cancel(sample.prompt_id)
+        """
+        return sum(call.cancel(prompt_id) for call in list(self._calls)) > 0
+
+    def warmup(self, prompts: Sequence[Prompt], params: SamplingParams | None = None) -> str:
+        """Compile and capture, before they are needed, all steps of a call with such prompts; says what was done.
+
+        Where steps are captured in CUDA graphs they are captured once for each number of rows (1, 2, 4, 8, 16, 24 and
+        so on), when it first occurs: two seconds for the first, a fraction of one for each of the others. What is
+        captured serves later calls of this sampler with the same settings, whatever their prompts, as long as the model
+        keeps its weights in place and the memory for keys and values suffices. Elsewhere there is nothing to do.
+
+        Parameters
+        ----------
+        prompts, params
+            Like those to come: the longest, as many, with the settings to be used.
+
+        Raises
+        ------
+        T2Error
+            As :meth:`sample` would.
+
+        Examples
+        --------
+        ::
+
+            print(sampler.warmup(prompts, params))
+        """
+        prepared = self._prepare()
+        if prepared.graphs != "cuda":
+            return (
+                f"nothing to warm up: with graphs = {prepared.graphs!r} on {prepared.device.type} no step is captured"
+            )
+        begun = time.monotonic()
+        kept, self._kept = self._kept, None
+        with prepared.running():
+            call = Call(prepared, prompts, params or SamplingParams(), kept=kept)
+            with closing(call):
+                sizes = call.runner.warmup()
+        self._keep(prepared, call)
+        took = f"steps of {', '.join(map(str, sizes))} rows in {time.monotonic() - begun:.1f} s"
+        if not call.runner.lasting:
+            return (
+                f"compiled {took}; with biases, forbidden words, shortest lengths, likeliest tokens or a budget of "
+                "thinking each call captures its own"
+            )
+        return f"captured {took}"
+
+    def release(self) -> None:
+        """Give back the memory that captured steps hold between calls, keys and values above all; the next begins anew.
+
+        Examples
+        --------
+        ::
+
+            sampler.release()  # before training goes on beside it
+        """
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.drop()
 
     def score(self, prompts: Sequence[Prompt]) -> Iterator[Score]:
         """Compute the negative log-likelihoods of each prompt's choices, or of its answer where it has none.
@@ -245,17 +360,3 @@ class Sampler:
                 raise T2Error(f"{found}: t2fast cannot run it (--engine generate can; --trust runs it all the same)")
             self.warnings = (found,)
         return prepared
-
-
-def _iterate(prepared: Prepared, call: Call, on_sample: Callable[[Sample], None] | None) -> Iterator[Sample]:
-    with closing(call):
-        steps = call.steps()
-        while True:
-            with prepared.running():
-                samples = next(steps, None)
-            if samples is None:
-                return
-            for sample in samples:
-                if on_sample is not None:
-                    on_sample(sample)
-                yield sample

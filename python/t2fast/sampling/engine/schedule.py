@@ -69,6 +69,10 @@ class Row:
     #: What it had generated when it was paused, with the log-probabilities.
     tokens: Tokens = field(default_factory=lambda: np.empty(0, np.int32))
     logprobs: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    #: The likeliest tokens in the place of each, as in :class:`Step`.
+    top: Tokens | None = None
+    #: Step from which its end of thinking is forced, -1 if it is not; None while that is open.
+    forced: int | None = None
 
 
 class Schedule:
@@ -90,9 +94,13 @@ class Schedule:
         Most rows that run together.
     node_tables
         Most nodes in memory.
+    n_top
+        How many of the likeliest tokens are recorded for each.
     """
 
-    def __init__(self, jobs: Sequence[Job], *, n_pages: int, page_size: int, slots: int, node_tables: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], *, n_pages: int, page_size: int, slots: int, node_tables: int, n_top: int = 0
+    ) -> None:
         self.page_size, self.slots = page_size, slots
         self.pages = Pages(n_pages)
         self.running: dict[int, Row] = {}  # by slot
@@ -129,6 +137,7 @@ class Schedule:
         #: By slot: what was generated, with the log-probabilities.
         self.tokens = np.zeros((slots, 64), np.int32)
         self.logprobs = np.zeros((slots, 64), np.float32)
+        self.top = np.zeros((slots, 64, 2 * n_top), np.int32)
 
     @staticmethod
     def _lengths(job: Job) -> Iterator[int]:
@@ -202,6 +211,8 @@ class Schedule:
             self.count[slot], self.held[slot], self.limit[slot] = done, own, row.job.limit
             self._widen(done)
             self.tokens[slot, :done], self.logprobs[slot, :done] = row.tokens, row.logprobs
+            if row.top is not None:
+                self.top[slot, :done] = row.top
             nodes += missing
             rows.append(row)
         return nodes, rows
@@ -293,6 +304,7 @@ class Schedule:
         count = self.count[row.slot]
         row.tokens = self.tokens[row.slot, :count].copy()
         row.logprobs = self.logprobs[row.slot, :count].copy()
+        row.top = self.top[row.slot, :count].copy()
         self._release(row)
         self.paused.append(row)
         self.preemptions += 1
@@ -303,9 +315,14 @@ class Schedule:
         if columns > have:
             more = ((0, 0), (0, max(columns, 2 * have) - have))
             self.tokens, self.logprobs = np.pad(self.tokens, more), np.pad(self.logprobs, more)
+            self.top = np.pad(self.top, (*more, (0, 0)))
 
-    def record(self, slots: npt.NDArray[np.int64], steps: Tokens, tokens: Tokens, logprobs: Floats) -> None:
+    def record(
+        self, slots: npt.NDArray[np.int64], steps: Tokens, tokens: Tokens, logprobs: Floats, top: Tokens | None = None
+    ) -> None:
         """Keep what the rows in ``slots`` generated in their steps ``steps``."""
         if len(slots):
             self._widen(int(steps.max()) + 1)
             self.tokens[slots, steps], self.logprobs[slots, steps] = tokens, logprobs
+            if top is not None:
+                self.top[slots, steps] = top

@@ -74,8 +74,8 @@ def _compare(prepared: Prepared, model: nn.Module) -> tuple[str | None, bool]:
     ]
     params = SamplingParams(max_new_tokens=_NEW, logprobs=True, ignore_eos=True)
     small = Config(page_size=8, max_batch=4, graphs="none", prefill_tokens=max(16, longest // 2), ahead=0)
-    call = Call(dataclasses.replace(prepared, config=small), prompts, params)
     with prepared.running():
+        call = Call(dataclasses.replace(prepared, config=small), prompts, params)
         samples = [sample for some in call.steps() for sample in some]
     call.close()
     # Eager attention is the definition: transformers 5.17 leaves Gemma 2's soft cap out of "sdpa" without a word.

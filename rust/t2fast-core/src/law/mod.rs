@@ -10,6 +10,7 @@ mod overtraining;
 mod pass;
 pub mod predictive;
 mod repeat;
+mod ruled;
 
 pub use chinchilla::ChinchillaLaw;
 pub(crate) use chinchilla::most_useful_ln_tokens;
@@ -17,6 +18,7 @@ pub use loss::T2LossLaw;
 pub use overtraining::Overtraining;
 pub use pass::{Moments, T2PassLaw, THETA_RANGES, beta_pass_at_k, beta_pass_slopes};
 pub use repeat::{DEFAULT_R_STAR, Repetition, effective};
+pub use ruled::RuledLaw;
 
 use crate::error::{Error, Result, positive};
 
@@ -74,6 +76,17 @@ pub struct Slopes {
     pub k: f64,
 }
 
+/// The samples that a design draws per question, out of those that its budget pays for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Chosen {
+    /// The most samples drawn; 0 is silence.
+    pub k: f64,
+    /// Those drawn on average, which are paid for.
+    pub samples: f64,
+    /// The law's value.
+    pub value: f64,
+}
+
 /// A scaling law of N, D and k, seen as a function of the Chinchilla loss and k.
 pub trait Law: Sync {
     /// The law that joins N and D into one loss.
@@ -99,6 +112,37 @@ pub trait Law: Sync {
     /// # Panics
     /// When the lengths differ.
     fn at_losses(&self, loss: &[f64], k: &[f64], out: &mut [f64]);
+
+    /// Whether more samples are never worse.
+    fn rises_with_k(&self) -> bool {
+        true
+    }
+
+    /// What is drawn where `k` samples are paid for.
+    fn choose(&self, loss: f64, k: f64) -> Chosen {
+        Chosen { k, samples: k, value: self.at_loss(loss, k) }
+    }
+
+    /// What somebody who recognises right answers would make of k samples at a loss.
+    fn pass_at_loss(&self, loss: f64, k: f64) -> f64 {
+        self.at_loss(loss, k)
+    }
+
+    /// The law to plan with where k of the samples paid for need not be best: at the best number of at most k and
+    /// `most_k`, real or whole. `None` where the law itself will do.
+    fn planned(&self, _most_k: f64, _whole: bool) -> Option<Box<dyn Law + '_>> {
+        None
+    }
+
+    /// Of a law made by [`Law::planned`] that from which it was.
+    fn at_given_k(&self) -> Option<&dyn Law> {
+        None
+    }
+
+    /// Whether fewer samples than k are drawn on average.
+    fn stops(&self) -> bool {
+        false
+    }
 
     /// [`Law::at_loss`] with its derivatives.
     fn slopes(&self, loss: f64, k: f64) -> Slopes;
@@ -172,7 +216,7 @@ fn check_point(n_params: f64, n_tokens: f64, k: f64) -> Result<()> {
 }
 
 /// Any of the laws, for callers that learn at run time which one they hold.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum AnyLaw {
     /// Loss of N and D alone.
     Chinchilla(ChinchillaLaw),
@@ -180,6 +224,8 @@ pub enum AnyLaw {
     T2Loss(T2LossLaw),
     /// Approach 2.
     T2Pass(T2PassLaw),
+    /// Approach 2 under a rule.
+    Ruled(RuledLaw),
 }
 
 impl AnyLaw {
@@ -188,6 +234,7 @@ impl AnyLaw {
             Self::Chinchilla(law) => law,
             Self::T2Loss(law) => law,
             Self::T2Pass(law) => law,
+            Self::Ruled(law) => law,
         }
     }
 }
@@ -219,5 +266,21 @@ impl Law for AnyLaw {
 
     fn slopes(&self, loss: f64, k: f64) -> Slopes {
         self.inner().slopes(loss, k)
+    }
+
+    fn rises_with_k(&self) -> bool {
+        self.inner().rises_with_k()
+    }
+
+    fn pass_at_loss(&self, loss: f64, k: f64) -> f64 {
+        self.inner().pass_at_loss(loss, k)
+    }
+
+    fn choose(&self, loss: f64, k: f64) -> Chosen {
+        self.inner().choose(loss, k)
+    }
+
+    fn planned(&self, most_k: f64, whole: bool) -> Option<Box<dyn Law + '_>> {
+        self.inner().planned(most_k, whole)
     }
 }

@@ -1,7 +1,7 @@
 //! The cheapest budget that reaches a target.
 
 use super::MOST_FLOPS;
-use super::exact::{integer_k, optimum};
+use super::exact::whole_optimum;
 use crate::cost::Budget;
 use crate::error::{Error, Result};
 use crate::law::{Law, Sense};
@@ -40,7 +40,7 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
     };
     let reach = |flops: f64| -> Result<Option<f64>> {
         let budget = with(flops);
-        match optimum(law, &budget).and_then(|real| integer_k(law, &budget, real.design.k)) {
+        match whole_optimum(law, &budget) {
             Ok(found) => Ok(Some(found.design.value)),
             Err(error) if error.is_infeasible() => Ok(None),
             Err(error) => Err(error),

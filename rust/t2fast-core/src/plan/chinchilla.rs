@@ -18,7 +18,9 @@ pub(super) fn design(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
     let samples = |n: f64, d: f64| if law.depends_on_k() { budget.most_samples(n, d) } else { budget.k.lo };
     let whole = |n: f64, d: f64| {
         let n = n.clamp(budget.n_params.lo, budget.n_params.hi);
-        Design::new(law, budget, n, d, samples(n, d).floor().max(one.k.lo))
+        let paid = samples(n, d);
+        // Of samples that stop at an answer any real number is paid for.
+        Design::new(law, budget, n, d, if law.stops() { paid } else { paid.floor() }.max(one.k.lo))
     };
     if budget.total.is_none() {
         let design = problem.design(problem.solve().point);

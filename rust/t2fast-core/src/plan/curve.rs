@@ -14,6 +14,8 @@ use crate::law::Law;
 /// # Errors
 /// As [`super::exact::optimum`]; [`crate::Error::Value`] for a size that is not positive and finite.
 pub fn curve(law: &dyn Law, budget: &Budget, n_params: &[f64]) -> Result<Vec<Option<Design>>> {
+    let planned = law.planned(budget.k.hi, false);
+    let law = planned.as_deref().unwrap_or(law);
     let problem = Problem::new(law, &budget.checked()?)?;
     n_params
         .iter()
@@ -25,7 +27,8 @@ pub fn curve(law: &dyn Law, budget: &Budget, n_params: &[f64]) -> Result<Vec<Opt
             }
             // The size asked for, in every digit, and not the exponential of its logarithm.
             let found = problem.design(problem.best_at(x, &mut 0));
-            Ok(Some(Design::new(law, &problem.budget, n, found.n_tokens.min(budget.most_tokens(n, found.k)), found.k)))
+            let n_tokens = found.n_tokens.min(budget.most_tokens(n, found.samples));
+            Ok(Some(Design::new(law, &problem.budget, n, n_tokens, found.samples)))
         })
         .collect()
 }

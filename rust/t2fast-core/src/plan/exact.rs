@@ -65,15 +65,51 @@ pub struct Region {
 /// [`Error::Value`] for a budget with numbers out of range, [`Error::Array`] when something is unbounded,
 /// [`Error::Infeasible`] when the budget admits no design.
 pub fn optimum(law: &dyn Law, budget: &Budget) -> Result<Optimum> {
+    let planned = law.planned(budget.k.hi, false);
+    solved(planned.as_deref().unwrap_or(law), budget)
+}
+
+fn solved(law: &dyn Law, budget: &Budget) -> Result<Optimum> {
     let problem = Problem::new(law, &budget.checked()?)?;
     let Solution { point, evaluations, converged } = problem.solve();
     Ok(Optimum { design: problem.design(point), evaluations, converged })
 }
 
+/// The best design with an integer k.
+pub(super) fn whole_optimum(law: &dyn Law, budget: &Budget) -> Result<Optimum> {
+    let real = optimum(law, budget)?;
+    let whole = integer_k(law, budget, &real.design)?;
+    Ok(Optimum {
+        design: whole.design,
+        evaluations: real.evaluations + whole.evaluations,
+        converged: real.converged && whole.converged,
+    })
+}
+
 /// The best design with an integer k, given the best with a real one.
 ///
 /// For the convex laws, the best value as a function of k is convex too, so that one of the two neighbours is best.
-pub(super) fn integer_k(law: &dyn Law, budget: &Budget, real: f64) -> Result<Optimum> {
+///
+/// Where sampling stops at an answer, k does not say what is paid for: N and D are then left as they are for the next
+/// lower k, or chosen anew for a k of one.
+fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum> {
+    let real = design.k;
+    if let Some(whole) = law.planned(budget.k.hi, true).filter(|whole| real == 0.0 || whole.stops()) {
+        // Of the samples paid for, not of those drawn.
+        let paid = budget.most_samples(design.n_params, design.n_tokens).min(budget.k.hi).max(budget.k.lo);
+        let there = Design::new(&*whole, budget, design.n_params, design.n_tokens, paid);
+        let mut best = Optimum { design: there, evaluations: 1, converged: true };
+        let single = Budget { k: Range { lo: budget.k.lo, hi: budget.k.lo }, ..*budget };
+        if whole.stops() && budget.k.lo == 1.0 {
+            if let Ok(one) = solved(law, &single) {
+                best.evaluations += one.evaluations;
+                if law.sense().better(one.design.value, best.design.value) {
+                    best.design = one.design;
+                }
+            }
+        }
+        return Ok(best);
+    }
     let (lo, hi) = (budget.k.lo.ceil(), budget.k.hi.floor());
     if lo > hi {
         let Range { lo, hi } = budget.k;
@@ -87,7 +123,7 @@ pub(super) fn integer_k(law: &dyn Law, budget: &Budget, real: f64) -> Result<Opt
         if best.is_some_and(|best| i == 2 || best.design.k == k) {
             continue;
         }
-        match optimum(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }) {
+        match solved(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }) {
             Ok(found) => {
                 if best.is_none_or(|best| law.sense().better(found.design.value, best.design.value)) {
                     best = Some(found);
@@ -109,16 +145,19 @@ pub(super) fn integer_k(law: &dyn Law, budget: &Budget, real: f64) -> Result<Opt
 /// As [`optimum`].
 pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Plan> {
     let budget = budget.checked()?;
+    let given = law;
+    let planned = law.planned(budget.k.hi, false);
+    let law = planned.as_deref().unwrap_or(given);
     let problem = Problem::new(law, &budget)?;
     let Solution { point, mut evaluations, mut converged } = problem.solve();
     let continuous = problem.design(point);
-    let best = integer_k(law, &problem.budget, continuous.k)?;
+    let best = integer_k(given, &problem.budget, &continuous)?;
     evaluations += best.evaluations;
     converged &= best.converged;
 
     let inside_data = match data.and_then(|data| inside(&budget, data)) {
         None => None,
-        Some(budget) => match optimum(law, &budget).and_then(|real| integer_k(law, &budget, real.design.k)) {
+        Some(budget) => match whole_optimum(given, &budget) {
             Ok(found) => {
                 evaluations += found.evaluations;
                 converged &= found.converged;
@@ -162,7 +201,10 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
     Ok(Plan {
         best: best.design,
         continuous,
-        chinchilla: chinchilla::design(law, &budget)?,
+        chinchilla: {
+            let whole = given.planned(budget.k.hi, true);
+            chinchilla::design(whole.as_deref().unwrap_or(given), &budget)?
+        },
         inside_data,
         flat,
         gain_train,

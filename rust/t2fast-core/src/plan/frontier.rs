@@ -35,6 +35,8 @@ pub fn sweep(
 /// [`Error::Array`] unless the budget names training FLOP and no total; [`Error::Value`] for numbers out of range.
 pub fn isoflop(law: &dyn Law, budget: &Budget, n_params: &[f64]) -> Result<Vec<Option<Design>>> {
     let budget = budget.checked()?;
+    let planned = law.planned(budget.k.hi, false);
+    let law = planned.as_deref().unwrap_or(law);
     if budget.train.is_none() || budget.total.is_some() {
         return Err(Error::Array("an isoFLOP profile needs train_flops (or train_dollars), and no total".into()));
     }

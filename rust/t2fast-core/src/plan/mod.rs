@@ -15,7 +15,7 @@ mod surface;
 mod useful;
 
 use crate::cost::Budget;
-use crate::law::Law;
+use crate::law::{Chosen, Law};
 
 /// The largest training or total budget that is considered, FLOP.
 pub const MOST_FLOPS: f64 = 1e40;
@@ -27,10 +27,14 @@ pub struct Design {
     pub n_params: f64,
     /// D, repeats included.
     pub n_tokens: f64,
-    /// Samples per question.
+    /// Samples per question, at most; 0 is silence.
     pub k: f64,
+    /// Samples drawn per question on average, which are paid for: fewer than k where sampling stops at an answer.
+    pub samples: f64,
     /// The law's value: a loss, or pass@k.
     pub value: f64,
+    /// pass@k of the same samples, where the value is what a rule makes of them; the value otherwise.
+    pub pass_at_k: f64,
     /// The Chinchilla loss behind it, repeated tokens discounted.
     pub loss: f64,
     /// FLOP of training.
@@ -42,22 +46,25 @@ pub struct Design {
 }
 
 impl Design {
-    /// The design at N, D and k. Arguments are not checked, against the budget neither.
+    /// The design at N, D and what its law chooses of k samples. Arguments are not checked, against the budget neither.
     #[must_use]
     pub fn new(law: &dyn Law, budget: &Budget, n_params: f64, n_tokens: f64, k: f64) -> Self {
+        let loss = law.chinchilla().loss_within(n_params, n_tokens, budget.unique_tokens);
+        let Chosen { k, samples, value } = law.choose(loss, k);
         let dollars = budget.money.map(|_| {
             let at = budget.at(n_params);
-            (at.per_token * n_tokens, at.inference(k))
+            (at.per_token * n_tokens, at.inference(samples))
         });
-        let loss = law.chinchilla().loss_within(n_params, n_tokens, budget.unique_tokens);
         Self {
             n_params,
             n_tokens,
             k,
-            value: law.at_loss(loss, k),
+            samples,
+            value,
+            pass_at_k: law.pass_at_loss(loss, k),
             loss,
             train_flops: budget.workload.train_flops(n_params, n_tokens),
-            inference_flops: budget.workload.inference_flops(n_params, k),
+            inference_flops: budget.workload.inference_flops(n_params, samples),
             dollars,
         }
     }

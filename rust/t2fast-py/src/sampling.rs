@@ -1,0 +1,187 @@
+//! `t2fast_core::sampling`: tensors come as arrays, bfloat16 as the bits of its numbers.
+
+use std::num::NonZeroUsize;
+
+use numpy::{Element, PyArray1, PyArrayMethods as _, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
+use numpy::{PyArray2, PyArray3, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods as _};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use t2fast_core::sampling::{attention, draw, vector};
+use t2fast_core::threads::on_threads;
+
+use crate::errors::Error;
+
+/// Single-precision numbers in a vector register of this processor.
+#[pyfunction]
+pub fn vector_lanes() -> usize {
+    vector::lanes()
+}
+
+/// The plan's arrays, as `t2fast_kernels.buffers.Planned` names them.
+type Planned<'py> = (
+    PyReadonlyArray1<'py, i32>,
+    PyReadonlyArray2<'py, i32>,
+    PyReadonlyArray1<'py, i32>,
+    PyReadonlyArray2<'py, i32>,
+    PyReadonlyArray3<'py, i32>,
+    PyReadonlyArray2<'py, i32>,
+);
+
+/// Attention of one decode step; writes `out` and `sums`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn decode_step<'py>(
+    py: Python<'py>,
+    q: &Bound<'py, PyAny>,
+    k_cache: &Bound<'py, PyAny>,
+    v_cache: &Bound<'py, PyAny>,
+    tables: PyReadonlyArray2<'py, i32>,
+    ends: PyReadonlyArray1<'py, i32>,
+    planned: Planned<'py>,
+    sinks: Option<PyReadonlyArray1<'py, f32>>,
+    out: &Bound<'py, PyAny>,
+    sums: &Bound<'py, PyArray2<f32>>,
+    scale: f32,
+    window: usize,
+    cap: f32,
+    threads: NonZeroUsize,
+) -> PyResult<()> {
+    let shape = k_cache.cast::<numpy::PyUntypedArray>()?.shape().to_vec();
+    let [_, page_size, kv_heads, head_dim] = shape[..] else {
+        return Err(PyTypeError::new_err("k_cache has four dimensions"));
+    };
+    let heads = out.cast::<numpy::PyUntypedArray>()?.shape().get(1).copied().unwrap_or(0);
+    let (counts, items, row_map, segments, row_levels, rows) = &planned;
+    let counts = counts.as_slice()?;
+    let count = |i: usize| usize::try_from(counts[i]).unwrap_or(0);
+    let levels = row_levels.shape()[1];
+    let step = attention::Step {
+        kv_heads,
+        group: heads / kv_heads.max(1),
+        head_dim,
+        page_size,
+        tables: tables.as_slice()?,
+        table_width: tables.shape()[1],
+        items: &items.as_slice()?.as_chunks().0[..count(0)],
+        row_map: row_map.as_slice()?,
+        segments: segments.as_slice()?.as_chunks().0,
+        row_levels: row_levels.as_slice()?.as_chunks().0,
+        levels,
+        rows: rows.as_slice()?.as_chunks().0,
+        ends: ends.as_slice()?,
+        partials: count(2),
+        scale,
+        window,
+        cap,
+        sinks: sinks.as_ref().map(PyReadonlyArray1::as_slice).transpose()?,
+    };
+    if q.cast::<PyArray3<f32>>().is_ok() {
+        decode::<f32>(py, step, q, k_cache, v_cache, out, sums, threads)
+    } else {
+        decode::<u16>(py, step, q, k_cache, v_cache, out, sums, threads)
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn decode<'py, E: Element + vector::Element>(
+    py: Python<'py>,
+    mut step: attention::Step<'_>,
+    q: &Bound<'py, PyAny>,
+    k_cache: &Bound<'py, PyAny>,
+    v_cache: &Bound<'py, PyAny>,
+    out: &Bound<'py, PyAny>,
+    sums: &Bound<'py, PyArray2<f32>>,
+    threads: NonZeroUsize,
+) -> PyResult<()> {
+    let q: PyReadonlyArray3<'py, E> = q.cast::<PyArray3<E>>()?.try_readonly()?;
+    let k: PyReadonlyArray4<'py, E> = k_cache.cast::<PyArray4<E>>()?.try_readonly()?;
+    let v: PyReadonlyArray4<'py, E> = v_cache.cast::<PyArray4<E>>()?.try_readonly()?;
+    let mut out = out.cast::<PyArray3<E>>()?.try_readwrite()?;
+    let mut sums = sums.try_readwrite()?;
+    step.rows = &step.rows[..q.shape()[0].min(step.rows.len())];
+    let tensors = attention::Tensors {
+        queries: q.as_slice()?,
+        keys: k.as_slice()?,
+        values: v.as_slice()?,
+        out: out.as_slice_mut()?,
+        sums: sums.as_slice_mut()?,
+    };
+    let result = py.detach(|| {
+        if threads.get() == 1 {
+            attention::decode(&step, tensors, false)
+        } else {
+            on_threads(Some(threads), || attention::decode(&step, tensors, true)).and_then(|done| done)
+        }
+    });
+    Ok(result.map_err(Error::from)?)
+}
+
+/// Write new keys and values, contiguous `[tokens, heads, head_dim]`, where their tables say.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn append_tokens<'py>(
+    k: &Bound<'py, PyAny>,
+    v: &Bound<'py, PyAny>,
+    k_cache: &Bound<'py, PyAny>,
+    v_cache: &Bound<'py, PyAny>,
+    tables: PyReadonlyArray2<'py, i32>,
+    row_table: PyReadonlyArray1<'py, i32>,
+    token_index: PyReadonlyArray1<'py, i32>,
+) -> PyResult<()> {
+    for (new, cache) in [(k, k_cache), (v, v_cache)] {
+        if new.cast::<PyArray3<f32>>().is_ok() {
+            append::<f32>(new, cache, &tables, &row_table, &token_index)?;
+        } else {
+            append::<u16>(new, cache, &tables, &row_table, &token_index)?;
+        }
+    }
+    Ok(())
+}
+
+fn append<'py, E: Element + vector::Element>(
+    new: &Bound<'py, PyAny>,
+    cache: &Bound<'py, PyAny>,
+    tables: &PyReadonlyArray2<'py, i32>,
+    row_table: &PyReadonlyArray1<'py, i32>,
+    token_index: &PyReadonlyArray1<'py, i32>,
+) -> PyResult<()> {
+    let new: PyReadonlyArray3<'py, E> = new.cast::<PyArray3<E>>()?.try_readonly()?;
+    let mut cache = cache.cast::<PyArray4<E>>()?.try_readwrite()?;
+    let page_size = cache.shape()[1];
+    let places = attention::Places {
+        tables: tables.as_slice()?,
+        table_width: tables.shape()[1],
+        page_size,
+        row_table: row_table.as_slice()?,
+        token_index: token_index.as_slice()?,
+    };
+    let size = new.shape()[1] * new.shape()[2];
+    Ok(attention::append(places, new.as_slice()?, size, cache.as_slice_mut()?).map_err(Error::from)?)
+}
+
+/// Draw a token per row; see `t2fast_core::sampling::draw`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn draw_tokens<'py>(
+    py: Python<'py>,
+    logits: PyReadonlyArray2<'py, f32>,
+    seed: PyReadonlyArray1<'py, i64>,
+    prompt: PyReadonlyArray1<'py, i64>,
+    sample: PyReadonlyArray1<'py, i64>,
+    step: PyReadonlyArray1<'py, i64>,
+    temperature: PyReadonlyArray1<'py, f32>,
+    least: Option<PyReadonlyArray1<'py, f32>>,
+    tokens: &Bound<'py, PyArray1<i64>>,
+    logprobs: &Bound<'py, PyArray1<f32>>,
+) -> PyResult<()> {
+    let (mut tokens, mut logprobs) = (tokens.try_readwrite()?, logprobs.try_readwrite()?);
+    let rows = draw::Rows {
+        logits: logits.as_slice()?,
+        vocab: logits.shape()[1],
+        keys: [seed.as_slice()?, prompt.as_slice()?, sample.as_slice()?, step.as_slice()?],
+        temperature: temperature.as_slice()?,
+        least: least.as_ref().map(PyReadonlyArray1::as_slice).transpose()?,
+    };
+    let (tokens, logprobs) = (tokens.as_slice_mut()?, logprobs.as_slice_mut()?);
+    Ok(py.detach(|| draw::draw(rows, tokens, logprobs)).map_err(Error::from)?)
+}
