@@ -53,7 +53,8 @@ def cost(
     kv_group: Annotated[str | None, _option("--kv-group", "Query heads for each KV head of a size.")] = None,
     confidence_level: Annotated[float, _option("--confidence-level", "Level of the intervals.")] = 0.9,
     calibrate: Annotated[
-        Path | None, _option("--calibrate", "Fit a card's constants to the measurements in this CSV file.", "FILE")
+        list[Path] | None,
+        _option("--calibrate", "Fit a card's constants to the measurements in this CSV file; may be repeated.", "FILE"),
     ] = None,
     out: Annotated[Path | None, o.output("--out", "Where --calibrate writes the card.", metavar="FILE")] = None,
     as_json: o.AsJson = False,
@@ -64,20 +65,19 @@ def cost(
 
     Numbers come with intervals, and for the three ways to treat a prompt side by
     side. With --calibrate, fit a card's constants to your own measurements:
-    columns model, batch, prompt_tokens, answer_tokens, tokens_per_second.
+    columns model, batch, prompt_tokens, answer_tokens, tokens_per_second, or what
+    bench.sampling and bench.kernels write with --csv.
     """
-    if calibrate is None:
+    if not calibrate:
         o.no_effect("it needs --calibrate", "--out")
     else:
         o.no_effect("--calibrate takes it from the measurements", *_OF_QUESTIONS)
         if out is None:
             raise T2Error("--calibrate needs --out: the file to write the card to, which --gpu then takes")
         target = costs.load_card(gpu, o.number("--price", price))
-        found = costs.calibrate(
-            costs.read_measurements(calibrate, gpu=target, model=model or (str(arch) if arch else None)),
-            target,
-            source=f"fitted to {calibrate.name}",
-        )
+        named = model or (str(arch) if arch else None)
+        rows = [row for file in calibrate for row in costs.read_results(file, gpu=target, model=named)]
+        found = costs.calibrate(rows, target, source=f"fitted to {', '.join(file.name for file in calibrate)}")
         found.save(out)
         o.show(found, as_json)
         o.write_csv(csv, found.rows())

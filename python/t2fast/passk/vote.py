@@ -92,8 +92,8 @@ def maj_at_k(
             place.append(list(tally).index(right) if right in tally else -1)
         except TypeError:  # no list, or of what cannot be told apart
             raise T2Error(
-                f"answers[{problem}] = {arguments.shown(given)}, correct[{problem}] = {arguments.shown(right)}: must be "
-                "a list of answers and one answer, such as texts or numbers"
+                f"answers[{problem}] = {arguments.shown(given)}, correct[{problem}] = {arguments.shown(right)}: "
+                "must be a list of answers and one answer, such as texts or numbers"
             ) from None
         if not tally:
             raise T2Error(f"answers[{problem}] is empty: a problem needs at least one sample")
