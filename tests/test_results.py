@@ -15,6 +15,12 @@ import t2fast as t2
 from t2fast.data import Counts, read_trials
 
 BUDGET = t2.Budget(train_flops=1e20, inference_flops=1.4e11)
+MONEY = t2.Budget(
+    train_dollars=1e4,
+    dollars_per_question=1e-4,
+    workload=t2.Workload(prompt_tokens=1000, answer_tokens=150),
+    hardware=t2.costs.Hardware("h100", price=2.5),
+)
 COUNTS = [0, 1, 4, 9, 15]
 AXES = ([7e7, 1.6e8], [1e11, 2e11], [100, 400])
 
@@ -31,14 +37,25 @@ def law_with_draws():
 RESULTS = {
     "Design": lambda: t2.plan("pythia-gsm8k", BUDGET).design,
     "Plan": lambda: t2.plan("pythia-gsm8k", BUDGET),
+    "Plan in dollars": lambda: t2.plan("pythia-gsm8k", MONEY),
+    "Plan by a rule": lambda: t2.plan("pythia-gsm8k", BUDGET, rule=t2.Verifier(0.05)),
+    "Plan of silence": lambda: t2.plan("pythia-gsm8k", BUDGET, rule=t2.Verifier(0.05), wrong_cost=0.1),
+    "Rule": lambda: t2.Verifier(0.05, draws={"recall": [0.9, 0.8]}),
+    "Vote": lambda: t2.Majority(t2.Tail.uniform(5)),
     "Plan of losses": lambda: t2.plan("hoffmann", t2.Budget(train_flops=1e21)),
     "Plan with draws": lambda: t2.plan(law_with_draws(), t2.Budget(train_flops=1e21)),
     "PlanUncertainty": lambda: t2.plan(law_with_draws(), t2.Budget(train_flops=1e21)).uncertainty,
     "Grid": lambda: t2.grid_search("pythia-gsm8k", BUDGET, *AXES, top=3),
+    "Grid in dollars": lambda: t2.grid_search("pythia-gsm8k", MONEY, *AXES, top=3),
+    "Frontier in dollars": lambda: t2.frontier("pythia-gsm8k", MONEY.sweep(train_dollars=[1e-9, 1e3, 1e4])),
+    "IsoFlop in dollars": lambda: t2.isoflop("pythia-gsm8k", MONEY, [1e7, 1e8, 1e9]),
     "Grid with surface": lambda: t2.grid_search("pythia-gsm8k", BUDGET, *AXES, surface=True),
     "Frontier": lambda: t2.frontier("pythia-gsm8k", BUDGET.sweep(train_flops=[1.0, 1e19, 1e20])),
     "IsoFlop": lambda: t2.isoflop("pythia-gsm8k", BUDGET, [1e7, 1e8, 1e9]),
     "DesignComparison": lambda: t2.compare("pythia-gsm8k", [(7e7, 3e11, 900), (5e8, 3e10, 138)]),
+    "DesignComparison in dollars": lambda: t2.compare(
+        "pythia-gsm8k", [(7e7, 3e11, 900), (5e8, 3e10, 138)], MONEY.workload, MONEY.hardware
+    ),
     "CostEstimate": lambda: t2.costs.cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50, k=4),
     "Calibration": lambda: t2.costs.calibrate(_speeds()),
     "FitResult": lambda: t2.fitting.fit_chinchilla(*_losses()),
@@ -83,6 +100,12 @@ VALUES = {
     "Budget": lambda: t2.Budget(train_flops=1e20, workload=t2.Workload(queries=7, attention=t2.Attention())),
     "Workload": lambda: t2.Workload(prompt_tokens=3),
     "Attention": t2.Attention,
+    "Budget in dollars": lambda: MONEY,
+    "Hardware": lambda: t2.costs.Hardware("h100", price=2.5, kv_group=8),
+    "PromptMode": lambda: t2.plan("pythia-gsm8k", MONEY).modes["cached"],
+    "QuestionCost": lambda: t2.costs.cost("8B", gpu="h100", prompt_tokens=100, answer_tokens=50).question,
+    "Constants": t2.costs.default_constants,
+    "Measurement": lambda: _speeds()[0],
     "Card": lambda: t2.costs.load_card("h100"),
     "Architecture": lambda: t2.costs.load_architecture("gpt-oss-120b"),
     "Family": lambda: t2.costs.load_family("pythia"),

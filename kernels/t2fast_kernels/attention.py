@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor
 from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.buffers import DecodeBuffers, Planned
 from t2fast_kernels.calls import DecodeCall, schema
-from t2fast_kernels.configs import chip_of, prefix_launch, suffix_launch
+from t2fast_kernels.configs import chip_of, overlaps, prefix_launch, suffix_launch
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.launch import launch
+from t2fast_kernels.launch import Repeat, repeated
 from t2fast_kernels.reference import attention as reference
 
 __all__ = ["prefix_decode"]
@@ -21,6 +22,8 @@ __all__ = ["prefix_decode"]
 #: Programs of launch A over all KV heads. More work items than that are read in turns; fewer leave programs idle, at
 #: about a nanosecond each.
 PROGRAMS = 1024
+#: Whether launch B may begin before launch A has ended, where the chip can do that. Results are the same.
+OVERLAP = True
 LOG2_E = 1.4426950408889634
 #: Offsets up to here are computed in 32 bits.
 INT32 = (1 << 31) - 1
@@ -141,7 +144,7 @@ def prefix_decode(
         window=window or 0,
         logits_soft_cap=logits_soft_cap or 0.0,
         block_m=buffers.block_m,
-        max_partials=buffers.max_partials,
+        partials=buffers.partials,
     )
     _check_tensors(call, buffers)
     if check:
@@ -152,7 +155,7 @@ def prefix_decode(
     return call.out if call.lse is None else (call.out, call.lse)
 
 
-_WRITES = ("out", "lse")
+_WRITES = ("out", "lse", "partials")
 
 
 @torch.library.custom_op("t2fast::prefix_decode", mutates_args=_WRITES, schema=schema(DecodeCall, writes=_WRITES))
@@ -167,8 +170,53 @@ def _op(*arguments: Any) -> None:
         call.lse.copy_(sums)
 
 
+#: Launches that are remembered: one for each layout of the tensors, and each size of batch.
+MOST_BOUND = 4096
+#: What a launch was made from, and how to repeat it on other tensors like those.
+_bound: dict[tuple[Any, ...], list[Repeat]] = {}
+
+
 def _launch(call: DecodeCall) -> None:
     """The two kernels. Their grids depend on capacities alone, so that a captured graph holds for every plan."""
+    q = call.q
+    if not len(q):
+        return
+    # Everything that the launches depend on but for the addresses; of those, whether they are multiples of 16.
+    pointers = (
+        q,
+        call.k_cache,
+        call.v_cache,
+        call.out,
+        call.lse,
+        call.k_scale,
+        call.v_scale,
+        call.sinks,
+        *call.partials,
+    )
+    planned = Planned(*call.planned)
+    key = (
+        q.device, q.dtype, q.shape, q.stride(), call.k_cache.dtype, call.k_cache.shape, call.k_cache.stride(),
+        call.v_cache.stride(), call.block_tables.stride(0), call.out.stride(), len(planned.items),
+        planned.row_levels.shape, call.block_m, call.scale, call.out_scale, call.window, call.logits_soft_cap,
+        _stride(call.k_scale), _stride(call.v_scale), OVERLAP, INT32,
+        *[None if t is None else t.data_ptr() & 15 for t in pointers],
+    )  # fmt: skip
+    bound = _bound.get(key)
+    if bound is None:
+        bound = [repeat for repeat in _first_launch(call) if repeat is not None]
+        if bound:
+            if len(_bound) >= MOST_BOUND:
+                _bound.clear()
+            _bound[key] = bound
+        return
+    tensors = call._asdict() | planned._asdict()
+    tensors["partial_o"], tensors["partial_lse"] = call.partials
+    for repeat in bound:
+        repeat(q, tensors)
+
+
+def _first_launch(call: DecodeCall) -> Iterator[Repeat | None]:
+    """Compile where necessary, and launch."""
     from t2fast_kernels.triton import attention as kernels
 
     q, k_cache, v_cache, out = call.q, call.k_cache, call.v_cache, call.out
@@ -176,13 +224,12 @@ def _launch(call: DecodeCall) -> None:
     n_rows, n_q_heads, head_dim = q.shape
     _, page_size, n_kv_heads, _ = k_cache.shape
     group, block_d = n_q_heads // n_kv_heads, max(16, 1 << (head_dim - 1).bit_length())
-    if n_rows == 0:
-        return
     chip = chip_of(q.device)
-    partial_o = q.new_empty((call.max_partials, n_q_heads, head_dim), dtype=torch.float32)
-    partial_lse = q.new_empty((call.max_partials, n_q_heads), dtype=torch.float32)
+    partial_o, partial_lse = call.partials
     cap = call.logits_soft_cap
-    shared = {
+    # Without launch A there is no telling what the launch before wrote, and when.
+    overlap = OVERLAP and len(planned.items) > 0 and overlaps(chip)
+    shared: dict[str, Any] = {
         "tables_stride": call.block_tables.stride(0),
         "page_size": page_size,
         "k_stride_page": k_cache.stride(0),
@@ -211,27 +258,39 @@ def _launch(call: DecodeCall) -> None:
         "LONG": _reach(k_cache) > INT32 or _reach(v_cache) > INT32,
         "SAME": k_cache.stride() == v_cache.stride(),
         "POSITIVE": call.scale > 0,
+        # Launch B begins with its own tokens while launch A is at work, and waits for it only then.
+        "OVERLAP": overlap,
     }
+    shared |= {"q": q, "k_cache": k_cache, "v_cache": v_cache, "block_tables": call.block_tables}
+    shared |= {"seq_lens": call.seq_lens, "rows": planned.rows, "partial_o": partial_o, "partial_lse": partial_lse}
     if n_items := len(planned.items):
         tile = prefix_launch(chip, call.block_m, block_d, q.element_size())
         programs = min(n_items, max(1, PROGRAMS // n_kv_heads))
-        launch(
-            kernels.prefix_kernel, (n_kv_heads, programs), q,
-            q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.counts, planned.items, planned.row_map,
-            planned.rows, partial_o=partial_o, partial_lse=partial_lse, n_rows=n_rows,
-            BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, FAST=tile.fast, **tile.options, **shared,
-        )  # fmt: skip
+        own = {"counts": planned.counts, "items": planned.items, "row_map": planned.row_map, "n_rows": n_rows}
+        own |= {"BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "FAST": tile.fast}
+        yield repeated(kernels.prefix_kernel, (n_kv_heads, programs), q, shared | own, tile.options)
     tile = suffix_launch(chip, group, block_d, q.element_size(), k_cache.element_size())
-    launch(
-        kernels.suffix_kernel, (n_kv_heads, n_rows), q,
-        q, k_cache, v_cache, call.block_tables, call.seq_lens, planned.segments, planned.row_levels, planned.rows,
-        v_scale=call.v_scale, sinks=call.sinks, partial_o=partial_o, partial_lse=partial_lse, out=out,
-        lse=call.lse, out_stride_row=out.stride(0), out_stride_head=out.stride(1),
-        v_scale_stride=_stride(call.v_scale), out_scale=call.out_scale, BLOCK_M=tile.block_m,
-        BLOCK_N=tile.block_n, FAST=tile.fast, **tile.options,
-        LEVELS=planned.row_levels.shape[1], V_SCALE=call.v_scale is not None,
-        SINKS=call.sinks is not None, LSE=call.lse is not None, **shared,
-    )  # fmt: skip
+    own = {
+        "segments": planned.segments,
+        "row_levels": planned.row_levels,
+        "v_scale": call.v_scale,
+        "sinks": call.sinks,
+        "out": out,
+        "lse": call.lse,
+        "out_stride_row": out.stride(0),
+        "out_stride_head": out.stride(1),
+        "v_scale_stride": _stride(call.v_scale),
+        "out_scale": call.out_scale,
+        "BLOCK_M": tile.block_m,
+        "BLOCK_N": tile.block_n,
+        "FAST": tile.fast,
+        "LEVELS": planned.row_levels.shape[1],
+        "V_SCALE": call.v_scale is not None,
+        "SINKS": call.sinks is not None,
+        "LSE": call.lse is not None,
+    }
+    options = tile.options | ({"launch_pdl": True} if overlap else {})
+    yield repeated(kernels.suffix_kernel, (n_kv_heads, n_rows), q, shared | own, options)
 
 
 def _reach(cache: Tensor) -> int:

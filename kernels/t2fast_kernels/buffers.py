@@ -150,6 +150,16 @@ class DecodeBuffers:
             max_partials if max_partials is not None else pairs + bool(pairs) * extra * min(self.tile_rows, max_rows)
         )
 
+        #: Where launch A leaves outputs and log-sum-exps for launch B: float32, for one layer at a time.
+        self.partials: tuple[Tensor, ...] = ()
+        if self.on_triton:
+            flat = torch.empty(self.max_partials, n_q_heads, head_dim + 1, dtype=torch.float32, device=self.device)
+            values = self.max_partials * n_q_heads * head_dim
+            self.partials = (
+                flat.view(-1)[:values].view(self.max_partials, n_q_heads, head_dim),
+                flat.view(-1)[values:].view(self.max_partials, n_q_heads),
+            )
+
         shapes = {
             "counts": (4,),
             "items": (self.max_items, 8),

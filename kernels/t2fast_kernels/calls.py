@@ -32,7 +32,7 @@ class DecodeCall(NamedTuple):
     window: int  #: 0: everything is visible
     logits_soft_cap: float  #: 0: none
     block_m: int
-    max_partials: int
+    partials: Sequence[Tensor]  #: outputs and log-sum-exps that launch A leaves for launch B; none for the reference
 
 
 class AppendCall(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 import torch
 
-__all__ = ["Chip", "Launch", "chip_of", "prefix_launch", "suffix_launch"]
+__all__ = ["Chip", "Launch", "chip_of", "overlaps", "prefix_launch", "suffix_launch"]
 
 #: What the configurations tell apart: NVIDIA's chips before and from compute capability 9.0 on, and AMD's.
 Chip = Literal["ampere", "hopper", "cdna"]
@@ -20,6 +21,11 @@ def chip_of(device: torch.device) -> Chip:
     if torch.version.hip is not None:
         return "cdna"
     return "ampere" if device.type == "cuda" and torch.cuda.get_device_capability(device) < (9, 0) else "hopper"
+
+
+def overlaps(chip: Chip) -> bool:
+    """Whether a launch can begin while the one before is at work (programmatic dependent launch)."""
+    return chip == "hopper" and os.environ.get("TRITON_INTERPRET") != "1"
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ Another kernel's configurations join by appending to ``CASES``.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from conftest import INTERPRETED
-from kit.offline import SHARED, Case, build, loop_instructions
+from kit.offline import SHARED, Case, assembly, build, intermediate, loop_instructions
 from kit.sampling_cases import cases
-from t2fast_kernels.configs import Chip, Launch, prefix_launch, suffix_launch
+from t2fast_kernels.configs import Chip, Launch, overlaps, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
 
 pytestmark = [
@@ -38,6 +40,7 @@ def attention_case(kernel: str, chip: str, dtype: str, head_dim: int, launch: La
     constants = (
         dict.fromkeys(ALL, False)
         | {"UPCAST": False, "LONG": False, "SAME": True, "POSITIVE": True, "FAST": launch.fast}
+        | {"OVERLAP": chip == "sm_90"}
         | switches
     )
     constants |= {"N_Q_HEADS": 8 * group, "GROUP": group, "HEAD_DIM": head_dim, "BLOCK_D": block_d}
@@ -86,6 +89,34 @@ def test_compiles_within_its_means(case):
     assert built.registers <= (512 if case.target == "gfx942" else case.registers)
     if case.needs:
         assert built.instructions[case.needs] > 0
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_launches_depend_on_each_other_where_the_chip_can_do_that(chip):
+    family = CHIPS[chip]
+    cases = [
+        attention_case("prefix", chip, "bf16", 64, prefix_launch(family, 64, 64, 2)),
+        attention_case("suffix", chip, "bf16", 64, suffix_launch(family, 4, 64, 2, 2)),
+    ]
+    texts = [assembly(case) for case in cases]
+    marks = ["griddepcontrol.launch_dependents", "griddepcontrol.wait"]
+    assert [[mark in text for mark in marks] for text in texts] == (
+        [[True, False], [False, True]] if overlaps(family) else [[False, False], [False, False]]
+    )
+    assert overlaps(family) == (chip == "sm_90")
+
+
+@pytest.mark.parametrize("kernel", ["prefix", "suffix"])
+def test_overlapping_changes_no_operation(kernel):
+    """But for the one instruction the program is the same, in the same order: so is every bit of its results."""
+    launch = prefix_launch("hopper", 64, 64, 2) if kernel == "prefix" else suffix_launch("hopper", 4, 64, 2, 2)
+    texts = []
+    for overlap in (False, True):
+        text = intermediate(attention_case(kernel, "sm_90", "bf16", 64, launch, OVERLAP=overlap))
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("#loc"))
+        texts.append(re.sub(r"%[\w#:]+|loc\(.*?\)+|\s+", " ", re.sub(r".*(griddepcontrol|grid_dep|gdc).*\n", "", text)))
+    plain, overlapping = (re.sub(" +", " ", text) for text in texts)
+    assert plain == overlapping
 
 
 #: Instructions per warp and 64 tokens of the loop over blocks, for bf16 heads of 128 on sm_90: the most that Triton 3.6

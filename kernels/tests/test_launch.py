@@ -75,6 +75,48 @@ def test_every_launch_goes_through_one_guarded_function():
     assert all(re.search(rf"{name},", launched) for name in names)
 
 
+@pytest.mark.skipif(TRITON, reason="the driver is a stub here")
+@pytest.mark.filterwarnings("ignore:.*FP_FUSION.*:UserWarning")
+def test_a_repeated_launch_passes_what_the_first_did():
+    """With tensors of the call in their places; other layouts, alignments and settings are launched afresh."""
+    import importlib
+
+    from kit.stub_driver import stubbed
+
+    attention = importlib.import_module("t2fast_kernels.attention")
+    modules = [attention, importlib.import_module("t2fast_kernels.buffers")]
+    with stubbed(*modules) as driver, pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(attention, "_bound", {})
+        given = driver.arguments
+        buffers = DecodeBuffers(4, 8, 2, 64, max_segments=1)
+        plan(buffers, [[0, 0, 99, 0]], [[0]] * 4, range(4), method="shared")
+        tables, lens = torch.zeros(5, 8, dtype=torch.int32), torch.zeros(4, dtype=torch.int32)
+
+        def call(cache, q, **options):
+            given.clear()
+            out = prefix_decode(q, cache, cache, tables, lens, buffers, **options)
+            assert driver.launched[-2:] == ["prefix_kernel", "suffix_kernel"]
+            return [list(some) for some in given], out
+
+        cache, q = (torch.zeros(20, 16, 2, 64, dtype=torch.bfloat16) for _ in "cq")
+        q = torch.zeros(4, 8, 64, dtype=torch.bfloat16)
+        first, _ = call(cache, q)
+        other, q2 = torch.zeros_like(cache), torch.zeros_like(q)
+        again, out = call(other, q2)
+        assert len(attention._bound) == 1
+        for before, after in zip(first, again, strict=True):
+            for x, y in zip(before, after, strict=True):
+                if x is cache or x is q:
+                    assert y is (other if x is cache else q2)
+                elif not isinstance(x, Tensor):
+                    assert x == y
+        assert any(value is out for value in again[1])
+        call(cache, q, window=9)
+        call(cache, torch.zeros(4 * 8 * 64 + 1, dtype=torch.bfloat16)[1:].view(4, 8, 64))
+        call(cache, q[:3])
+        assert len(attention._bound) == 4
+
+
 def large(*shape: int) -> Tensor:
     """A float8 cache of gigabytes of which only what is touched takes memory; NaN nowhere that counts."""
     if DEVICE == "cuda":

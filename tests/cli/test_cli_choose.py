@@ -46,3 +46,26 @@ def test_bad_input_gets_one_line(arguments, message, folder):
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_votes_find_answers_in_texts(run, tmp_path):
+    for name, right in (("a", 3), ("b", 1)):
+        lines = [
+            json.dumps({"problem_id": p, "completion": f"So it is {4 if s < right else 5 + s}.", "correct": s < right})
+            for p in "xyz"
+            for s in range(4)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "prices.csv").write_text("model,dollars_per_sample\na,0.001\nb,0.001\n")
+    asked = ("choose", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--prices", tmp_path / "prices.csv",
+             "--dollars-per-question", "0.003", "--n-resamples", 20)  # fmt: skip
+    code, out, err = run(*asked, "--select", "majority")
+    assert code == 2
+    assert "say how to find the answer in a text with --extract" in err
+    code, out, err = run(*asked, "--select", "majority", "--extract", "numeric", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["model"], found["rule"], found["result"]) == ("a", "majority", 1.0)
+    code, out, err = run(*asked, "--extract", "numeric")
+    assert code == 2
+    assert "--extract: has no effect here: it needs --select majority" in err

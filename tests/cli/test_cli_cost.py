@@ -71,3 +71,21 @@ def test_bad_input_is_one_line(run, arguments, message):
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_what_the_benchmarks_write_becomes_a_card(run, tmp_path):
+    pytest.importorskip("torch")
+    import torch
+    from bench.sampling import built, write_row
+    from tests.costs.test_kernel_times import kernels
+
+    speeds, times, card = tmp_path / "speeds.csv", kernels(tmp_path / "kernels.csv"), tmp_path / "mycard.json"
+    model, _ = built("small", "cpu", torch.float32)
+    for case, speed in (((1, 64, 512, 64), 51e3), ((4, 16, 512, 64), 50e3), ((16, 4, 64, 32), 55e3)):
+        write_row(speeds, model, "small", case, speed, torch.bfloat16)
+    code, out, err = run("cost", "--calibrate", speeds, "--calibrate", times, "--gpu", "h100", "--out", card)
+    assert (code, err) == (0, "")
+    assert "7 rows" in out
+    code, out, _ = run("cost", "8B", "--gpu", card, "--json")
+    assert code == 0
+    assert json.loads(out)["interval"][0] > 0

@@ -89,6 +89,15 @@ def test_compare():
     assert found["designs"][1]["break_even"]["cheaper"] == "below"
 
 
+def test_compare_in_dollars():
+    money = ("--gpu", "h100", "--price", "2.5", "--prompt-tokens", "1000", "--answer-tokens", "150")
+    found = data("compare", "129M:300B:k=1470", "160M:300B:k=100", *money)["designs"]
+    assert found[0]["train_dollars"] < found[1]["train_dollars"]
+    assert found[0]["inference_dollars"] > found[1]["inference_dollars"]
+    dearer = data("compare", "129M:300B:k=1470", *money, "--price", "5")["designs"]
+    assert dearer[0]["train_dollars"] == pytest.approx(2 * found[0]["train_dollars"])
+
+
 def test_grid_does_not_depend_on_threads():
     options = ("grid", *PAIR, "--n-params", "10M:1B:60", "--n-tokens", "1B:1T:60", "--k", "1:1000:50", "--top", "3")
     one, all_of_them = data(*options, "--threads", "1"), data(*options)

@@ -63,7 +63,7 @@ def test_sample_then_passk(model, place, run):
 def test_json_and_controls(model, place, run):
     arguments = sample(
         model, "--json", "--seed", 3, "--top-k", 50, "--top-p", 0.9, "--min-p", 0.01, "--repetition-penalty", 1.1,
-        "--presence-penalty", 0.1, "--frequency-penalty", 0.1, "--stop", "e", "--stop-token", 5, "--logprobs",
+        "--presence-penalty", 0.1, "--frequency-penalty", 0.1, "--stop", "e", "--stop-token", 5, "--logprobs", 3,
         "--verifier", "regex:[aeiou]", "--dtype", "float32", "--device", "cpu", "--kv-memory", "64M", "--max-batch", 5,
     )  # fmt: skip
     code, out, err = run(*arguments)
@@ -82,7 +82,9 @@ def test_json_and_controls(model, place, run):
         "k": 8, "temperature": 0.8, "top_k": 50, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.1,
         "presence_penalty": 0.1, "frequency_penalty": 0.1, "max_new_tokens": 12, "stop": ["e"], "stop_token_ids": [5],
         "logprobs": True, "stop_on_success": False, "min_new_tokens": 0, "skip_special_tokens": True,
-        "ignore_eos": False, "add_special_tokens": None, "logit_bias": {}, "allowed_token_ids": None, "bad_words": [], "bad_token_ids": [],
+        "ignore_eos": False, "add_special_tokens": None, "logit_bias": {}, "allowed_token_ids": None,
+        "bad_words": [], "bad_token_ids": [], "top_logprobs": 3, "prompt_logprobs": False,
+        "max_thinking_tokens": None, "thinking_end": "</think>",
     }  # fmt: skip
 
 

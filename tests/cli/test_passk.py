@@ -114,7 +114,7 @@ def test_metrics_as_markdown(samples):
     ("arguments", "message"),
     [
         (("--metric", "nonsense"), "--metric 'nonsense': known: pass, pass-hat"),
-        (("--metric", "plus"), "which verdict of a log is counted says --verdict"),
+        (("--metric", "plus"), "for a log's own metric, scorer or column of that name write --verdict plus"),
         (("--verdict", "nonsense"), "--verdict nonsense: there is no such column"),
         (("--metric", "maj"), "say how to find the answer in a text with --extract"),
         (("--metric", "maj", "--extract", "numerical"), "did you mean numeric"),

@@ -49,6 +49,51 @@ def test_a_card_file_predicts_as_its_calibration(tmp_path):
     assert row.predict(again.constants) == row.predict(fit.card.constants)
 
 
+@pytest.mark.parametrize("name", ["regroup", "step_seconds", "hop_seconds", "request_seconds"])
+def test_a_fitted_constant_may_be_0(name):
+    # Nothing moves with the logarithm of 0: the interval is that of the others.
+    known = costs.default_constants()
+    others = replace(known, **{name: 0.0})
+    if name not in known.names:
+        size = len(known.names) + 1
+        wider = np.diag([0.3] * size)
+        wider[:-1, :-1] = known.covariance
+        others = replace(others, names=(*known.names, name), covariance=tuple(map(tuple, wider.tolist())))
+    ask = {"prompt_tokens": 1000, "answer_tokens": 300, "tensor_parallel": 2, "k": 4}
+    found = costs.cost("llama-3.1-8b", gpu=replace(costs.load_card("h100"), constants=others), **ask)
+    fixed = replace(others, names=(), covariance=())
+    alone = costs.cost("llama-3.1-8b", gpu=replace(costs.load_card("h100"), constants=fixed), **ask)
+    assert found.dollars == alone.dollars
+    low, high = found.intervals["dollars"]
+    assert low < alone.intervals["dollars"][0] < alone.intervals["dollars"][1] < high
+
+
+@pytest.mark.parametrize("name", ["compute", "memory", "link"])
+def test_a_fitted_share_may_be_1(name):
+    known = replace(costs.default_constants(), **{name: 1.0})
+    found = costs.cost(
+        "llama-3.1-8b", gpu=replace(costs.load_card("h100"), constants=known), prompt_tokens=10, answer_tokens=300,
+        tensor_parallel=2,
+    )  # fmt: skip
+    assert all(math.isfinite(end) for ends in found.intervals.values() for end in ends)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"covariance": [["a"]], "names": ["compute"]}, "covariance = 'a'"),
+        ({"covariance": 3, "names": ["compute"]}, "names and covariance: must be a list"),
+        ({"covariance": [[1.0]], "names": ["speed"]}, "names: speed"),
+        ({"covariance": [[1.0]]}, "covariance: must have 0 rows"),
+        ({"compute": 0.0}, "compute = 0"),
+        ({"memory": "fast"}, "memory = 'fast'"),
+    ],
+)
+def test_constants_out_of_range_are_named(change, message):
+    with pytest.raises(t2.T2Error, match=message):
+        costs.Constants.from_dict(change)
+
+
 def write(path, text):
     file = path / "rows.csv"
     file.write_text(text)

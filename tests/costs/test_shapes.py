@@ -1,5 +1,6 @@
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,49 @@ def test_shipped_models_are_sound(name):
     found = costs.load_architecture(name)
     assert 0 < found.multiplying_params <= found.n_params
     assert pickle.loads(pickle.dumps(found)) == found
+
+
+#: Width of the feed-forward layers in the published configurations.
+INNER = {
+    "llama-2-13b": 13824, "llama-3.2-1b": 8192, "llama-3.2-3b": 8192, "mistral-7b": 14336, "mixtral-8x7b": 14336,
+    "qwen2.5-0.5b": 4864, "qwen2.5-1.5b": 8960, "qwen2.5-3b": 11008, "qwen2.5-7b": 18944, "qwen2.5-32b": 27648,
+    "qwen2.5-72b": 29568, "qwen3-0.6b": 3072, "qwen3-8b": 12288, "qwen3-32b": 25600, "gpt-oss-20b": 2880,
+    "gpt-oss-120b": 2880,
+}  # fmt: skip
+
+
+def counted(model, inner):
+    """All parameters of a published model, and those that work on a token, matrix by matrix."""
+    d, q, kv = model.d_model, model.heads * model.head_dim, model.kv_heads * model.head_dim
+    embeddings = model.vocab * d * (1 if model.tied else 2)
+    if model.name.startswith("pythia"):
+        # Biases everywhere, two norms with bias in a layer and one at the end.
+        return embeddings + model.layers * (12 * d * d + 13 * d) + 2 * d, None
+    attention = 2 * d * q + 2 * d * kv
+    if model.name.startswith("qwen2.5"):
+        attention += q + 2 * kv
+    if model.name.startswith("qwen3"):
+        attention += 2 * model.head_dim
+    one, experts = 3 * d * inner, model.experts or 0
+    router = d * experts
+    if model.name.startswith("gpt-oss"):
+        attention += q + 2 * kv + d + model.heads
+        one, router = one + 2 * inner + d, router + experts
+    total = embeddings + model.layers * (attention + one * max(experts, 1) + router + 2 * d) + d
+    return total, total - model.layers * (experts - model.experts_per_token) * one if experts else None
+
+
+@pytest.mark.parametrize("name", [*INNER, *(name for name in costs.architectures() if name.startswith("pythia"))])
+def test_parameters_follow_from_the_shape_to_the_last_one(name):
+    model = costs.load_architecture(name)
+    assert counted(model, INNER.get(name)) == (model.n_params, model.active_params)
+
+
+def test_every_model_and_card_names_its_source():
+    folder = Path(costs.__file__).parent
+    for file, part in (("models.json", "models"), ("cards.json", "cards")):
+        for name, entry in json.loads((folder / file).read_text())[part].items():
+            assert len(entry["source"]) > 20, name
 
 
 @pytest.mark.parametrize("family", ["pythia", "llama", "qwen"])

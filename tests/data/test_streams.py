@@ -105,5 +105,11 @@ def test_small_files_that_become_huge_are_refused(tmp_path, fill):
         file.write(b'{"task_id":"a","passed":true,"x":"')
         for _ in range(90):
             file.write(fill * (1 << 20))
-    with pytest.raises(T2Error, match="grows more than 300 times"):
+    with pytest.raises(T2Error, match="grows more than 300 times|blank lines in a row"):
         read_counts(path)
+
+
+def test_lines_that_say_nothing_are_not_read_for_ever(tmp_path):
+    with pytest.raises(T2Error, match="holds more than 1,000,000 blank lines in a row"):
+        read_counts(written(tmp_path / "x", b"\n" * 1_000_001))
+    assert pairs(read_counts(written(tmp_path / "x", "\n" * 999_999 + JSONL))) == EXPECTED

@@ -131,6 +131,13 @@ def test_lm_eval(tmp_path):
     many[0]["pass@1"] = 2 / 3
     with pytest.raises(DataError, match="does not say which were right"):
         read_trials(written(name, many))
+    # So does the mean of any metric, where the filter kept all repeats (lm-eval 0.4.13).
+    mean = [lm_eval(0, [["so 4", "or 5"]], [["4", "5"]], metrics=["exact_match"], exact_match=0.5),
+            lm_eval(1, [["so 5", "or 5"]], [["5", "5"]], metrics=["exact_match"], exact_match=0.0)]  # fmt: skip
+    assert read_trials(written(name, mean)).correct.tolist() == [True, False, False, False]
+    counts = read_counts(written(name, mean))
+    assert counts.n_samples.tolist() == [2, 2]
+    assert counts.n_correct.tolist() == [1, 0]
     # One verdict for several repeats is of the one that the filter kept.
     kept = [lm_eval(0, [["so 4", "or 5"]], ["4"], metrics=["exact_match"], exact_match=1.0)]
     assert read_trials(written(name, kept)).correct.tolist() == [True]

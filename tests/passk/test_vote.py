@@ -47,3 +47,11 @@ def test_scored_input_is_checked():
         passk.best_of_k([[1, 2]], [[1]], 1)
     with pytest.raises(T2Error, match=r"scores\[1\] = NaN"):
         passk.max_at_k([[1, math.nan]], 1)
+
+
+@pytest.mark.parametrize("answers", [None, 3, float("nan"), np.array(3), [["a"], ["b"]], [np.zeros(2)]])
+def test_answers_that_are_none(answers):
+    with pytest.raises(T2Error, match=r"answers\[0\] = .*: must be a list of answers and one answer"):
+        passk.maj_at_k([answers], ["a"], [1])
+    with pytest.raises(T2Error, match=r"correct\[0\] = .*: must be a list of answers and one answer"):
+        passk.maj_at_k([["a"]], [["a"]], [1])

@@ -100,6 +100,48 @@ def test_intervals_carry_the_rules_own_uncertainty():
     assert t2.plan("pythia-gsm8k", budget, rule=unsure).uncertainty.intervals["result"].low > 0
 
 
+def test_a_grid_looks_at_every_k_where_more_may_hurt():
+    rule, ks = t2.Verifier(0.05, 0.9, "abstain"), np.arange(1.0, 60.0)
+    n, d = np.geomspace(1e4, 1e5, 12), np.geomspace(5e5, 1e7, 12)
+    found = t2.grid_search("lab-tiny", SMALL, n, d, ks, rule=rule, wrong_cost=1, top=3, surface=True)
+    paid = (6 * n[:, None] * d <= SMALL.train_flops)[..., None] & (2 * n[:, None, None] * ks <= SMALL.inference_flops)
+    values = np.sort(found.surface[paid])[::-1]
+    np.testing.assert_allclose([one.result for one in found.top], values[:3], rtol=0, atol=1e-11)
+    assert 1 < found.best.k < 20
+    assert np.nanmax(found.plane.k) < 30
+    assert t2.plan("lab-tiny", SMALL, rule=rule, wrong_cost=1).unlimited.result >= found.best.result - 1e-9
+    with pytest.raises(t2.T2Error, match="counts all k samples"):
+        t2.grid_search("lab-tiny", SMALL, n, d, ks, rule=rule, stop_on_success=True)
+
+
+@pytest.mark.parametrize(
+    ("tail", "at_pass_design", "best"),
+    [
+        (t2.Tail.uniform(30), 0.579, 0.616),
+        (t2.Tail.zipf(1.0, 30), 0.448, 0.541),
+        (t2.Tail.geometric(0.5), 0.367, 0.477),
+    ],
+)
+def test_what_votes_do_to_the_optimum(tail, at_pass_design, best):
+    rule, plain = t2.Majority(tail), t2.plan("lab-tiny", SMALL).unlimited
+    assert t2.compare("lab-tiny", [plain], rule=rule).designs[0].result == pytest.approx(at_pass_design, rel=0.02)
+    found = t2.plan("lab-tiny", SMALL, rule=rule).unlimited
+    assert found.result == pytest.approx(best, rel=0.02)
+    assert found.n_params > 2 * plain.n_params
+
+
+def test_scores_and_votes_plan_with_an_average_of_laws():
+    for rule in (t2.BestOf(1.2), t2.Majority(t2.Tail.uniform(10))):
+        found = t2.plan("pythia-gsm8k-average", BUDGET, rule=rule)
+        assert 0 < found.result < found.pass_at_k
+        assert np.isfinite(found.unlimited.result)
+        axes = (np.geomspace(1e8, 3e9, 4), np.geomspace(5e9, 3e11, 4), np.array([1.0, 4, 16, 64, 256]))
+        grid = t2.grid_search("pythia-gsm8k-average", BUDGET, *axes, rule=rule, surface=True)
+        paid = 6 * axes[0][:, None] * axes[1] <= BUDGET.train_flops
+        paid = paid[..., None] & (2 * axes[0][:, None, None] * axes[2] <= BUDGET.inference_flops)
+        assert grid.best.result == pytest.approx(grid.surface[paid].max(), abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -1,7 +1,7 @@
 """Shared-prefix decode attention in plain PyTorch: what the kernels compute, in the order in which they do it.
 
 Like the kernels it first decodes each prefix once for all rows that share it, leaving one partial result per row and
-piece of a prefix, and then starts each row from its partials and adds what the row reads alone. It is the operator on
+piece of a prefix, and then reads each row's own tokens and merges its partials. It is the operator on
 CPU tensors, so it makes few calls, never loops over rows, and copies a prefix only where its pages are scattered.
 
 A partial result, or state, is ``(m, l, o)``, each fp32 ``[n_kv_heads, n, group, 1 or head_dim]``: the largest score,
@@ -73,7 +73,7 @@ def prefix_decode(call: DecodeCall) -> tuple[Tensor, Tensor]:
         for partial, value in zip(partials, (m, l, o), strict=True):
             partial[:, slot : slot + n] = value
 
-    # Launch B: each row starts from the sinks and its partials, in the order of the levels, then reads the rest itself.
+    # Launch B: each row starts from the sinks, reads its own tokens, then takes its partials level by level.
     state = _nothing(queries, n_rows)
     if sinks is not None:
         state[0].copy_(sinks.view(n_kv_heads, 1, group, 1))
@@ -119,6 +119,7 @@ def prefix_decode(call: DecodeCall) -> tuple[Tensor, Tensor]:
         read = pieces[0] if len(pieces) == 1 else tuple(torch.cat(parts, 1) for parts in zip(*pieces, strict=True))
         return _merge(state, (read[0], read[1], read[2]))
 
+    state = alone(state, table, begin, end, position)
     levels = row_levels[:n_rows].numpy()
     for level in range(levels.shape[1]):
         slot, distance, n_pieces, segment = levels[:, level].T
@@ -130,7 +131,7 @@ def prefix_decode(call: DecodeCall) -> tuple[Tensor, Tensor]:
             runs = segments.numpy()[np.maximum(segment, 0)]
             stop = np.where((segment >= 0) & (table >= 0), runs[:, 2], runs[:, 1])
             state = alone(state, runs[:, 0], runs[:, 1], stop, runs[:, 3])
-    m, l, o = alone(state, table, begin, end, position)
+    m, l, o = state
 
     out = o / l.masked_fill(l == 0, 1) * call.out_scale
     if v_scale is not None:

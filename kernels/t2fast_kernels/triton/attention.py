@@ -6,6 +6,7 @@ score m, the sum l of 2^(score - m), and that sum weighted by the values. Having
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 #: Smaller than any score, and finite, so that no difference of two infinities turns into NaN.
 LOWEST = tl.constexpr(-3.0e38)
@@ -126,9 +127,11 @@ def prefix_kernel(
     N_Q_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr,
     WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, K_SCALE: tl.constexpr, UPCAST: tl.constexpr, LONG: tl.constexpr,
-    SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr,
+    SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """Launch A, grid (KV heads, programs): pieces of prefixes for tiles of rows x query heads of a KV head."""
+    if OVERLAP:
+        gdc_launch_dependents()
     head = tl.program_id(0)
     member = tl.arange(0, BLOCK_M) // GROUP
     q_head = head * GROUP + tl.arange(0, BLOCK_M) % GROUP
@@ -190,9 +193,9 @@ def suffix_kernel(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr, LEVELS: tl.constexpr,
     WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, K_SCALE: tl.constexpr, V_SCALE: tl.constexpr,
     SINKS: tl.constexpr, LSE: tl.constexpr, UPCAST: tl.constexpr, LONG: tl.constexpr,
-    SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr,
+    SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Launch B, grid (KV heads, rows): sinks, partial results in the order of the levels, what the row reads alone."""
+    """Launch B, grid (KV heads, rows): sinks, the row's own tokens, then prefixes: partial results or by itself."""
     head, row = tl.program_id(0), tl.program_id(1)
     lane = tl.arange(0, BLOCK_M)
     valid = lane < GROUP
@@ -219,10 +222,14 @@ def suffix_kernel(
         sink = tl.load(sinks + q_head, mask=valid, other=0.0) * 1.4426950408889634
         m = tl.maximum(sink, LOWEST)
         l = tl.exp2(sink - m)
-    for level in range(LEVELS + 1):
+    # Its own tokens come first: with OVERLAP launch A may still be at work on what follows. The order is the same
+    # without, and so is every bit.
+    for turn in range(LEVELS + 1):
         of_table, begin, end, position = tl.maximum(table, 0), row_begin, row_end, row_position
-        if level < LEVELS:
-            entry = row_levels + (row * LEVELS + level) * 4
+        if turn > 0:
+            if OVERLAP:
+                gdc_wait()
+            entry = row_levels + (row * LEVELS + turn - 1) * 4
             slot, distance, n_pieces, segment = (
                 tl.load(entry),
                 tl.load(entry + 1),
@@ -240,8 +247,11 @@ def suffix_kernel(
                 acc = acc * decay[:, None] + o_piece * weight[:, None]
                 m = m_new
             run = segments + tl.maximum(segment, 0) * 4
-            of_table, begin, position = tl.load(run), tl.load(run + 1), tl.load(run + 3)
-            end = tl.where((segment >= 0) & (n_pieces == 0), tl.load(run + 2), begin)
+            some = segment >= 0  # there may be no segments at all
+            of_table, begin = tl.load(run, mask=some, other=0), tl.load(run + 1, mask=some, other=0)
+            position = tl.load(run + 3, mask=some, other=0)
+            end = tl.load(run + 2, mask=some & (n_pieces == 0), other=0)
+            end = tl.where(some & (n_pieces == 0), end, begin)
         start = begin
         if WINDOW:
             start += tl.maximum(row_position + row_end - row_begin - window - position, 0) // BLOCK_N * BLOCK_N

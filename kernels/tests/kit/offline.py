@@ -61,6 +61,12 @@ def intermediate(case: Case) -> str:
     return str(_compiled(case).asm["ttir"])
 
 
+def assembly(case: Case) -> str:
+    """``case`` in the chip's assembly language."""
+    asm = _compiled(case).asm
+    return str(asm["ptx"] if "ptx" in asm else asm["amdgcn"])
+
+
 def _compiled(case: Case) -> Any:
     names = case.kernel.arg_names
     signature = {name: "constexpr" if name in case.constants else case.types[name] for name in names}

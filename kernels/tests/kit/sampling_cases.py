@@ -23,7 +23,6 @@ TYPES = {
     **dict.fromkeys(("counts", "allowed", "tokens", "held_tokens", "live", "prompt", "sample", "step"), "*i32"),
     **dict.fromkeys(("seed", "drawn", "top_tokens", "positions"), "*i64"),
     **dict.fromkeys(("block_tables", "row_table", "index", "source", "destination"), "*i32"),
-    **dict.fromkeys(("common", "seq_lens", "items", "row_map", "segments", "row_levels", "rows", "chunk"), "*i32"),
     **dict.fromkeys(("cos", "sin", "k_scale", "v_scale", "s_a", "s_b", "s"), "*fp32"),
 }
 PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACKED": False}
@@ -82,7 +81,8 @@ def cases(chip: str) -> list[Case]:
         tensors = {"k_cache": f"*{dtype}", "v_cache": f"*{dtype}"}
         found.append(case(chip, f"copy-{dtype}", copy_pages.copy_kernel, "copy_pages", sizes, **tensors))
     block, rows = shipped["plan_shared"].BLOCK, shipped["plan_shared"].ROWS
-    types = {"found": "*i32", "counts": "*i32"}
+    names = ("found", "counts", "common", "seq_lens", "items", "row_map", "segments", "row_levels", "rows", "chunk")
+    types = dict.fromkeys(names, "*i32")
     for name, kernel, constants in (
         ("neighbours", plan_shared.neighbours_kernel, {"BLOCK": block}),
         ("runs", plan_shared.runs_kernel, {"BLOCK": rows, "LEVELS": 2}),

@@ -26,13 +26,21 @@ class _Driver:
     utils = _Utils()
     #: Kernels launched: their names.
     launched: list[str]
+    #: What each was given, in the order of its parameters.
+    arguments: list[Any]
 
     def __init__(self) -> None:
-        self.launched = []
+        self.launched, self.arguments = [], []
 
     def launcher_cls(self, source: Any, *_: object) -> Any:
         name = source.fn.__name__
-        return lambda *_arguments: self.launched.append(name)
+
+        def launch(*given: Any) -> None:
+            current = driver.active  # compiled kernels outlive the stub that they were first launched with
+            current.launched.append(name)
+            current.arguments.append(given[9:])  # after grid, stream, function, metadata and hooks
+
+        return launch
 
     def get_current_target(self) -> GPUTarget:
         return GPUTarget("cuda", 90, 32)

@@ -104,6 +104,8 @@ def choose(
 
     A model's name is what its log says, or the name of its file.
     """
+    if gpu is None:
+        o.no_effect("it needs --gpu", "--dollars-per-hour")
     counts = choosing.read_models(files, common=common, **reads)
     tokens = {"input_tokens": o.number("--input-tokens", input_tokens)}
     tokens["output_tokens"] = o.number("--output-tokens", output_tokens)

@@ -9,7 +9,7 @@ import typer
 from t2fast import planning
 from t2fast.cli import options as o
 from t2fast.cli.rule import rule
-from t2fast.costs import Workload
+from t2fast.costs import Hardware, Workload
 from t2fast.errors import T2Error
 from t2fast.laws import DEFAULT_LAW
 from t2fast.quantity import parse_quantity
@@ -24,17 +24,20 @@ def _design(text: str) -> planning.Point:
     return planning.Point(n, d, k)
 
 
-@o.shared(use=o.workload, select=rule)
+@o.shared(use=o.use, select=rule)
 def compare(
     designs: Annotated[list[str], typer.Argument(help="Designs N:D:k=K, for example 70B:1.4T:k=1 30B:3T:k=10.")],
-    use: Workload,
+    use: tuple[Workload, Hardware | None],
     select: dict[str, Any],
     law: o.LawName = DEFAULT_LAW,
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
 ) -> None:
-    """Compare designs: prediction, costs of training and inference, and when each costs less than the first."""
-    result = planning.compare(law, [_design(text) for text in designs], use, **select)
+    """Compare designs: prediction, costs of training and inference, and when each costs less than the first.
+
+    Costs are FLOP; with any option of the card they are dollars.
+    """
+    result = planning.compare(law, [_design(text) for text in designs], *use, **select)
     o.show(result, as_json)
     o.write_csv(csv, result.rows())
 

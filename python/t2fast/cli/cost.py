@@ -17,6 +17,13 @@ def _option(flag: str, text: str, metavar: str = "NUMBER") -> Any:
     return typer.Option(flag, help=text, metavar=metavar)
 
 
+#: What a calibration does not look at: measurements say it.
+_OF_QUESTIONS = (
+    "--prompt-tokens", "--answer-tokens", "-k", "--prompt", "--dtype", "--kv-dtype", "--tensor-parallel", "--batch",
+    "--max-batch", "--max-seconds", "--family", "--kv-group", "--confidence-level",
+)  # fmt: skip
+
+
 def cost(
     model: Annotated[
         str | None, typer.Argument(help="A size (8B), a name such as llama-3.1-8b, or an architecture's JSON file.")
@@ -46,7 +53,8 @@ def cost(
     kv_group: Annotated[str | None, _option("--kv-group", "Query heads for each KV head of a size.")] = None,
     confidence_level: Annotated[float, _option("--confidence-level", "Level of the intervals.")] = 0.9,
     calibrate: Annotated[
-        Path | None, _option("--calibrate", "Fit a card's constants to the measurements in this CSV file.", "FILE")
+        list[Path] | None,
+        _option("--calibrate", "Fit a card's constants to the measurements in this CSV file; may be repeated.", "FILE"),
     ] = None,
     out: Annotated[Path | None, o.output("--out", "Where --calibrate writes the card.", metavar="FILE")] = None,
     as_json: o.AsJson = False,
@@ -57,17 +65,19 @@ def cost(
 
     Numbers come with intervals, and for the three ways to treat a prompt side by
     side. With --calibrate, fit a card's constants to your own measurements:
-    columns model, batch, prompt_tokens, answer_tokens, tokens_per_second.
+    columns model, batch, prompt_tokens, answer_tokens, tokens_per_second, or what
+    bench.sampling and bench.kernels write with --csv.
     """
-    if calibrate is not None:
+    if not calibrate:
+        o.no_effect("it needs --calibrate", "--out")
+    else:
+        o.no_effect("--calibrate takes it from the measurements", *_OF_QUESTIONS)
         if out is None:
             raise T2Error("--calibrate needs --out: the file to write the card to, which --gpu then takes")
         target = costs.load_card(gpu, o.number("--price", price))
-        found = costs.calibrate(
-            costs.read_measurements(calibrate, gpu=target, model=model or (str(arch) if arch else None)),
-            target,
-            source=f"fitted to {calibrate.name}",
-        )
+        named = model or (str(arch) if arch else None)
+        rows = [row for file in calibrate for row in costs.read_results(file, gpu=target, model=named)]
+        found = costs.calibrate(rows, target, source=f"fitted to {', '.join(file.name for file in calibrate)}")
         found.save(out)
         o.show(found, as_json)
         o.write_csv(csv, found.rows())

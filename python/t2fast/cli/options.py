@@ -212,8 +212,12 @@ def _budget(given: dict[str, Any]) -> Budget:
     return Budget(workload=use, hardware=machine, **given)
 
 
-#: The workload that the options of that panel describe.
-workload = _maker(_USE_FLAGS, _workload)
+def _use(given: dict[str, Any]) -> tuple[Workload, Hardware | None]:
+    return _workload({name: given.pop(name) for name in _USE_FLAGS if name in given}), hardware(given)
+
+
+#: The workload and the hardware that the options of those panels describe.
+use = _maker(_USE_FLAGS | _HARDWARE_FLAGS, _use)
 #: A budget without FLOP: how large N, D and k may be, and what inference costs are counted over.
 limits = _maker(_LIMIT_FLAGS | _USE_FLAGS | _HARDWARE_FLAGS, _budget)
 #: The budget that all options together describe.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,7 +196,8 @@ def _names(metric: list[str] | None) -> tuple[str, ...]:
     for name in names:
         if name not in verb.METRICS:
             raise T2Error(
-                f"--metric {name!r}: {near(name, verb.METRICS)}; which verdict of a log is counted says --verdict"
+                f"--metric {name!r}: {near(name, verb.METRICS)}; for a log's own metric, scorer or column of that name "
+                f"write --verdict {shlex.quote(name)}"
             )
     return tuple(names)
 

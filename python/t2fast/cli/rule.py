@@ -110,7 +110,10 @@ def _rule(select: str | None, given: dict[str, Any], file: Path | None) -> Rule 
         return BestOf(number("--d-prime", given["--d-prime"]) or 0.0)
     if select == "majority":
         if "--answers" not in given:
-            raise T2Error("--select majority needs --answers FILE: the tail of wrong answers, fitted from answers")
+            raise T2Error(
+                "--select majority needs --answers FILE, the tail of wrong answers as fitted: "
+                "votes without answers say nothing"
+            )
         found = load_rule(given["--answers"])
         if not isinstance(found, Majority):
             raise T2Error(f"--answers {given['--answers']}: holds a rule of kind {found.kind}, not a majority")

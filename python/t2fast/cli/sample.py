@@ -174,9 +174,25 @@ def controls(
         bool | None,
         _control("--add-special-tokens/--no-special-tokens", "Whether prompts get BOS and the like; by default once."),
     ] = None,
+    logit_bias: Annotated[
+        list[str] | None, _control("--logit-bias", "TOKEN=NUMBER, added to a token's logit; may be repeated.")
+    ] = None,
+    allowed_token: Annotated[
+        list[int] | None, _control("--allowed-token", "Draw only tokens given so; may be repeated.")
+    ] = None,
+    bad_word: Annotated[list[str] | None, _control("--bad-word", "A text that must not come; may be repeated.")] = None,
     logprobs: Annotated[
-        bool, typer.Option("--logprobs", help="Keep the log-probabilities of tokens.", rich_help_panel=_CONTROLS)
+        int | None,
+        _control("--logprobs", "Keep the log-probabilities of tokens, and of this many of the likeliest; 0 for none."),
+    ] = None,
+    prompt_logprobs: Annotated[
+        bool,
+        typer.Option("--prompt-logprobs", help="Sample 0 carries those of the prompt.", rich_help_panel=_CONTROLS),
     ] = False,
+    max_thinking_tokens: Annotated[
+        int | None, _control("--max-thinking-tokens", "Force the end of thinking after so many tokens.")
+    ] = None,
+    thinking_end: Annotated[str, _control("--thinking-end", "What ends thinking.")] = "</think>",
     stop_on_success: Annotated[
         bool,
         typer.Option(
@@ -201,9 +217,27 @@ def controls(
         ignore_eos=ignore_eos,
         skip_special_tokens=not keep_special_tokens,
         add_special_tokens=add_special_tokens,
-        logprobs=logprobs,
+        logprobs=logprobs is not None,
+        top_logprobs=logprobs or 0,
+        prompt_logprobs=prompt_logprobs,
+        max_thinking_tokens=max_thinking_tokens,
+        thinking_end=thinking_end,
+        logit_bias=_biases(logit_bias or []),
+        allowed_token_ids=tuple(allowed_token) if allowed_token else None,
+        bad_words=tuple(bad_word or ()),
         stop_on_success=stop_on_success,
     )
+
+
+def _biases(given: list[str]) -> tuple[tuple[int, float], ...]:
+    found = []
+    for one in given:
+        token, _, bias = one.partition("=")
+        try:
+            found.append((int(token), float(bias)))
+        except ValueError:
+            raise T2Error(f"--logit-bias {one}: must be TOKEN=NUMBER, such as 42=-3.5") from None
+    return tuple(found)
 
 
 @o.shared(params=controls, server=endpoint)
@@ -268,6 +302,7 @@ def sample(
 
     t2fast passk samples.jsonl -k 1,8,64
     """
+    _unused(server is not None, engine, verifier)
     asked = sampling.read_prompts(prompts)
     make: Callable[[], Any]
     if server is not None:
@@ -312,6 +347,24 @@ def sample(
         sampling.write_parquet(out, parquet)
     if sampled.n_failed and sampled.n_failed == sampled.n_drawn:
         raise T2Error(f"the verifier failed on all {sampled.n_drawn} samples; {out} holds them without verdicts")
+
+
+#: Options that a server does not look at, those that it alone does, and those that need a verifier.
+_OF_MODEL = ("--dtype", "--device", "--kv-memory", "--max-batch", "--trust-remote-code", "--trust", "--engine")
+_OF_SERVER = ("--concurrency", "--per-request", "--no-seeds", "--api-key-env", "--timeout", "--retries")
+_OF_VERIFIER = ("--verifier-timeout", "--reasoning-end")
+
+
+def _unused(served: bool, engine: str, verifier: str) -> None:
+    """Refuse options that this run would not look at."""
+    if served:
+        o.no_effect("the model runs on the server of --endpoint", *_OF_MODEL)
+    else:
+        o.no_effect("it needs --endpoint", *_OF_SERVER)
+    if engine == "generate":
+        o.no_effect("--engine generate does not look at it", "--kv-memory", "--trust")
+    if verifier == "none":
+        o.no_effect("--verifier none judges nothing", *_OF_VERIFIER)
 
 
 def to_stdout(out: Path) -> bool:

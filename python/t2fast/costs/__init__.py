@@ -7,6 +7,7 @@ from t2fast.costs.constants import Constants, default_constants
 from t2fast.costs.estimate import CostEstimate, QuestionCost, cost
 from t2fast.costs.flops import PROMPTS, Attention, Budget, Workload, as_budget, inference_flops, train_flops
 from t2fast.costs.hardware import Card, cards, load_card
+from t2fast.costs.kernel_times import KernelTime, read_results
 from t2fast.costs.measurements import Measurement, read_measurements
 from t2fast.costs.money import Hardware
 from t2fast.costs.shapes import Architecture, Family, architectures, families, load_architecture, load_family
@@ -22,6 +23,7 @@ __all__ = [
     "CostEstimate",
     "Family",
     "Hardware",
+    "KernelTime",
     "Measurement",
     "QuestionCost",
     "Workload",
@@ -37,5 +39,6 @@ __all__ = [
     "load_card",
     "load_family",
     "read_measurements",
+    "read_results",
     "train_flops",
 ]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from t2fast.arguments import path as checked_path
 from t2fast.costs.constants import Constants, default_constants
 from t2fast.costs.hardware import Card, load_card
+from t2fast.costs.kernel_times import KernelTime
 from t2fast.costs.measurements import Measurement
 from t2fast.errors import T2Error
 from t2fast.results import Result
@@ -107,7 +108,7 @@ class Calibration(Result):
             rows.append([label[:44], f"{measured:,.0f}", f"{predicted:,.0f}", f"{math.expm1(error):+.0%}"])
         return "\n".join(
             [
-                f"{self.card}: {len(self.measured)} rows of tokens per second",
+                f"{self.card}: {len(self.measured)} rows of measurements",
                 f"mean |log error| {errors.mean():.1%}, median {np.median(errors):.1%}, worst {errors.max():.0%}; "
                 f"{self.coverage:.0%} inside their 90% intervals",
                 "these rows were fitted: expect more on others",
@@ -146,8 +147,11 @@ class Calibration(Result):
             raise T2Error(f"out = '{target}': cannot be written: {error.strerror}") from None
 
 
-def _informed(rows: Sequence[Measurement]) -> tuple[str, ...]:
+def _informed(all_rows: Sequence[Measurement | KernelTime]) -> tuple[str, ...]:
     """The constants that rows can say something of."""
+    rows = [row for row in all_rows if isinstance(row, Measurement)]
+    if not rows and all_rows:
+        return ("compute", "memory")
     absent = set()
     if all(row.model.experts is None for row in rows):
         absent.add("expert_layer_seconds")
@@ -160,13 +164,16 @@ def _informed(rows: Sequence[Measurement]) -> tuple[str, ...]:
     return tuple(name for name in PRIORS if name not in absent)
 
 
-def calibrate(rows: Sequence[Measurement], card: Card | str | None = None, *, source: str = "") -> Calibration:
+def calibrate(
+    rows: Sequence[Measurement | KernelTime], card: Card | str | None = None, *, source: str = ""
+) -> Calibration:
     """Fit the constants of a card and its engine to measurements.
 
     Parameters
     ----------
     rows
         What was measured, on one card or several: data-sheet peaks are each row's own, the constants common to all.
+        Times of kernels say what share of its peaks a card reaches; the other constants take tokens per second.
     card
         The card that gets the constants; that of the first row by default.
     source
@@ -202,8 +209,8 @@ def calibrate(rows: Sequence[Measurement], card: Card | str | None = None, *, so
     centres: dict[str, Any] = {name: PRIORS[name][0] for name in names}
     start = replace(default_constants(), **centres)
     start = replace(start, names=names, covariance=((0.0,) * len(names),) * len(names))
-    first = [row for row in rows if row.first_token_seconds is not None]
-    targets = np.log([row.tokens_per_second for row in rows] + [row.first_token_seconds or 1.0 for row in first])
+    first = [row for row in rows if isinstance(row, Measurement) and row.first_token_seconds is not None]
+    targets = np.log([row.speed for row in rows] + [row.first_token_seconds or 1.0 for row in first])
 
     def predict(z: NDArray[np.float64]) -> NDArray[np.float64]:
         constants = start.moved(z)
@@ -228,7 +235,7 @@ def calibrate(rows: Sequence[Measurement], card: Card | str | None = None, *, so
         high.append(value * math.exp(spread))
     return Calibration(
         replace(target, constants=constants),
-        tuple(row.tokens_per_second for row in rows),
+        tuple(row.speed for row in rows),
         tuple(predicted),
         tuple(low),
         tuple(high),
@@ -236,17 +243,20 @@ def calibrate(rows: Sequence[Measurement], card: Card | str | None = None, *, so
     )
 
 
-def interval(row: Measurement, constants: Constants, confidence_level: float = 0.9) -> tuple[float, float]:
+def interval(row: Measurement | KernelTime, constants: Constants, confidence_level: float = 0.9) -> tuple[float, float]:
     """Predicted tokens per second of a row, and the half-width of the interval of their logarithm."""
     gradient = log_gradient(lambda c: row.predict(c)[0], constants)
     return row.predict(constants)[0], constants.spread(gradient, confidence_level)
 
 
 def log_gradient(of: Callable[[Constants], float], constants: Constants) -> NDArray[np.float64]:
-    """Derivative of the logarithm of a function of constants by the coordinates of those fitted."""
+    """Derivative of the logarithm of a function of constants by the coordinates of those fitted.
+
+    By the logarithm of a constant that is 0, and the log odds of a share that is 1, it is 0.
+    """
     z = constants.coordinates()
     slopes = np.zeros(len(z))
-    for place in range(len(z)):
+    for place in np.flatnonzero(np.isfinite(z)):
         step = np.zeros(len(z))
         step[place] = 1e-4
         slopes[place] = (math.log(of(constants.moved(z + step))) - math.log(of(constants.moved(z - step)))) / 2e-4

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t2fast.arguments import number
+from t2fast.arguments import number, shown
 from t2fast.errors import T2Error
 
 __all__ = ["Constants", "default_constants"]
@@ -81,9 +81,12 @@ class Constants:
         size = len(self.names)
         if len(self.covariance) != size or any(len(row) != size for row in self.covariance):
             raise T2Error(f"covariance: must have {size} rows and columns, one for each of {', '.join(self.names)}")
-        unknown = [name for name in self.names if name not in VALUES]
+        unknown = [str(name) for name in self.names if name not in VALUES]
         if unknown:
-            raise T2Error(f"names: {', '.join(unknown)}: no constants of the cost model")
+            raise T2Error(f"names: {', '.join(unknown)}: no constants of the cost model; known: {', '.join(VALUES)}")
+        for row in self.covariance:
+            for value in row:
+                number("covariance", value)
 
     def values(self) -> list[float]:
         """The numbers in the order in which the core takes them."""
@@ -95,7 +98,7 @@ class Constants:
         return replace(self, **{name: _number(name, float(z)) for name, z in pairs})  # type: ignore[arg-type]
 
     def coordinates(self) -> NDArray[np.float64]:
-        """The fitted constants as logarithms, or log odds for shares."""
+        """The fitted constants as logarithms, or log odds for shares; infinite for 0, and for a share of 1."""
         return np.array([_coordinate(name, getattr(self, name)) for name in self.names])
 
     def spread(self, gradient: NDArray[np.float64], confidence_level: float) -> float:
@@ -118,13 +121,18 @@ class Constants:
         T2Error
             For unknown names or numbers out of range.
         """
+        if not isinstance(data, Mapping):
+            raise T2Error(f"constants = {shown(data)}: must be an object of names and numbers")
         known = {item.name for item in fields(cls)}
         unknown = [name for name in data if name not in known]
         if unknown:
             raise T2Error(f"constants: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         parts = dict(data)
-        parts["names"] = tuple(parts.get("names", ()))
-        parts["covariance"] = tuple(tuple(row) for row in parts.get("covariance", ()))
+        try:
+            parts["names"] = tuple(parts.get("names", ()))
+            parts["covariance"] = tuple(tuple(row) for row in parts.get("covariance", ()))
+        except TypeError:
+            raise T2Error("names and covariance: must be a list, and a list of lists") from None
         return cls(**parts)
 
 
@@ -133,10 +141,11 @@ VALUES = tuple(item.name for item in fields(Constants))[:12]
 
 
 def _coordinate(name: str, value: float) -> float:
-    if name in SHARES:
-        value = min(value, 1.0 - 1e-12)
-        return math.log(value / (1.0 - value))
-    return math.log(value)
+    if value == 0.0:
+        return -math.inf
+    if name not in SHARES:
+        return math.log(value)
+    return math.inf if value == 1.0 else math.log(value / (1.0 - value))
 
 
 def _number(name: str, z: float) -> float:

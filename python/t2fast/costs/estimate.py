@@ -66,6 +66,9 @@ class QuestionCost:
     bound_by: str
     parts: Mapping[str, float]
 
+    def __hash__(self) -> int:
+        return hash((self.seconds, self.dollars, self.batch))
+
 
 @dataclass(frozen=True, repr=False)
 class CostEstimate(Result):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 
-from t2fast.arguments import number
+from t2fast.arguments import choice, number
 from t2fast.arguments import path as checked_path
 from t2fast.costs.constants import Constants, default_constants
+from t2fast.costs.flops import PROMPTS
 from t2fast.costs.hardware import Card, load_card
 from t2fast.costs.seconds import roofline
 from t2fast.costs.shapes import Architecture, load_architecture
@@ -41,6 +43,8 @@ class Measurement:
         False for engines whose attention reads keys and values anew for each query head of a group.
     first_token_seconds
         Seconds to the first token, where measured.
+    k, prompt
+        Answers to each prompt, and how they treat it.
 
     Examples
     --------
@@ -60,6 +64,13 @@ class Measurement:
     kv_dtype: str | None = None
     grouped_reads: bool = True
     first_token_seconds: float | None = None
+    k: float = 1.0
+    prompt: str = "shared"
+
+    @property
+    def speed(self) -> float:
+        """Output tokens per second."""
+        return self.tokens_per_second
 
     def predict(self, constants: Constants) -> tuple[float, float]:
         """Tokens per second and seconds to the first token with given constants."""
@@ -72,7 +83,7 @@ class Measurement:
             self.tensor_parallel,
             batch=self.batch,
         )
-        bill = machine.bill(self.model._handle, self.prompt_tokens, self.answer_tokens, 1.0, "shared")
+        bill = machine.bill(self.model._handle, self.prompt_tokens, self.answer_tokens, self.k, self.prompt)
         return bill.tokens_per_second, bill.first_token
 
     @property
@@ -82,6 +93,16 @@ class Measurement:
         cards_used = f" x{self.tensor_parallel:g}" if self.tensor_parallel > 1 else ""
         lengths = f"{self.prompt_tokens:g}/{self.answer_tokens:g}"
         return f"{self.card.name}{cards_used} {self.model.name} {self.dtype} {lengths}{batch}"
+
+
+def _shape(text: str) -> Architecture:
+    """A model by what a cell says: a name, a size, a file, or the JSON of an architecture."""
+    if not text.startswith("{"):
+        return load_architecture(text)
+    try:
+        return Architecture(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise T2Error(f"model = {text[:60]!r}: is no architecture: {error}") from None
 
 
 _COLUMNS = {
@@ -96,6 +117,8 @@ _COLUMNS = {
     "tokens_per_second": ("tokens_per_second", "output_tokens_per_second_total"),
     "per_card": ("tokens_per_second_per_gpu", "output_tokens_per_second_per_gpu", "output_throughput_per_gpu"),
     "grouped_reads": ("grouped_reads",),
+    "k": ("k",),
+    "prompt": ("prompt",),
     "first_token_seconds": ("first_token_seconds",),
 }
 
@@ -111,7 +134,8 @@ def read_measurements(
         A file with the columns ``model`` (a name, a size or an architecture's file), ``prompt_tokens``,
         ``answer_tokens`` and ``tokens_per_second`` (or ``tokens_per_second_per_gpu``); where they differ from the
         usual also ``batch`` (empty: as many as fit), ``gpu``, ``tensor_parallel``, ``dtype``, ``kv_dtype``,
-        ``first_token_seconds`` and ``grouped_reads`` (no: each query head reads its own copy). The public tables'
+        ``first_token_seconds``, ``grouped_reads`` (no: each query head reads its own copy), ``k`` (answers to each
+        prompt, 1) and ``prompt`` (recomputed, cached, shared). A model may be an architecture's JSON. Public tables'
         names (``input_tokens``, ``concurrency``, ``output_tokens_per_second_per_gpu``) are read too.
     gpu, model
         The card and the model of rows that do not name one.
@@ -172,7 +196,7 @@ def read_measurements(
             machine = machines.setdefault(which, load_card(which or gpu or ""))
             text = cell("model")
             if text and text not in shapes:
-                shapes[text] = load_architecture(text)
+                shapes[text] = _shape(text)
             shape = shapes[text] if text else load_architecture(model if model is not None else "")
             cards_used = figure("tensor_parallel", 1.0)
             speed = figure("tokens_per_second") if cell("tokens_per_second") else figure("per_card") * cards_used
@@ -192,6 +216,8 @@ def read_measurements(
                     kv_dtype=cell("kv_dtype").lower() or None,
                     grouped_reads=grouped not in ("no", "false", "0"),
                     first_token_seconds=figure("first_token_seconds") if cell("first_token_seconds") else None,
+                    k=number("k", figure("k", 1.0), low=1),
+                    prompt=choice("prompt", cell("prompt") or "shared", PROMPTS),
                 )
             )
             rows[-1].predict(default_constants())  # a row that cannot have run is found here, with its line

@@ -199,8 +199,8 @@ class Family:
 @functools.cache
 def _read(file: str, part: str) -> dict[str, dict[str, Any]]:
     data = json.loads((resources.files("t2fast.costs") / file).read_text(encoding="utf-8"))
-    found: dict[str, dict[str, Any]] = data[part]
-    return found
+    # What each entry says of its source is for those who read the file.
+    return {name: {key: value for key, value in one.items() if key != "source"} for name, one in data[part].items()}
 
 
 def architectures() -> dict[str, Architecture]:

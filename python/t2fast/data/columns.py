@@ -21,7 +21,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "benchmark": ("benchmark", "benchmark_name", "dataset", "dataset_name", "eval", "eval_name", "task_name"),
     "problem": (
         "problem_id", "task_id", "problem", "problem_idx", "problem_index", "question_id", "doc_id", "instance_id",
-        "orig_dset_idx", "sample_id", "uid", "id", "question", "prompt", "name", "index", "idx",
+        "orig_dset_idx", "sample_id", "uid", "id", "question", "prompt", "name", "index", "idx", "input",
     ),
     "n": (
         "n_samples", "n", "num_samples", "num_samples_total", "total_samples", "n_trials", "num_trials", "n_attempts",

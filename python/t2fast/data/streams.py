@@ -25,6 +25,8 @@ __all__ = ["expanded", "fingerprint", "opened", "reading", "stem", "text"]
 #: What compressed files may grow to whatever their ratio, and the ratio that is refused beyond it. Logs shrink 5 to 50
 #: times; files made to exhaust memory 1,000 times and more.
 _HARMLESS, _RATIO = 64 << 20, 300
+#: Blank lines in a row beyond which nothing is to be expected any more.
+_BLANK = 1_000_000
 #: The longest line of text.
 LONGEST = 1 << 30
 
@@ -207,7 +209,11 @@ def text(raw: Buffered) -> Iterator[str]:
     """
     stream = io.TextIOWrapper(raw, encoding=encoding(raw.peek(64)[:64]), newline="")
     try:
+        blank = 0
         for line in stream:
+            blank = blank + 1 if line.isspace() else 0
+            if blank > _BLANK:
+                raise DataError(f"holds more than {_BLANK:,} blank lines in a row: no log does")
             yield line.lstrip("\ufeff") if line[0] == "\ufeff" else line
     finally:
         # Whoever opened the file closes it.
@@ -236,8 +242,11 @@ def reading(path: Path | str, place: Callable[[], str] = lambda: "") -> Iterator
     except MissingExtraError:
         raise
     except DataError as error:
-        message = str(error)
-        raise (error if message.startswith(str(path)) else DataError(f"{path}{_at(place)}: {message}")) from None
+        message = _short(str(error))
+        if not message.startswith(str(path)):
+            raise DataError(f"{path}{_at(place)}: {message}") from None
+        error.args = (message,)
+        raise error from None
     except T2Error:
         raise
     except FileNotFoundError:
@@ -267,6 +276,16 @@ def reading(path: Path | str, place: Callable[[], str] = lambda: "") -> Iterator
             raise DataError(f"{path}: its compressed data is damaged or cut short: {error}") from None
         what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(f"{path}{_at(place)}: is damaged, or not of the format it looks like ({what})") from None
+
+
+#: Characters of a message: names of a file's own columns and metrics may be as long as they like.
+_LONGEST = 1_000
+
+
+def _short(message: str) -> str:
+    """A message of one line, its middle left out where it is too long: the remedy stands at the end."""
+    line = " ".join(message.splitlines())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST * 2 // 3]} ... {line[-_LONGEST // 3 :]}"
 
 
 def _at(place: Callable[[], str]) -> str:

@@ -136,6 +136,11 @@ class Law:
         return self
 
     @property
+    def rises_with_k(self) -> bool:
+        """Whether more samples are never worse."""
+        return True
+
+    @property
     def stops(self) -> bool:
         """Whether sampling stops at an accepted answer."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -86,12 +87,16 @@ def maj_at_k(
     votes: list[int] = []
     lengths, place = [], []
     for problem, (given, right) in enumerate(zip(answers, correct, strict=True)):
-        tally: dict[Hashable, int] = {}
-        for answer in given:
-            tally[answer] = tally.get(answer, 0) + 1
+        try:
+            tally: Counter[Hashable] = Counter(iter(given))
+            place.append(list(tally).index(right) if right in tally else -1)
+        except TypeError:  # no list, or of what cannot be told apart
+            raise T2Error(
+                f"answers[{problem}] = {arguments.shown(given)}, correct[{problem}] = {arguments.shown(right)}: "
+                "must be a list of answers and one answer, such as texts or numbers"
+            ) from None
         if not tally:
             raise T2Error(f"answers[{problem}] is empty: a problem needs at least one sample")
-        place.append(list(tally).index(right) if right in tally else -1)
         votes.extend(tally.values())
         lengths.append(len(tally))
     flat, offsets, places = np.asarray(votes, np.int64), _offsets(lengths), np.asarray(place, np.int64)

@@ -209,6 +209,8 @@ def grid_search(
     N 70M, D 200B, k 800: pass@k 0.442, 2.86k tokens/param
     """
     law, budget = under_rule(as_law(law), rule, wrong_cost, stop_on_success), as_budget(budget)
+    if law.stops:
+        raise T2Error("stop_on_success: a grid counts all k samples of a point; use plan, frontier or isoflop")
     top, threads = whole("top", top, least=1, most=sys.maxsize), checked_threads(threads)
     ns, ds = numbers("n_params", n_params, ndim=1), numbers("n_tokens", n_tokens, ndim=1)
     ks = numbers("k", k, ndim=1)
@@ -245,7 +247,7 @@ def reporter(progress: Report | None, total: int, unit: str, before: int = 0) ->
 
 
 def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> Plane:
-    """The plane of a law that the core does not know; which k is affordable depends on no law, and more never hurt."""
+    """The plane of a law that the core does not know; which k is affordable depends on no law."""
     if len(ns) * len(ds) > _MOST_PAIRS:
         raise T2Error(
             f"{len(ns)} x {len(ds)} pairs of N and D: at most {_MOST_PAIRS} for a law of kind {law.kind!r}, which is "
@@ -253,9 +255,18 @@ def _plane(law: Law, budget: Budget, ns: _Floats, ds: _Floats, ks: _Floats) -> P
         )
     chosen = _core.plane(STAND_IN._handle, budget._handle, ns, ds, ks).k
     n, d = (axis.ravel() for axis in np.meshgrid(ns, ds, indexing="ij"))
-    kept, found = ~np.isnan(chosen), np.full(len(n), np.nan)
+    kept, found, best = ~np.isnan(chosen), np.full(len(n), np.nan), chosen
     if kept.any():
         found[kept] = values(law, budget, n[kept], d[kept], chosen[kept])
+    if not law.rises_with_k:
+        for one in ks[:-1].tolist():
+            fewer = kept & (one < chosen)
+            if fewer.any():
+                there = np.full(len(n), -np.inf)
+                there[fewer] = values(law, budget, n[fewer], d[fewer], np.full(int(fewer.sum()), one))
+                better = fewer & (there > found)
+                found, best = np.where(better, there, found), np.where(better, one, best)
+    chosen = best
     shape = (len(ns), len(ds))
     return Plane(found.reshape(shape), chosen.reshape(shape))
 

@@ -27,6 +27,10 @@ _ADDED: dict[str, Any] = {
     "params.allowed_token_ids": None,
     "params.bad_words": [],
     "params.bad_token_ids": [],
+    "params.top_logprobs": 0,
+    "params.prompt_logprobs": False,
+    "params.max_thinking_tokens": None,
+    "params.thinking_end": "</think>",
 }
 
 

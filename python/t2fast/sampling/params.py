@@ -17,6 +17,8 @@ __all__ = ["SamplingParams", "foreign_setting"]
 _MOST = 2**31 - 1
 #: Below this temperature, other than 0, logits divided by it leave the range of fp32.
 _COLDEST = 1e-6
+#: Most of the likeliest tokens that a step tells of.
+_MOST_TOP = 128
 _PARAMS = '{{"params": {{"{}": ...}}}}'
 #: Settings of other engines, and what to give instead.
 _FOREIGN = {
@@ -34,6 +36,7 @@ _FOREIGN = {
     "topp": "top_p",
     "temp": "temperature",
     "repeat_penalty": "repetition_penalty",
+    **dict.fromkeys(("thinking_budget", "thinking_token_budget", "max_thinking_length"), "max_thinking_tokens"),
 }
 _ELSEWHERE = {
     **dict.fromkeys(("seed", "random_seed"), "the seed is one for the whole run (--seed)"),
@@ -57,7 +60,7 @@ _UNKNOWN_DEFAULTS = {
     "guidance_scale": 1.0, "encoder_repetition_penalty": 1.0,
 }  # fmt: skip
 _DEFAULTS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "min_new_tokens")
-_SWITCHES = ("logprobs", "stop_on_success", "skip_special_tokens", "ignore_eos")
+_SWITCHES = ("logprobs", "prompt_logprobs", "stop_on_success", "skip_special_tokens", "ignore_eos")
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,16 @@ class SamplingParams:
     bad_words, bad_token_ids
         Texts, and sequences of tokens, that must not come in an answer: the last token of each is not drawn after those
         before it. A word is forbidden as the tokens it has at the start of a text and after a blank.
+    top_logprobs
+        How many of the likeliest tokens each token comes with, and their log-probabilities, from 0 to 128; those of the
+        tokens drawn are then kept too.
+    prompt_logprobs
+        Whether sample 0 carries the log-probabilities of the prompt's tokens, by the model alone (temperature 1).
+    max_thinking_tokens
+        Most tokens of an answer before ``thinking_end``: where it has not come by then it is forced, token by token.
+        None leaves thinking free, and so does a prompt that ends with ``thinking_end``.
+    thinking_end
+        What ends the model's thinking.
 
     Raises
     ------
@@ -145,6 +158,10 @@ class SamplingParams:
     allowed_token_ids: tuple[int, ...] | None = None
     bad_words: tuple[str, ...] = ()
     bad_token_ids: tuple[tuple[int, ...], ...] = ()
+    top_logprobs: int = 0
+    prompt_logprobs: bool = False
+    max_thinking_tokens: int | None = None
+    thinking_end: str = "</think>"
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -172,7 +189,12 @@ class SamplingParams:
             raise T2Error(f"add_special_tokens = {shown(self.add_special_tokens)}: must be true, false or None")
         put("stop", _texts("stop", self.stop))
         put("stop_token_ids", _tokens("stop_token_ids", self.stop_token_ids))
-
+        put("top_logprobs", whole("top_logprobs", self.top_logprobs, most=_MOST_TOP))
+        put("logprobs", self.logprobs or self.top_logprobs > 0)
+        if self.max_thinking_tokens is not None:
+            put("max_thinking_tokens", whole("max_thinking_tokens", self.max_thinking_tokens, most=_MOST))
+        if len(_texts("thinking_end", self.thinking_end)) != 1 or not isinstance(self.thinking_end, str):
+            raise T2Error(f"thinking_end = {shown(self.thinking_end)}: must be one text")
         put("logit_bias", _biases(self.logit_bias))
         put("bad_words", _texts("bad_words", self.bad_words))
         if isinstance(self.bad_token_ids, str | bytes) or not hasattr(self.bad_token_ids, "__iter__"):

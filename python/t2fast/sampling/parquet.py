@@ -71,6 +71,10 @@ def write_parquet(samples: str | Path, out: str | Path) -> int:
         "text": arrow.string(),
         "token_ids": arrow.list_(arrow.int32()),
         "logprobs": arrow.list_(arrow.float64()),
+        "top_token_ids": arrow.list_(arrow.list_(arrow.int32())),
+        "top_logprobs": arrow.list_(arrow.list_(arrow.float64())),
+        "prompt_logprobs": arrow.list_(arrow.float64()),
+        "forced": arrow.list_(arrow.int32()),
     }
     present: set[str] = set()
     for _, record in read_records(samples):

@@ -296,6 +296,7 @@ class _Run:
         self.reasons: Counter[str] = Counter()
         self.tokens = self.live = self.judged = self.accepted = self.failed = 0
         self.failure = ""
+        self.cancelled: list[str] = []
         self.reported = -math.inf
         # Workers elsewhere have memories of their own.
         self.memory: Callable[[], int] = getattr(sampler, "memory", peak_memory)
@@ -332,7 +333,9 @@ class _Run:
                 self.report()
         finally:
             self.report(last=True)
-        done, missing = self.store.samples, [one for one in self.settings if not self._complete(one)]
+        self.cancelled = sorted(set(getattr(self.sampler, "cancelled", ())) & set(self.settings))
+        missing = [one for one in self.settings if not self._complete(one) and one not in self.cancelled]
+        done = self.store.samples
         if done != self.total and missing:
             raise T2Error(f"the sampler ended with {done} of {self.total} samples; prompt {missing[0]!r} lacks some")
 
@@ -382,6 +385,9 @@ class _Run:
         yield from getattr(self.sampler, "warnings", ())
         if self.store.torn:
             yield f"the last line was incomplete and its sample was drawn again ({self.store.torn} bytes removed)"
+        if self.cancelled:
+            some = f"{len(self.cancelled)} prompts were cancelled, such as {self.cancelled[0]!r}"
+            yield f"{some}; --resume draws what they lack"
         if self.failed:
             yield f"{self.failed} samples have no verdict; the first, {self.failure}"
         if self.judged >= _MANY_VERDICTS and not self.accepted:

@@ -38,11 +38,18 @@ class Sample:
     n_prompt_tokens
         Length of the prompt in tokens.
     logprobs
-        The log-probability of each token, in nats, if they were asked for.
+        The log-probability of each token, in nats, if they were asked for. Of forced tokens it is 0.
     correct, score, verifier_error
         What the verifier said: yes or no, a number, or why it gave no verdict.
     n_counted
         Tokens of the answer where only their number is known, as servers tell it.
+    top_token_ids, top_logprobs
+        For each token the likeliest ones in its place and their log-probabilities, the likeliest first, if they were
+        asked for; fewer where fewer were possible.
+    prompt_logprobs
+        Of sample 0, if they were asked for: the log-probability of each token of the prompt but the first.
+    forced
+        Where thinking was cut short: the places ``(first, end)`` of the tokens that were forced, not drawn.
 
     Examples
     --------
@@ -62,6 +69,10 @@ class Sample:
     score: float | None = None
     verifier_error: str | None = None
     n_counted: int | None = None
+    top_token_ids: tuple[tuple[int, ...], ...] | None = None
+    top_logprobs: tuple[tuple[float, ...], ...] | None = None
+    prompt_logprobs: tuple[float, ...] | None = None
+    forced: tuple[int, int] | None = None
 
     @property
     def n_answer_tokens(self) -> int:
@@ -88,8 +99,12 @@ class Sample:
             "text": self.text,
             "token_ids": list(self.token_ids),
         }
-        if self.logprobs is not None:
-            line["logprobs"] = list(self.logprobs)
+        for name in ("logprobs", "prompt_logprobs", "forced"):
+            if getattr(self, name) is not None:
+                line[name] = list(getattr(self, name))
+        for name in ("top_token_ids", "top_logprobs"):
+            if getattr(self, name) is not None:
+                line[name] = [list(one) for one in getattr(self, name)]
         return line
 
     @classmethod
@@ -107,8 +122,13 @@ class Sample:
                 return line.get(_OLD[name]) if _OLD[name] in line else line[name]
             return line[name]
 
+        def numbers(name: str) -> Any:
+            return None if line.get(name) is None else tuple(line[name])
+
+        def lists(name: str) -> Any:
+            return None if line.get(name) is None else tuple(tuple(one) for one in line[name])
+
         try:
-            logprobs = line.get("logprobs")
             sample = cls(
                 prompt_id=value("problem_id"),
                 sample=line["sample"],
@@ -116,11 +136,15 @@ class Sample:
                 token_ids=tuple(line["token_ids"]),
                 finish_reason=line["finish_reason"],
                 n_prompt_tokens=value("n_prompt_tokens"),
-                logprobs=None if logprobs is None else tuple(logprobs),
+                logprobs=numbers("logprobs"),
                 correct=line.get("correct"),
                 score=line.get("score"),
                 verifier_error=line.get("verifier_error"),
                 n_counted=None if line["token_ids"] else line.get("n_answer_tokens") or None,
+                top_token_ids=lists("top_token_ids"),
+                top_logprobs=lists("top_logprobs"),
+                prompt_logprobs=numbers("prompt_logprobs"),
+                forced=numbers("forced"),
             )
         except KeyError as error:
             raise DataError(f"has no {error.args[0]!r}, which every sample needs") from None

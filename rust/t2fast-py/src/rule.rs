@@ -22,9 +22,19 @@ fn at(parameters: &BTreeMap<String, f64>, name: &str) -> PyResult<f64> {
 
 #[pymethods]
 impl Rule {
-    /// A rule by its kind ("any-correct" or "verifier"), its numbers by name, and what is done without an answer.
+    /// A rule by its kind ("any-correct", "verifier", "majority" or "best-of"), its numbers by name, what is done without
+    /// an answer, and the tails of wrong answers with the rates at which they hold.
     #[new]
-    fn new(kind: &str, parameters: BTreeMap<String, f64>, wrong_cost: f64, abstain: bool) -> PyResult<Self> {
+    #[pyo3(signature = (kind, parameters, wrong_cost, abstain, shares = Vec::new(), rates = Vec::new()))]
+    fn new(
+        py: Python<'_>,
+        kind: &str,
+        parameters: BTreeMap<String, f64>,
+        wrong_cost: f64,
+        abstain: bool,
+        shares: Vec<Vec<f64>>,
+        rates: Vec<f64>,
+    ) -> PyResult<Self> {
         let rule = match kind {
             "any-correct" => rules::Rule::Verifier(Verifier::PERFECT),
             "verifier" => rules::Rule::Verifier(
@@ -37,9 +47,11 @@ impl Rule {
                 .checked()
                 .map_err(Error::from)?,
             ),
+            "majority" => rules::Rule::Majority { tails: shares, rates },
+            "best-of" => rules::Rule::BestOf { d_prime: at(&parameters, "d_prime")? },
             other => return Err(T2Error::new_err(format!("kind = {other:?}: no such rule"))),
         };
-        Ok(Self(Arc::new(Priced::new(rule, wrong_cost).map_err(Error::from)?)))
+        Ok(Self(Arc::new(py.detach(|| Priced::new(rule, wrong_cost)).map_err(Error::from)?)))
     }
 
     /// A law of pass@k under the rule; with `stops` the samples drawn on average are paid for.

@@ -45,3 +45,19 @@ def test_a_mean_over_samples_is_no_verdict(tmp_path):
     path = details(tmp_path / "d.parquet", [row(0, 4, em=1.0)])
     with pytest.raises(T2Error, match="metric em is one number for 4 samples"):
         read_counts(path)
+
+
+def test_the_model_is_that_of_the_folders(tmp_path):
+    folder = tmp_path / "details" / "org" / "m" / "2026-01-01T00-00-00.0"
+    folder.mkdir(parents=True)
+    for task in ("aime24", "gsm8k"):
+        rows = [row(i, 1, em=float(i)) for i in range(2)]
+        for one in rows:
+            one["doc"]["task_name"] = f"{task}|0"
+        details(folder / f"details_{task}|0_2026-01-01T00-00-00.0.parquet", rows)
+    for given in (tmp_path, folder, sorted(folder.iterdir())):
+        counts = read_counts(given)
+        assert set(counts.model) == {"org/m"}
+        assert set(counts.benchmark) == {"aime24|0", "gsm8k|0"}
+    details(tmp_path / "d.parquet", [row(0, 1, em=1.0)])
+    assert read_counts(tmp_path / "d.parquet").model == ("",)

@@ -39,4 +39,10 @@ def test_trl_completions(tmp_path):
 def test_verl_rollouts(tmp_path):
     rows = [{"input": q, "output": "x", "gts": "1", "score": s, "step": 1} for q, s in (("a", 1), ("a", 0), ("b", 0))]
     path = written(tmp_path / "1.jsonl", lines(rows))
-    assert pairs(read_counts(path, columns={"problem": "input"})) == {"a": (2, 1), "b": (1, 0)}
+    assert pairs(read_counts(path)) == {"a": (2, 1), "b": (1, 0)}
+    # What a reward function says beside its score: a truth value is surer than a number.
+    more = [one | {"acc": bool(one["score"]), "score": 2.0 * one["score"] - 1, "pred": "1"} for one in rows]
+    assert pairs(read_counts(written(tmp_path / "10.jsonl", lines(more)))) == {"a": (2, 1), "b": (1, 0)}
+    # A problem's own name comes first.
+    named = [one | {"uid": f"u{i}"} for i, one in enumerate(rows)]
+    assert len(pairs(read_counts(written(tmp_path / "2.jsonl", lines(named))))) == 3

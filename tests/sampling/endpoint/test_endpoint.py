@@ -192,3 +192,13 @@ def test_max_completion_tokens(monkeypatch):
     monkeypatch.setattr(Handler, "do_POST", picky)
     with serving() as server:
         assert len(list(endpoint(server, concurrency=1).sample(PROMPTS[:2], PARAMS))) == 16
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"top_logprobs": 2}, {"prompt_logprobs": True}, {"max_thinking_tokens": 5}, {"bad_token_ids": [[1, 2]]}],
+)
+def test_what_a_server_cannot_be_asked_for(change):
+    endpoint = Endpoint("http://127.0.0.1:9/v1", "model")
+    with pytest.raises(T2Error, match=f"prompt 'q': {next(iter(change))} = .*a server cannot be asked for that"):
+        endpoint.sample([Prompt("q", "2 + 2 =")], SamplingParams().override(change))

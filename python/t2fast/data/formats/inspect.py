@@ -56,6 +56,8 @@ def _sample(sample: Mapping[str, Any], spec: Mapping[str, Any], tally: Tally) ->
         if sample.get("epoch") is None:
             identity = (sample.get("uuid"), None)
         scores = sample.get("scores") or ({"score": sample["score"]} if sample.get("score") else {})
+        if not isinstance(scores, dict):
+            raise BadLineError("scores: must be an object with a value for each scorer")
         if not scores:
             # A sample that crashed, or was cut off before scoring.
             tally.trial(key, None, identity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from t2fast.data.columns import aggregate, correct_of
@@ -36,7 +37,7 @@ def add(row: Mapping[str, Any], number: int, tally: Tally) -> None:
         raise DataError(f"metrics are {', '.join(metrics) or 'not there'}: choose one with metric=")
     doc = row.get("doc") if isinstance(row.get("doc"), dict) else {}
     assert doc is not None
-    key = tally.key(None, doc.get("task_name"), doc.get("id") or number)
+    key = tally.key(_model(tally.file), doc.get("task_name"), doc.get("id") or number)
     response = row.get("model_response")
     answers = (response or {}).get("text") if isinstance(response, dict) else row.get("predictions")
     n = len(answers) if isinstance(answers, list) else 1
@@ -51,6 +52,15 @@ def add(row: Mapping[str, Any], number: int, tally: Tally) -> None:
         tally.trial(key, metrics[wanted])
         return
     tally.count(key, n, correct_of(n, k, metrics[wanted], wanted))
+
+
+def _model(file: str) -> str | None:
+    """The model of ``details/ORG/MODEL/DATE/details_TASK_DATE.parquet``: the file itself does not name it."""
+    folders = Path(file).resolve().parts[:-2]
+    if "details" not in folders:
+        return None
+    last = len(folders) - 1 - folders[::-1].index("details")
+    return "/".join(folders[last + 1 :]) or None
 
 
 def _k(metric: str) -> int | None:

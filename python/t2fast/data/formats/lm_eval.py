@@ -51,6 +51,8 @@ class Samples:
         n = len(answers[0]) if isinstance(answers[0], list) else 1
         value = record[name]
         k = aggregate(name)
+        if k is None and n > 1 and _is_mean(value, n, record.get("filtered_resps")):
+            k = 1  # a filter that keeps all repeats: the metric is the mean over them
         text = str(record.get("resps"))
         if tally.options.details is not None:
             self._trials(key, name, record, n)
@@ -87,7 +89,8 @@ class Samples:
             verdicts = value
         else:
             verdicts = [str(answer).strip() == str(target).strip() for answer in answers]
-            right = correct_of(n, aggregate(name) or 1, value, name) if aggregate(name) else None
+            k = aggregate(name) or (1 if _is_mean(value, n, record.get("filtered_resps")) else None)
+            right = None if k is None else correct_of(n, k, value, name)
             if right is None or len(answers) != n or sum(verdicts) != right:
                 raise DataError(
                     f"{name} = {value} of {n} samples does not say which were right, and comparing their answers with "
@@ -137,6 +140,13 @@ class Samples:
         if len(names) != 1 or names[0] not in record:
             raise DataError(f"metrics are {', '.join(names) or 'not named'}: choose one with metric=")
         return names[0]
+
+
+def _is_mean(value: Any, n: int, filtered: Any) -> bool:
+    """Whether a metric of a document is the mean over its n repeats: all were kept, and it is a share of n."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or len(_flat(filtered)) != n:
+        return False
+    return 0 <= value <= 1 and abs(value * n - round(value * n)) < 1e-6 * n
 
 
 def _flat(responses: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from t2fast import arguments
 from t2fast.errors import T2Error
 from t2fast.sampling.endpoint.http import EndpointError, Server, Stopped
-from t2fast.sampling.endpoint.messages import check, request, samples_of, seed_of
+from t2fast.sampling.endpoint.messages import check, refuse, request, samples_of, seed_of
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt, unique
 from t2fast.sampling.samples import Sample
@@ -155,6 +155,8 @@ class Endpoint:
         params = params or SamplingParams()
         unique(prompts)
         seed = arguments.seed(seed)
+        for prompt in prompts:
+            refuse(prompt, prompt.params(params))
         if verifier is None and any(one.params(params).stop_on_success for one in prompts):
             raise T2Error("stop_on_success = True: needs a verifier that says what success is")
         self.tokens, self.usage = 0, {}

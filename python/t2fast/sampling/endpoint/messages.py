@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from t2fast.arguments import shown
+from t2fast.errors import T2Error
 from t2fast.sampling.endpoint.http import EndpointError, Half
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.samples import FinishReason, Sample
 
-__all__ = ["check", "request", "samples_of", "seed_of"]
+__all__ = ["check", "refuse", "request", "samples_of", "seed_of"]
 
 #: Settings with the name that servers give them, and the value that need not be sent.
 _SETTINGS: dict[str, tuple[str, Any]] = {
@@ -30,6 +32,14 @@ _SETTINGS: dict[str, tuple[str, Any]] = {
     "skip_special_tokens": ("skip_special_tokens", True),
     "add_special_tokens": ("add_special_tokens", None),
     "allowed_token_ids": ("allowed_token_ids", None),
+    "bad_words": ("bad_words", ()),
+}
+#: Settings that requests have no like of, and the value that leaves them off.
+_OURS: dict[str, Any] = {
+    "top_logprobs": 0,
+    "prompt_logprobs": False,
+    "max_thinking_tokens": None,
+    "bad_token_ids": (),
 }
 _REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(("stop", "eos", "stop_sequence", "tool_calls", "function_call", "end_turn"), "stop"),
@@ -47,6 +57,22 @@ def seed_of(seed: int, prompt_id: str, sample: int) -> int:
     True
     """
     return int.from_bytes(hashlib.sha256(f"{seed}\0{prompt_id}\0{sample}".encode()).digest()[:4], "big") >> 1
+
+
+def refuse(prompt: Prompt, params: SamplingParams) -> None:
+    """See that a server can be asked for what a prompt's settings say.
+
+    Raises
+    ------
+    T2Error
+        When it cannot.
+    """
+    for name, off in _OURS.items():
+        if (value := getattr(params, name)) != off:
+            raise T2Error(
+                f"prompt {prompt.id!r}: {name} = {shown(value)}: a server cannot be asked for that (leave it out, or "
+                "run the model here with --model)"
+            )
 
 
 def request(

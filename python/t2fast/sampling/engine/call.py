@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from t2fast import arguments
 from t2fast.errors import T2Error
+from t2fast.sampling.engine.drawn import Step, top_of
 from t2fast.sampling.engine.endings import ENDS, Endings
 from t2fast.sampling.engine.memory import Memory
 from t2fast.sampling.engine.pages import pages_for
 from t2fast.sampling.engine.prepared import Prepared
 from t2fast.sampling.engine.runner import ROWS_OF_STATE, Runner
 from t2fast.sampling.engine.schedule import Job, Row, Schedule
-from t2fast.sampling.engine.tree import Floats, Tokens, build_tree
+from t2fast.sampling.engine.thinking import Thinking
+from t2fast.sampling.engine.tree import Tokens, build_tree
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt, unique
 from t2fast.sampling.samples import FinishReason, Sample
@@ -45,8 +47,10 @@ class Stats:
         Decode steps, and rows in all of them together.
     preemptions
         Samples paused since memory was short.
-    pages, pages_total, page_bytes
-        Pages of keys and values: most in use so far, and in the pool; bytes of one.
+    cancelled
+        Samples dropped because their prompt was cancelled; ``total`` falls by them.
+    pages, pages_used, pages_total, page_bytes
+        Pages of keys and values: most in use so far, in use now, and in the pool; bytes of one.
     seconds, waited
         Time so far, and how much of it the host waited for the device. On a GPU, next to no waiting means that the host
         is too slow.
@@ -64,7 +68,9 @@ class Stats:
     steps: int = 0
     rows: int = 0
     preemptions: int = 0
+    cancelled: int = 0
     pages: int = 0
+    pages_used: int = 0
     pages_total: int = 0
     page_bytes: int = 0
     seconds: float = 0.0
@@ -110,6 +116,10 @@ class Call:
         config, shape = prepared.config, prepared.shape
         self.endings = Endings(prepared.tokenizer, self.settings, prepared.eos)
         self.jobs = self._jobs(params, skip or (lambda _: ()))
+        self.thinking = Thinking(prepared.tokenizer, self.settings, [job.tokens for job in self.jobs])
+        #: Prompts cancelled so far; and those that wait to be, by index.
+        self.cancelled: set[str] = set()
+        self._to_cancel: deque[int] = deque()
         leaves = build_tree([job.tokens[:-1] for job in self.jobs], 2 * config.page_size, config.levels)
         for job, leaf in zip(self.jobs, leaves, strict=True):
             job.leaf = leaf
@@ -131,6 +141,7 @@ class Call:
             page_size=page,
             slots=self.memory.slots,
             node_tables=self.memory.node_tables,
+            n_top=max(one.top_logprobs for one in self.settings),
         )
         size = shape.page_bytes(page)
         if self.schedule.least_pages() > n_pages:
@@ -148,6 +159,7 @@ class Call:
             keys,
             self.endings,
             seed - (1 << 64) if seed >= 1 << 63 else seed,
+            forces=self.thinking.needed,
         )
         prepared.pack()
         self.judging = Judging(verifier)
@@ -178,8 +190,11 @@ class Call:
         page = self.prepared.config.page_size
         sizes = {node: pages_for(node.end - node.begin, page) for job in self.jobs for node in job.chain()}
         longest = max(sum(sizes[node] for node in job.chain()) for job in self.jobs)
-        own = max(pages_for(job.limit + 1, page) for job in self.jobs)
-        return min(sum(sizes.values()), slots * longest) + slots * (own + 1)
+        own = most = max(pages_for(job.limit + 1, page) for job in self.jobs)
+        if reach := self.prepared.shape.reach:
+            own = min(most, pages_for(reach, page) + 1)
+        # One sample that was paused needs all of its pages at once, whatever it reads later.
+        return max(min(sum(sizes.values()), slots * longest) + slots * (own + 1), longest + most + 1)
 
     # ------------------------------------------------------------------------------------------------ the loop
 
@@ -188,15 +203,26 @@ class Call:
         schedule, runner, stats = self.schedule, self.runner, self.stats
         uploaded = -1
         while True:
+            while self._to_cancel:
+                self._drop(self._to_cancel.popleft())
             nodes, rows = schedule.admit()
             if rows:
                 stats.prefilled += runner.begin(nodes, rows)
                 self.kind[[row.slot for row in rows]] = self.endings.kind[[row.job.index for row in rows]]
-            if len(schedule.needy()) > schedule.pages.free:
+                self.thinking.begin(rows, schedule.slots)
+            if self.prepared.shape.reach:
+                for row in schedule.leave(self.prepared.shape.reach):
+                    runner.reads(row)
+            if len(schedule.needy()) > schedule.pages.free or (self.thinking.needed and self.thinking.due(schedule)):
                 # Who pauses must have all of its tokens, and who has ended need not pause others.
                 self._drain()
             schedule.grow()
-            stats.preemptions, stats.pages = schedule.preemptions, max(stats.pages, schedule.pages.taken)
+            if self.thinking.needed:
+                for slot, token in self.thinking.next(schedule):
+                    runner.force(slot, token)
+                    uploaded = -1
+            stats.preemptions, stats.pages_used = schedule.preemptions, schedule.pages.taken
+            stats.pages = max(stats.pages, stats.pages_used)
             if schedule.running:
                 if uploaded != schedule.moves:
                     runner.upload()
@@ -219,6 +245,33 @@ class Call:
         if any(self.waiting.values()):
             raise AssertionError("samples wait for others that were never drawn")
 
+    def cancel(self, prompt_id: str) -> bool:
+        """Ask, from any thread, for no more samples of a prompt; whether this call has it."""
+        for index, prompt in enumerate(self.prompts):
+            if prompt.id == prompt_id:
+                self._to_cancel.append(index)
+                return True
+        return False
+
+    def _drop(self, index: int) -> None:
+        """Let go of all samples of a prompt that have not ended."""
+        job, turn = self.jobs[index], self.turn.get(index)
+        if index in self.turn:
+            dropped = 0 if turn is None else sum(1 for j in range(turn, job.end) if j not in job.skip)
+            self.turn[index] = None
+            self.waiting.pop(index, None)
+        else:
+            begun = sum(1 for j in range(min(job.next, job.end)) if j not in job.skip)
+            dropped = job.wanted() - (begun - job.active)
+        if not dropped:
+            return
+        self.cancelled.add(self.prompts[index].id)
+        self.stats.cancelled += dropped
+        self.stats.total -= dropped
+        if not job.over:
+            self.schedule.stop(job, 0)
+        self.stats.pages_used = self.schedule.pages.taken
+
     def close(self) -> None:
         """Stop asking the verifier."""
         self.judging.close()
@@ -232,13 +285,13 @@ class Call:
         """Take in what a step drew: record it, and end the samples that it ended."""
         schedule = self.schedule
         begun = time.monotonic()
-        tokens, logprobs = launched.wait()
+        tokens, logprobs, top = launched.wait()
         self.stats.waited += time.monotonic() - begun
         slots, steps = launched.slots, launched.steps
         # A row may have ended, or been stopped, while this step was in flight.
         alive = schedule.serial[slots] == launched.serials
         if not alive.all():
-            slots, steps, tokens, logprobs = slots[alive], steps[alive], tokens[alive], logprobs[alive]
+            slots, steps, tokens, logprobs, top = (one[alive] for one in (slots, steps, tokens, logprobs, top))
         if not len(slots):
             return
         if tokens.min() < 0:
@@ -247,7 +300,7 @@ class Call:
                 f"prompt {prompt!r}: the model's logits are not finite: its weights are broken, or its dtype, "
                 f"{str(self.prepared.shape.dtype).removeprefix('torch.')}, is too narrow (try bfloat16 or float32)"
             )
-        schedule.record(slots, steps, tokens, logprobs)
+        schedule.record(slots, steps, tokens, logprobs, top)
         means = self.endings.table[self.kind[slots], tokens]
         ended = (means & ENDS != 0) | (steps + 1 >= schedule.limit[slots])
         if self.on_tokens is not None:
@@ -258,14 +311,18 @@ class Call:
             row = schedule.running[int(slots[i])]
             drawn = schedule.tokens[row.slot, : steps[i] + 1]
             if ended[i] or self.endings.completed(row.job.index, row.job.tokens, drawn):
-                self._finish(row, drawn, schedule.logprobs[row.slot, : steps[i] + 1], bool(means[i] & ENDS))
+                self._finish(row, drawn, bool(means[i] & ENDS))
         self.stats.seconds = time.monotonic() - self.begun
 
-    def _finish(self, row: Row, tokens: Tokens, logprobs: Floats, by_token: bool) -> None:
-        job = row.job
+    def _finish(self, row: Row, tokens: Tokens, by_token: bool) -> None:
+        job, n = row.job, len(tokens)
         prompt, settings = self.prompts[job.index], self.settings[job.index]
         text, by_text = self.endings.text(job.index, job.tokens, tokens)
         reason: FinishReason = "length" if job.limit == settings.max_new_tokens else "context"
+        logprobs = self.schedule.logprobs[row.slot, :n]
+        ids, values = (
+            top_of(self.schedule.top[row.slot, :n], settings.top_logprobs) if settings.top_logprobs else ((), ())
+        )
         sample = Sample(
             prompt_id=prompt.id,
             sample=row.sample,
@@ -274,6 +331,10 @@ class Call:
             finish_reason="stop" if by_token or by_text else reason,
             n_prompt_tokens=len(job.tokens),
             logprobs=tuple(logprobs.tolist()) if settings.logprobs else None,
+            top_token_ids=tuple(map(tuple, ids)) if settings.top_logprobs else None,
+            top_logprobs=tuple(map(tuple, values)) if settings.top_logprobs else None,
+            prompt_logprobs=self.runner.asked.of(job.index) if row.sample == 0 else None,
+            forced=self.thinking.span(job.index, row.forced, n),
         )
         self.schedule.finish(row)
         self.stats.tokens += len(tokens)
@@ -320,4 +381,4 @@ class _Launched:
     serials: npt.NDArray[np.int64]
     #: Which of its steps this is for each.
     steps: Tokens
-    wait: Callable[[], tuple[Tokens, Floats]]
+    wait: Callable[[], Step]

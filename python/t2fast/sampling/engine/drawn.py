@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,39 +11,66 @@ from torch import Tensor
 
 from t2fast.sampling.engine.tree import Floats, Tokens
 
-__all__ = ["Drawn"]
+__all__ = ["Drawn", "Step", "top_of"]
+
+
+class Step(NamedTuple):
+    """What the rows of a step drew."""
+
+    tokens: Tokens
+    logprobs: Floats
+    #: int32 ``[rows, 2 n]``: the n likeliest tokens, then the bits of their log-probabilities.
+    top: Tokens
+
+
+def top_of(top: Tokens, n: int) -> tuple[list[list[int]], list[list[float]]]:
+    """The first n likeliest tokens and their log-probabilities, without those that were not possible."""
+    most = top.shape[1] // 2
+    tokens, logprobs = top[:, :n], top[:, most:].view(np.float32)[:, :n]
+    there = [int((one >= 0).sum()) for one in tokens]
+    return (
+        [one[:m].tolist() for one, m in zip(tokens, there, strict=True)],
+        [one[:m].tolist() for one, m in zip(logprobs, there, strict=True)],
+    )
 
 
 class Drawn:
-    """Tokens and log-probabilities of the latest steps, on their way to the host."""
+    """What the latest steps drew, on its way to the host: with the ``n`` likeliest tokens where they are wanted."""
 
-    def __init__(self, slots: int, device: torch.device) -> None:
-        self._device = torch.zeros(2, slots, dtype=torch.int32, device=device)
+    def __init__(self, slots: int, device: torch.device, n: int = 0) -> None:
+        self._n = n
+        self._device = torch.zeros(2 + 2 * n, slots, dtype=torch.int32, device=device)
         cuda = device.type == "cuda"
         # One more than are in flight, so that none is overwritten before it was read.
-        self._hosts = [torch.zeros(2, slots, dtype=torch.int32).pin_memory() for _ in range(3)] if cuda else []
+        self._hosts = [torch.zeros_like(self._device, device="cpu").pin_memory() for _ in range(3)] if cuda else []
         self._turn = 0
 
-    def keep(self, tokens: Tensor, logprobs: Tensor) -> None:
+    def keep(self, tokens: Tensor, logprobs: Tensor, top_tokens: Tensor | None, top_logprobs: Tensor | None) -> None:
         """Keep what a step drew: part of the step, so on the device and captured with it."""
         n = len(tokens)
         self._device[0, :n] = tokens
         self._device[1, :n].view(torch.float32).copy_(logprobs)
+        if top_tokens is not None and top_logprobs is not None:
+            self._device[2 : 2 + self._n, :n] = top_tokens.T
+            self._device[2 + self._n :, :n].view(torch.float32).copy_(top_logprobs.T)
 
-    def fetch(self, n: int) -> Callable[[], tuple[Tokens, Floats]]:
+    def fetch(self, n: int) -> Callable[[], Step]:
         """Begin to copy what is kept; what it returns waits for that."""
         if not self._hosts:
-            got = self._device[:, :n].numpy().copy()
-            return lambda: (got[0], got[1].view(np.float32))
+            step = _step(self._device[:, :n].numpy().copy())
+            return lambda: step
         self._turn = (self._turn + 1) % len(self._hosts)
         host = self._hosts[self._turn]
         host.copy_(self._device, non_blocking=True)
         done = torch.cuda.Event()
         done.record()
 
-        def wait() -> tuple[Tokens, Floats]:
+        def wait() -> Step:
             done.synchronize()
-            found = host[:, :n].numpy()
-            return found[0].copy(), found[1].copy().view(np.float32)
+            return _step(host[:, :n].numpy().copy())
 
         return wait
+
+
+def _step(got: Tokens) -> Step:
+    return Step(got[0], got[1].view(np.float32), np.ascontiguousarray(got[2:].T))

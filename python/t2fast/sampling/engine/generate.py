@@ -28,6 +28,7 @@ from transformers import (
 from t2fast import arguments
 from t2fast.errors import T2Error
 from t2fast.sampling.engine.call import Stats
+from t2fast.sampling.engine.drawn import top_of
 from t2fast.sampling.engine.endings import ENDS, MAY_END, Endings, end_tokens
 from t2fast.sampling.engine.fingerprint import fingerprint
 from t2fast.sampling.engine.loading import load
@@ -35,6 +36,7 @@ from t2fast.sampling.engine.probe import context_length
 from t2fast.sampling.engine.replica import replica, unwrapped
 from t2fast.sampling.engine.rules import Rules
 from t2fast.sampling.engine.text import Tokenizer
+from t2fast.sampling.engine.thinking import Thinking, force
 from t2fast.sampling.engine.tree import Tokens
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt, unique
@@ -179,6 +181,7 @@ class GenerateSampler:
         model = replica(unwrapped(self.model), None)
         # A model's own defaults, such as penalties, are not asked for.
         model.generation_config = GenerationConfig()
+        thinking = Thinking(self.tokenizer, settings, asked)
         rules = Rules(settings, endings, self.tokenizer.vocab, next(model.parameters()).device)
         begun = time.monotonic()
         for i, (prompt, numbers) in enumerate(zip(prompts, needed, strict=True)):
@@ -186,7 +189,8 @@ class GenerateSampler:
             for at in range(0, len(numbers), self.max_batch):
                 if over:
                     break
-                rows = _Rows(i, prompt, settings[i], asked[i], numbers[at : at + self.max_batch], endings, rules, seed)
+                some = numbers[at : at + self.max_batch]
+                rows = _Rows(i, prompt, settings[i], asked[i], some, endings, rules, thinking, seed)
                 for drawn in rows.run(model, min(settings[i].max_new_tokens, self.context - len(asked[i]))):
                     sample = drawn
                     if verifier is not None:
@@ -241,13 +245,18 @@ class _Rows:
         numbers: list[int],
         endings: Endings,
         rules: Rules,
+        thinking: Thinking,
         seed: int,
     ) -> None:
         self.index, self.prompt, self.settings, self.asked, self.numbers = index, prompt, settings, asked, numbers
-        self.endings, self.rules = endings, rules
+        self.endings, self.rules, self.thinking = endings, rules, thinking
         self.seed = seed - (1 << 64) if seed >= 1 << 63 else seed
         self.key = int(np.uint32(zlib.crc32(prompt.id.encode())).view(np.int32))
         self.logprobs: list[Tensor] = []
+        self.top: list[Tensor] = []
+        #: By row: the step from which the end of its thinking is forced.
+        self.since: dict[int, int] = {}
+        self.asked_logprobs: tuple[float, ...] | None = None
         #: By row: how many tokens it has, once it has ended.
         self.ends: dict[int, int] = {}
 
@@ -256,6 +265,10 @@ class _Rows:
         """Draw them."""
         n, device = len(self.numbers), next(model.parameters()).device
         ids = torch.from_numpy(self.asked).long().to(device).expand(n, -1)
+        if self.settings.prompt_logprobs and 0 in self.numbers:
+            logits = model(ids[:1]).logits[0, :-1].float()
+            chosen = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+            self.asked_logprobs = tuple(chosen.tolist())
         plain = GenerationConfig(do_sample=False, max_new_tokens=most, pad_token_id=0, eos_token_id=None)
         out = model.generate(
             ids,
@@ -266,11 +279,13 @@ class _Rows:
         )
         drawn = out[:, len(self.asked) :].cpu().numpy().astype(np.int32)
         logprobs = torch.stack(self.logprobs, 1).cpu().numpy()
-        return [self._sample(row, drawn[row], logprobs[row], most) for row in range(n)]
+        top = torch.stack(self.top, 1).cpu().numpy()
+        return [self._sample(row, drawn[row], logprobs[row], top[row], most) for row in range(n)]
 
-    def _sample(self, row: int, tokens: Any, logprobs: Any, most: int) -> Sample:
+    def _sample(self, row: int, tokens: Any, logprobs: Any, top: Any, most: int) -> Sample:
         count = self.ends.get(row, most)
         tokens, settings = tokens[:count], self.settings
+        ids, values = top_of(top[:count], settings.top_logprobs)
         text, by_text = self.endings.text(self.index, self.asked, tokens)
         by_token = bool(self.endings.table[self.endings.kind[self.index], tokens[-1]] & ENDS)
         reason: FinishReason = "length" if most == settings.max_new_tokens else "context"
@@ -282,6 +297,10 @@ class _Rows:
             finish_reason="stop" if by_token or by_text else reason,
             n_prompt_tokens=len(self.asked),
             logprobs=tuple(logprobs[:count].tolist()) if settings.logprobs else None,
+            top_token_ids=tuple(map(tuple, ids)) if settings.top_logprobs else None,
+            top_logprobs=tuple(map(tuple, values)) if settings.top_logprobs else None,
+            prompt_logprobs=self.asked_logprobs if self.numbers[row] == 0 else None,
+            forced=self.thinking.span(self.index, self.since.get(row), count),
         )
 
     def choose(self, ids: Tensor, logits: Tensor) -> Tensor:
@@ -295,6 +314,8 @@ class _Rows:
             padded = torch.cat([torch.full((n, reach), -1, device=device), ids[:, len(self.asked) :]], 1)
             recent = padded[:, padded.shape[1] - reach :] if reach else None
             logits = self.rules.apply(logits, kind, torch.full((n,), step, device=device), least, recent)
+        if self.thinking.needed:
+            logits = force(logits, self._forced(ids, step))
         given: dict[str, Any] = {
             name: getattr(s, name)
             for name, off in (("top_k", None), ("top_p", 1.0), ("min_p", 0.0), ("repetition_penalty", 1.0),
@@ -308,7 +329,7 @@ class _Rows:
             counts.scatter_add_(1, answer, torch.ones_like(answer, dtype=torch.int32))
             asked = torch.zeros_like(counts, dtype=torch.bool).index_fill_(1, ids[0, : len(self.asked)], True)
             counts[asked & (counts == 0)] = -1
-        tokens, logprobs = draw(
+        tokens, logprobs, *top = draw(
             logits.float(),
             torch.tensor([self.seed], device=device),
             torch.full((n,), self.key, dtype=torch.int32, device=device),
@@ -317,12 +338,23 @@ class _Rows:
             temperature=s.temperature,
             order="top_k_first",
             counts=counts,
+            n_logprobs=s.top_logprobs,
             **given,
         )
         if int(tokens.min()) < 0:
             raise T2Error(f"prompt {self.prompt.id!r}: the model's logits are not finite: its weights are broken")
         self.logprobs.append(logprobs)
+        there = [top[0].int(), top[1].view(torch.int32)] if top else [logprobs.new_empty((n, 0), dtype=torch.int32)]
+        self.top.append(torch.cat(there, 1))
         return torch.full_like(logits, -torch.inf).scatter_(1, tokens.long()[:, None], 0.0)
+
+    def _forced(self, ids: Tensor, step: int) -> Tensor:
+        """The token that each row is forced to draw in this step, or -1."""
+        if step == self.settings.max_thinking_tokens:
+            answers = ids[:, len(self.asked) :].cpu().numpy().astype(np.int32)
+            self.since = {row: step for row in range(len(ids)) if self.thinking.spent(self.index, answers[row])}
+        forced = [self.thinking.forced(self.index, self.since.get(row, -1 << 20), step) for row in range(len(ids))]
+        return torch.tensor(forced, device=ids.device)
 
     def ended(self, ids: Tensor) -> Tensor:
         """Whether each row has ended."""

@@ -10,14 +10,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from t2fast.errors import T2Error
+from t2fast.sampling.engine.asked import Asked
 from t2fast.sampling.engine.cache import Decode, on_device
+from t2fast.sampling.engine.drawn import Drawn, Step
 from t2fast.sampling.engine.endings import Endings
 from t2fast.sampling.engine.memory import Captured, Memory, capture, graph_memory
 from t2fast.sampling.engine.prefill import Text, forward_texts, places
 from t2fast.sampling.engine.prepared import Prepared
 from t2fast.sampling.engine.rules import Rules
 from t2fast.sampling.engine.schedule import Job, Row, Schedule
-from t2fast.sampling.engine.tree import Floats, Node, Tokens
+from t2fast.sampling.engine.thinking import force
+from t2fast.sampling.engine.tree import Node
 from t2fast.sampling.params import SamplingParams
 from t2fast_kernels.plan import plan
 from t2fast_kernels.sample import sample as draw
@@ -25,8 +29,8 @@ from t2fast_kernels.sample import sample as draw
 __all__ = ["ROWS_OF_STATE", "Runner", "controls", "launch_size"]
 
 #: Rows of the device's int32 state.
-_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K, _RULE, _LEAST = range(9)
-_INTS = 9
+_SLOT, _TABLE, _INDEX, _POSITION, _PROMPT, _SAMPLE, _TOP_K, _RULE, _LEAST, _FORCED = range(10)
+_INTS = 10
 #: Settings that each row has a float32 of, in the order of their rows; and the value that leaves each off.
 _SETTINGS = {
     "temperature": None,
@@ -41,6 +45,8 @@ _PENALTIES = tuple(_SETTINGS)[3:]
 ROWS_OF_STATE = _INTS + len(_SETTINGS)
 #: Where an idle row writes: below 0, and so far that counting up never reaches a place.
 _NOWHERE = -(1 << 30)
+#: Logits of prompts computed at a time, in elements.
+_LOGITS = 1 << 26
 
 
 def launch_size(n: int) -> int:
@@ -81,6 +87,8 @@ class Runner:
         Which tokens end samples.
     seed
         Of the draws.
+    forces
+        Whether tokens may be forced.
     """
 
     def __init__(
@@ -93,6 +101,8 @@ class Runner:
         keys: npt.NDArray[np.int32],
         endings: Endings,
         seed: int,
+        *,
+        forces: bool = False,
     ) -> None:
         self.prepared, self.model, self.schedule = prepared, prepared.model, schedule
         self.jobs, self.settings, self.keys = jobs, settings, keys
@@ -104,14 +114,21 @@ class Runner:
         self._apart = device.type == "cuda" or self.graphs == "cuda"
         self.tables = memory.tables if self._apart else torch.from_numpy(schedule.tables)
         # On the host, by slot: position of its first own token, prompt's key, number of the sample, top_k, its rules,
-        # how many tokens it has before it may end; the other settings; its nodes. By node: table, first token, end,
-        # position.
+        # how many tokens it has before it may end, the token forced now; the other settings; its nodes. By node: table,
+        # first token, end, position.
         self._ints = np.zeros((_INTS - _POSITION, slots), np.int32)
         self._floats = np.zeros((len(_SETTINGS), slots), np.float32)
         self._nodes = np.full((slots, levels), -1, np.int32)
         self._runs = np.zeros((node_tables, 4), np.int32)
         self._staged, self._state, self._copied = memory.staged, memory.state, memory.copied
         self._lens, self._last, self._drawn = memory.lens, memory.last, memory.drawn
+        self._forces = forces
+        self.n_top = max(one.top_logprobs for one in settings)
+        if self.n_top > shape.vocab:
+            raise T2Error(f"top_logprobs = {self.n_top}: the model has only {shape.vocab} tokens")
+        if self.n_top:
+            self._drawn = Drawn(slots, device, self.n_top)
+        self.asked = Asked(jobs, settings)
         self._seed = memory.seed.fill_(seed)
         self.rules = Rules(settings, endings, shape.vocab, device)
         #: By slot: its latest tokens, where rules have to know them.
@@ -121,11 +138,12 @@ class Runner:
         constants = controls(settings)
         self._given = self._controls(constants)
         self._counts = memory.counts_of(shape.vocab) if self._given.keys() & set(_PENALTIES) else None
-        # Rules lie elsewhere in every call; other steps are the same in the next.
+        # Rules and likeliest tokens lie elsewhere in every call; other steps are the same in the next.
+        self.lasting = not (self.rules.needed or self.n_top or forces)
         self._captured = Captured()
         if self.graphs == "cuda":
             memory.handle = memory.handle or graph_memory()
-            if not self.rules.needed:
+            if self.lasting:
                 self._captured = memory.captured(self.model, tuple(constants.items()))
         if self.graphs == "compile":
             self._decoder: Callable[..., Any] = torch.compile(self.model, dynamic=False)
@@ -147,27 +165,31 @@ class Runner:
         """Take in what :meth:`Schedule.admit` gives; returns the number of tokens that were computed for it."""
         slots = self.schedule.slots
         texts = []
+        chunk = self.chunk
         for node in nodes:
             length = node.end - node.begin
             self._runs[node.table - slots] = node.table, 0, length, node.begin
             before = self._places([] if node.parent is None else node.parent.chain())
             tokens = self.jobs[node.prompt].tokens[node.begin : node.end]
-            texts.append(Text(tokens, self._place(node.table, length), before))
+            wanted = self.asked.wants(node)
+            if wanted:
+                chunk = max(1, min(chunk, _LOGITS // self.prepared.shape.vocab))
+            texts.append(Text(tokens, self._place(node.table, length), before, wanted))
         for row in rows:
             job, slot, done = row.job, row.slot, len(row.tokens)
             chain, settings = job.chain(), self.settings[job.index]
             self._ints[:, slot] = (
                 len(job.tokens) - 1, self.keys[job.index], row.sample, settings.top_k or 0,
-                self.rules.kind[job.index], self.rules.least[job.index],
+                self.rules.kind[job.index], self.rules.least[job.index], -1,
             )  # fmt: skip
             self._floats[:, slot] = [getattr(settings, name) for name in _SETTINGS]
-            self._nodes[slot] = -1
-            self._nodes[slot, : len(chain)] = [node.table - slots for node in chain]
+            self.reads(row)
             if done:
                 own = np.concatenate([job.tokens[-1:], row.tokens[:-1]])
                 texts.append(Text(own, self._place(slot, done), self._places(chain)))
-        for _ in forward_texts(self.model, self.pool, texts, self.chunk):
-            pass
+        for parts, logits in forward_texts(self.model, self.pool, texts, chunk):
+            for (i, a, b), some in zip(parts, logits.split([b - a for _, a, b in parts]), strict=True):
+                self.asked.take(nodes[i], a, b, some)
         if rows:
             fed = [int(row.tokens[-1] if len(row.tokens) else row.job.tokens[-1]) for row in rows]
             into = on_device(np.array([[row.slot for row in rows], fed]), self.device)
@@ -199,6 +221,16 @@ class Runner:
             found = on_device(np.stack([tokens, times.astype(np.int32)]), self.device)
             counts[row.slot, found[0].long()] = found[1]
 
+    def reads(self, row: Row) -> None:
+        """Take in which nodes a row reads: those of its prefix that are not behind all windows."""
+        nodes = row.job.chain()[row.behind :]
+        self._nodes[row.slot] = -1
+        self._nodes[row.slot, : len(nodes)] = [node.table - self.schedule.slots for node in nodes]
+
+    def force(self, slot: int, token: int) -> None:
+        """Let the row in a slot draw this token alone from the next upload on; -1 for any."""
+        self._ints[_FORCED - _POSITION, slot] = token
+
     def upload(self) -> None:
         """Tell the device which rows the next steps have, and plan what they read."""
         schedule = self.schedule
@@ -225,7 +257,7 @@ class Runner:
 
     # ------------------------------------------------------------------------------------------------ a step
 
-    def step(self) -> Callable[[], tuple[Tokens, Floats]]:
+    def step(self) -> Callable[[], Step]:
         """Launch a step; what it returns waits for the rows' tokens and log-probabilities."""
         if self._apart and self.schedule.changed:
             tables = np.array(sorted(self.schedule.changed))
@@ -277,13 +309,16 @@ class Runner:
         if self.rules.needed:
             recent = None if self._recent is None else self._recent[slot]
             logits = self.rules.apply(logits, state[_RULE], state[_INDEX], state[_LEAST], recent)
-        tokens, logprobs = draw(
+        if self._forces:
+            logits = force(logits, state[_FORCED])
+        tokens, logprobs, *top = draw(
             logits,
             self._seed,
             state[_PROMPT],
             state[_SAMPLE],
             state[_INDEX],
             counts=counts,
+            n_logprobs=self.n_top,
             **given,
         )
         self._last[slot] = tokens
@@ -294,4 +329,4 @@ class Runner:
             self._counts[slot, at] = self._counts[slot, at].clamp_(min=0) + 1
         state[_INDEX] += 1
         state[_POSITION] += 1
-        self._drawn.keep(tokens, logprobs)
+        self._drawn.keep(tokens, logprobs, *(top or (None, None)))

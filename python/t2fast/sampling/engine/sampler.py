@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -106,6 +107,9 @@ class Sampler:
         self.stats = Stats()
         #: What the latest call had on the device, while none is running.
         self._kept: Memory | None = None
+        self._calls: weakref.WeakSet[Call] = weakref.WeakSet()
+        #: Prompts of the latest call that were cancelled.
+        self.cancelled: Collection[str] = ()
         prepared = self._prepare()
         self.eos = tuple(prepared.eos)
 
@@ -216,7 +220,8 @@ class Sampler:
         kept, self._kept = self._kept, None
         with prepared.running():
             call = Call(prepared, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress, kept)
-        self.stats = call.stats
+        self.stats, self.cancelled = call.stats, call.cancelled
+        self._calls.add(call)
         return self._iterate(prepared, call, on_sample)
 
     def _iterate(self, prepared: Prepared, call: Call, on_sample: Callable[[Sample], None] | None) -> Iterator[Sample]:
@@ -233,12 +238,39 @@ class Sampler:
                             on_sample(sample)
                         yield sample
             finally:
+                self._calls.discard(call)
                 self._keep(prepared, call)
 
     def _keep(self, prepared: Prepared, call: Call) -> None:
         """Keep what a call leaves behind where the next can use it: graphs, and the memory that they name."""
         if prepared.graphs == "cuda":
             self._kept = call.memory
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Draw no more samples of a prompt: those that run leave before the next step, and their pages with them.
+
+        Samples that are finished are given, once they are judged. From any thread or callback; calls of this sampler in
+        other threads that draw the same prompt stop with it.
+
+        Parameters
+        ----------
+        prompt_id
+            :attr:`Prompt.id`.
+
+        Returns
+        -------
+        bool
+            Whether a call is under way that has this prompt. ``stats.cancelled`` counts the samples dropped.
+
+        Examples
+        --------
+        ::
+
+            for sample in sampler.sample(prompts, params):
+                if sample.text.startswith("I cannot"):
+                    sampler.cancel(sample.prompt_id)
+        """
+        return sum(call.cancel(prompt_id) for call in list(self._calls)) > 0
 
     def warmup(self, prompts: Sequence[Prompt], params: SamplingParams | None = None) -> str:
         """Compile and capture, before they are needed, all steps of a call with such prompts; says what was done.
@@ -277,8 +309,11 @@ class Sampler:
                 sizes = call.runner.warmup()
         self._keep(prepared, call)
         took = f"steps of {', '.join(map(str, sizes))} rows in {time.monotonic() - begun:.1f} s"
-        if call.runner.rules.needed:
-            return f"compiled {took}; with biases, forbidden words or shortest lengths each call captures its own"
+        if not call.runner.lasting:
+            return (
+                f"compiled {took}; with biases, forbidden words, shortest lengths, likeliest tokens or a budget of "
+                "thinking each call captures its own"
+            )
         return f"captured {took}"
 
     def release(self) -> None:

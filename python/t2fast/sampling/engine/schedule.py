@@ -69,6 +69,12 @@ class Row:
     #: What it had generated when it was paused, with the log-probabilities.
     tokens: Tokens = field(default_factory=lambda: np.empty(0, np.int32))
     logprobs: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    #: The likeliest tokens in the place of each, as in :class:`Step`.
+    top: Tokens | None = None
+    #: Step from which its end of thinking is forced, -1 if it is not; None while that is open.
+    forced: int | None = None
+    #: Nodes of its prefix that lie before all windows.
+    behind: int = 0
 
 
 class Schedule:
@@ -90,9 +96,13 @@ class Schedule:
         Most rows that run together.
     node_tables
         Most nodes in memory.
+    n_top
+        How many of the likeliest tokens are recorded for each.
     """
 
-    def __init__(self, jobs: Sequence[Job], *, n_pages: int, page_size: int, slots: int, node_tables: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], *, n_pages: int, page_size: int, slots: int, node_tables: int, n_top: int = 0
+    ) -> None:
         self.page_size, self.slots = page_size, slots
         self.pages = Pages(n_pages)
         self.running: dict[int, Row] = {}  # by slot
@@ -126,9 +136,13 @@ class Schedule:
         self.count = np.zeros(slots, np.int32)
         self.held = np.zeros(slots, np.int32)
         self.limit = np.zeros(slots, np.int32)
+        #: By slot: pages given back though the row runs; and the position of its first own token.
+        self._left = np.zeros(slots, np.int32)
+        self._position = np.zeros(slots, np.int32)
         #: By slot: what was generated, with the log-probabilities.
         self.tokens = np.zeros((slots, 64), np.int32)
         self.logprobs = np.zeros((slots, 64), np.float32)
+        self.top = np.zeros((slots, 64, 2 * n_top), np.int32)
 
     @staticmethod
     def _lengths(job: Job) -> Iterator[int]:
@@ -200,8 +214,11 @@ class Schedule:
             self.serial[slot] = row.serial
             self.moves += 1
             self.count[slot], self.held[slot], self.limit[slot] = done, own, row.job.limit
+            self._left[slot], self._position[slot], row.behind = 0, len(row.job.tokens) - 1, 0
             self._widen(done)
             self.tokens[slot, :done], self.logprobs[slot, :done] = row.tokens, row.logprobs
+            if row.top is not None:
+                self.top[slot, :done] = row.top
             nodes += missing
             rows.append(row)
         return nodes, rows
@@ -234,12 +251,15 @@ class Schedule:
         self.serial[row.slot] = -1
         self.moves += 1
         self._free_slots.append(row.slot)
-        self.pages.give_back(row.pages)
+        self.pages.give_back(row.pages[self._left[row.slot] :])
         row.pages, row.slot = [], -1
-        for node in row.job.chain():
-            node.running -= 1
-            if not node.running:
-                self._idle[node] = None
+        for node in row.job.chain()[row.behind :]:
+            self._unread(node)
+
+    def _unread(self, node: Node) -> None:
+        node.running -= 1
+        if not node.running:
+            self._idle[node] = None
 
     def finish(self, row: Row) -> None:
         """Take out a row that has ended; its prompt's nodes leave memory with the last sample below them."""
@@ -273,6 +293,32 @@ class Schedule:
         """Slots whose next token has no page."""
         return np.flatnonzero(self.occupied & (self.held * self.page_size <= self.count))
 
+    def leave(self, window: int) -> list[Row]:
+        """Let go of what no later step reads, where every layer reads the latest ``window`` tokens alone.
+
+        A row's own pages are free at once. Nodes stay, idle, for samples that have not begun, until pages are short.
+        Returns the rows that left nodes behind.
+        """
+        first = self.count - window + 1  # the first of a row's own tokens that its next step reads
+        for slot in np.flatnonzero(self.occupied & (first >= (self._left + 1) * self.page_size)).tolist():
+            row, left = self.running[slot], int(first[slot]) // self.page_size
+            self.pages.give_back(row.pages[self._left[slot] : left])
+            self._left[slot] = left
+        moved = []
+        for slot in np.flatnonzero(self.occupied & (first + self._position > 0)).tolist():
+            row = self.running[slot]
+            chain = row.job.chain()
+            passed = sum(1 for node in chain if node.end <= first[slot] + self._position[slot])
+            if passed > row.behind:
+                for node in chain[row.behind : passed]:
+                    self._unread(node)
+                row.behind = passed
+                self.moves += 1
+                moved.append(row)
+            if passed == len(chain):
+                self._position[slot] = -(1 << 30)  # nothing is left to pass
+        return moved
+
     def grow(self) -> bool:
         """Give every row the page that its next token needs; pauses the rows that came last where there are too few.
 
@@ -293,6 +339,7 @@ class Schedule:
         count = self.count[row.slot]
         row.tokens = self.tokens[row.slot, :count].copy()
         row.logprobs = self.logprobs[row.slot, :count].copy()
+        row.top = self.top[row.slot, :count].copy()
         self._release(row)
         self.paused.append(row)
         self.preemptions += 1
@@ -303,9 +350,14 @@ class Schedule:
         if columns > have:
             more = ((0, 0), (0, max(columns, 2 * have) - have))
             self.tokens, self.logprobs = np.pad(self.tokens, more), np.pad(self.logprobs, more)
+            self.top = np.pad(self.top, (*more, (0, 0)))
 
-    def record(self, slots: npt.NDArray[np.int64], steps: Tokens, tokens: Tokens, logprobs: Floats) -> None:
+    def record(
+        self, slots: npt.NDArray[np.int64], steps: Tokens, tokens: Tokens, logprobs: Floats, top: Tokens | None = None
+    ) -> None:
         """Keep what the rows in ``slots`` generated in their steps ``steps``."""
         if len(slots):
             self._widen(int(steps.max()) + 1)
             self.tokens[slots, steps], self.logprobs[slots, steps] = tokens, logprobs
+            if top is not None:
+                self.top[slots, steps] = top

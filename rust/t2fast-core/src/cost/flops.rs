@@ -306,14 +306,17 @@ impl Budget {
     /// The largest D allowed beside N and k; below the lower bound of D, possibly negative, when there is none.
     #[must_use]
     pub fn most_tokens(&self, n_params: f64, k: f64) -> f64 {
-        let at = self.at(n_params);
-        let per_token = at.per_token;
+        self.most_tokens_at(&self.at(n_params), n_params, k)
+    }
+
+    /// The same, where costs at N are known.
+    fn most_tokens_at(&self, at: &AtSize, n_params: f64, k: f64) -> f64 {
         let mut tokens = self.tokens_allowed(n_params);
         if let Some(train) = self.train {
-            tokens = tokens.min(train / per_token);
+            tokens = tokens.min(train / at.per_token);
         }
         if let Some(total) = self.total {
-            tokens = tokens.min((total - at.inference(k)) / per_token);
+            tokens = tokens.min((total - at.inference(k)) / at.per_token);
         }
         tokens
     }
@@ -321,7 +324,11 @@ impl Budget {
     /// The largest real k allowed beside N and D; below the lower bound of k when there is none.
     #[must_use]
     pub fn most_samples(&self, n_params: f64, n_tokens: f64) -> f64 {
-        let at = self.at(n_params);
+        self.most_samples_at(&self.at(n_params), n_tokens)
+    }
+
+    /// The same, where costs at N are known.
+    fn most_samples_at(&self, at: &AtSize, n_tokens: f64) -> f64 {
         let mut k = self.k.hi.min(at.most_k);
         if let Some(inference) = self.inference {
             k = k.min(at.most_samples(inference));
@@ -330,6 +337,13 @@ impl Budget {
             k = k.min(at.most_samples(total - at.per_token * n_tokens));
         }
         k
+    }
+
+    /// Whether a model of N parameters, D tokens (but for rounding) and k samples meets every limit but those of N.
+    #[must_use]
+    pub fn admits(&self, n_params: f64, n_tokens: f64, k: f64) -> bool {
+        let at = self.at(n_params);
+        self.most_tokens_at(&at, n_params, k) >= n_tokens * (1.0 - SLACK) && self.most_samples_at(&at, n_tokens) >= k
     }
 
     /// Whether costs of training and inference meet every budget, within [`SLACK`].

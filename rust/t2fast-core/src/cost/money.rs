@@ -47,6 +47,23 @@ impl Lines {
         self.count += 1;
     }
 
+    /// Those that some other line is not above for every k.
+    fn without_lower(&self) -> Self {
+        let mut kept = Self::NONE;
+        for i in 0..self.count {
+            let (fixed, slope) = (self.fixed[i], self.slope[i]);
+            let below = |j: usize| {
+                self.fixed[j] >= fixed
+                    && self.slope[j] >= slope
+                    && (j < i || self.fixed[j] > fixed || self.slope[j] > slope)
+            };
+            if !(0..self.count).any(below) {
+                kept.push(fixed, slope);
+            }
+        }
+        kept
+    }
+
     /// The highest line at k.
     fn highest(&self, k: f64) -> f64 {
         let lines = self.fixed.iter().zip(&self.slope).take(self.count);
@@ -166,7 +183,7 @@ impl Money {
             lines.fixed[i] = (lines.fixed[i] + once) * scale;
             lines.slope[i] = (lines.slope[i] + always) * scale;
         }
-        AtSize { per_token, most_k, lines }
+        AtSize { per_token, most_k, lines: lines.without_lower() }
     }
 }
 

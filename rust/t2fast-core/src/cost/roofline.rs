@@ -318,13 +318,14 @@ impl Roofline {
         let prefix = shape.seen(prompt_tokens);
         let whole = shape.seen(prompt_tokens + answer_tokens) - prefix;
         let room = self.room(shape, &terms, prompt_tokens + answer_tokens)?;
-        // Sequences at once when each keeps its prompt, or each question does: several questions then, or one alone.
+        // Sequences at once when each keeps its prompt, or each question does: several questions then, or one that has more
+        // samples than fit and runs alone, its whole prompt kept beside those that run.
         let fits = if terms.kv_bytes == 0.0 {
             f64::INFINITY
         } else if prompt == Prompt::Recomputed {
             room / (prefix + whole)
         } else {
-            (room / (prefix / k + whole)).min(k.max((room - prefix) / whole))
+            (room / (prefix / k + whole)).min((room - prefix) / whole)
         };
         let mut batch = fits.min(self.serving.most_sequences);
         let mut memory_bound_batch = fits < self.serving.most_sequences;

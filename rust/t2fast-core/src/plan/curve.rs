@@ -67,6 +67,14 @@ pub fn plane(law: &dyn Law, axes: Axes<'_>, budget: &Budget) -> Result<Plane> {
             axes.k.partition_point(|&k| k <= budget.k.hi.min(at.most_k) && budget.affords(train, at.inference(k)));
         // More samples are never worse; to a law without k all are the same, and the fewest the cheapest.
         match if law.depends_on_k() { end.checked_sub(1) } else { Some(first) } {
+            Some(place) if first <= place && place < end && !law.rises_with_k() => {
+                let loss = law.chinchilla().loss_within(n, d, budget.unique_tokens);
+                let ks = &axes.k[first..end];
+                let mut values = vec![0.0; ks.len()];
+                law.at_losses(&vec![loss; ks.len()], ks, &mut values);
+                let top = (0..ks.len()).fold(0, |top, i| if values[i] > values[top] { i } else { top });
+                (values[top], ks[top])
+            }
             Some(place) if first <= place && place < end => {
                 let k = axes.k[place];
                 (Design::new(law, &budget, n, d, k).value, k)

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::Design;
 use super::leaders::{Candidate, Leaders, ROUNDING};
+use super::surface::{self, Table};
 use crate::cost::{AtSize, Budget, Rate, SLACK};
 use crate::error::{Error, Result, Shown, positive};
 use crate::law::{AnyLaw, Law};
@@ -77,6 +78,8 @@ struct Search<'a> {
     per_token: Rate,
     fixed: Rate,
     per_sample: Rate,
+    /// Where more samples may be worse: the law at every k of the axis, by the loss.
+    tables: Option<Vec<Table>>,
     /// What each size costs, where that is dollars and no formula of N alone; empty otherwise.
     priced: Vec<AtSize>,
 }
@@ -87,7 +90,8 @@ impl<'a> Search<'a> {
         let first_k = axes.k.partition_point(|&k| k < budget.k.lo);
         let priced =
             if budget.money.is_some() { axes.n_params.iter().map(|&n| budget.at(n)).collect() } else { Vec::new() };
-        Self { law, axes, budget, first_k, per_token: budget.workload.train_rate(), fixed, per_sample, priced }
+        let tables = if law.rises_with_k() { None } else { surface::prepared(law, axes, budget.unique_tokens).tables };
+        Self { law, axes, budget, tables, first_k, per_token: budget.workload.train_rate(), fixed, per_sample, priced }
     }
 }
 
@@ -121,6 +125,31 @@ impl Search<'_> {
             }
             l -= 1;
             value = self.law.at_loss(loss, self.axes.k[l]);
+        }
+    }
+
+    /// Offers (i, j) with every affordable k, for laws to which more samples may be worse.
+    fn offer_all(&self, leaders: &mut Leaders, row: &Row, [i, j, end]: [usize; 3], loss: f64) {
+        let train = row.per_token * self.axes.n_tokens[j];
+        let mut values = [0.0; surface::BLOCK];
+        for (block, ks) in self.axes.k.chunks(surface::BLOCK).enumerate() {
+            let start = block * surface::BLOCK;
+            if start >= end {
+                break;
+            }
+            let values = &mut values[..ks.len()];
+            match &self.tables {
+                Some(tables) => tables[block].row(loss, values),
+                None => self.law.at_losses(&[loss; surface::BLOCK][..ks.len()], ks, values),
+            }
+            for l in start.max(row.first_k)..end.min(start + ks.len()) {
+                let flops = train + self.inference(row, self.axes.k[l]);
+                // Tables are exact to a little less than the law.
+                if leaders.welcomes(values[l - start], flops, 1e-11) {
+                    let value = self.law.at_loss(loss, self.axes.k[l]);
+                    leaders.offer(Candidate { value, flops, place: [i, j, l] });
+                }
+            }
         }
     }
 
@@ -279,6 +308,12 @@ impl Search<'_> {
                     places[lane] = k_end - 1;
                     ks[lane] = self.axes.k[k_end - 1];
                     losses[lane] = row.loss + terms[lane] + row.over * powers[lane];
+                }
+                if !self.law.rises_with_k() {
+                    for lane in 0..count {
+                        self.offer_all(leaders, row, [i, start + lane, places[lane] + 1], losses[lane]);
+                    }
+                    continue;
                 }
                 self.law.at_losses(&losses[..count], &ks[..count], &mut values[..count]);
                 let mut top = 0;

@@ -1,14 +1,17 @@
 //! From the search's two unknowns, `x = ln N` and `v` in [0, 1], to N, D and k and their loss: one loop over vectors.
 
+use std::cell::RefCell;
+
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
-use crate::cost::{Budget, Range, Rate};
-use crate::law::{ChinchillaLaw, most_useful_ln_tokens};
+use super::useful::Useful;
+use crate::cost::{AtSize, Budget, Range, Rate};
+use crate::law::ChinchillaLaw;
 use crate::simd;
 
 /// The budget and the law as plain numbers, infinite where nothing limits, ready for the vector loop.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Numbers {
     train: f64,
     inference: f64,
@@ -29,6 +32,8 @@ pub(super) struct Numbers {
     /// at ln D = (pull + delta ln N) times this.
     pull: f64,
     slope: f64,
+    /// The same where tokens repeat.
+    pub(super) useful: Useful,
     /// The budget again, where its costs are dollars and no formula of N alone.
     pub(super) priced: Option<Budget>,
     /// Neither attention nor repetition.
@@ -40,7 +45,8 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    pub(super) fn new(law: &ChinchillaLaw, budget: &Budget, spends: bool) -> Self {
+    /// The numbers of a law and a budget, for ln N up to `x_hi`.
+    pub(super) fn new(law: &ChinchillaLaw, budget: &Budget, spends: bool, x_hi: f64) -> Self {
         let or_infinite = |budget: Option<f64>| budget.unwrap_or(f64::INFINITY);
         let (fixed, per_sample) = budget.workload.inference_rates();
         // Without a limit on unique tokens nothing repeats, and without R* for parameters none is in excess.
@@ -66,6 +72,7 @@ impl Numbers {
             law: *law,
             pull: (law.beta * law.b / (law.overtraining.delta * law.overtraining.f)).ln(),
             slope: 1.0 / (law.beta + law.overtraining.delta),
+            useful: Useful::new(law, budget.unique_tokens.unwrap_or(f64::MAX), x_hi),
             priced: budget.money.is_some().then_some(*budget),
             plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
             spends,
@@ -84,17 +91,21 @@ fn most(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }
 
+/// Points that [`losses`] takes at once, at most.
+pub(super) const LANES: usize = 16;
+
 /// Added to v by points beyond the tokens that help.
 pub(super) const BEYOND: f64 = 2.0;
 
 /// N, ln D and k at a lattice point. TOTAL: one budget pays for training and samples; GENERAL: costs have terms of
 /// attention, or tokens repeat; OVER: overtraining has a term, so that D ends where its loss is least, or from
-/// [`BEYOND`] on begins there.
+/// [`BEYOND`] on begins there. Where both hold, `ln_useful` says where that is.
 #[inline(always)]
 pub(super) fn locate<const FMA: bool, const TOTAL: bool, const GENERAL: bool, const OVER: bool>(
     p: &Numbers,
     x: f64,
     v: f64,
+    ln_useful: f64,
 ) -> (f64, f64, f64) {
     let n = simd::exp::<FMA>(x);
     let width = if GENERAL { simd::exp::<FMA>(x * (2.0 / 3.0)) } else { 0.0 };
@@ -104,11 +115,7 @@ pub(super) fn locate<const FMA: bool, const TOTAL: bool, const GENERAL: bool, co
     let mut most_tokens = least(least(p.tokens.hi, p.tokens_per_param * n), p.train / per_token);
     let (mut least_tokens, mut ln_least, mut v) = (p.tokens.lo, p.ln_tokens_lo, v);
     if OVER {
-        let ln_useful = if GENERAL {
-            most_useful_ln_tokens(&p.law, x, p.unique)
-        } else {
-            (p.pull + p.law.overtraining.delta * x) * p.slope
-        };
+        let ln_useful = if GENERAL { ln_useful } else { (p.pull + p.law.overtraining.delta * x) * p.slope };
         let useful = most(simd::exp::<FMA>(ln_useful), p.tokens.lo);
         if v >= BEYOND {
             v -= BEYOND;
@@ -152,50 +159,146 @@ pub(super) fn locate<const FMA: bool, const TOTAL: bool, const GENERAL: bool, co
     (n, most(ln_d, ln_least), most(k, p.k.lo))
 }
 
-/// The same where costs are dollars: [`AtSize`](crate::cost::AtSize) says what a size costs, one point at a time.
-pub(super) fn locate_priced(p: &Numbers, budget: &Budget, x: f64, v: f64) -> (f64, f64, f64) {
-    let n = x.exp();
-    let at = budget.at(n);
-    let mut most_tokens = p.tokens.hi.min(p.tokens_per_param * n).min(p.train / at.per_token);
-    let (mut least_tokens, mut v) = (p.tokens.lo, v);
-    if p.law.overtraining.acts() {
-        let useful = most_useful_ln_tokens(&p.law, x, p.unique).exp().max(p.tokens.lo);
-        if v >= BEYOND {
-            v -= BEYOND;
-            let rest = (p.total - at.inference(p.k.lo)) / at.per_token;
-            least_tokens = useful.min(most_tokens.min(rest).max(p.tokens.lo));
-        } else {
-            most_tokens = most_tokens.min(useful);
+/// Sizes that are remembered: lattices come back to the same few.
+const REMEMBERED: usize = 64;
+
+/// Where costs are dollars: all of a point that depends on its size alone.
+#[derive(Clone, Copy)]
+struct Size {
+    x: f64,
+    beyond: bool,
+    n: f64,
+    at: AtSize,
+    most_samples: f64,
+    most_tokens: f64,
+    ln_least: f64,
+    /// With a total budget, ends and kink of the logarithm of (spent on training / spent on samples); without, `lo` and
+    /// `hi` of ln D.
+    lo: f64,
+    kink: f64,
+    hi: f64,
+    /// The law's term of N.
+    params: f64,
+}
+
+impl Size {
+    fn new(p: &Numbers, budget: &Budget, x: f64, beyond: bool) -> Self {
+        let n = x.exp();
+        let at = budget.at(n);
+        let mut most_tokens = p.tokens.hi.min(p.tokens_per_param * n).min(p.train / at.per_token);
+        let mut least_tokens = p.tokens.lo;
+        if p.law.overtraining.acts() {
+            let useful = p.useful.ln_tokens(x).exp().max(p.tokens.lo);
+            if beyond {
+                let rest = (p.total - at.inference(p.k.lo)) / at.per_token;
+                least_tokens = useful.min(most_tokens.min(rest).max(p.tokens.lo));
+            } else {
+                most_tokens = most_tokens.min(useful);
+            }
         }
+        let most_samples = p.k.hi.min(at.most_samples(p.inference));
+        let ln_least = least_tokens.ln();
+        let (lo, kink, hi) = if p.total < f64::INFINITY {
+            // As above, with what samples cost beside each other in place of a fixed part and a part for each.
+            let (train_lo, train_hi) = (least_tokens * at.per_token, most_tokens * at.per_token);
+            let samples_lo = at.inference(p.k.lo);
+            let samples_hi = if most_samples.is_finite() { at.inference(most_samples) } else { f64::INFINITY };
+            let both = p.total;
+            let kink = ((both - samples_hi).max(train_lo) / (both - train_lo).max(samples_lo).min(samples_hi)).ln();
+            let hi = ((both - samples_lo).max(train_lo).min(train_hi) / (both - train_hi).max(samples_lo)).ln();
+            let lo = if p.spends { kink } else { (train_lo / (both - train_lo).max(samples_lo)).ln() };
+            (lo, kink.min(hi), hi)
+        } else {
+            (ln_least, f64::NAN, most_tokens.ln())
+        };
+        let params = p.law.a * (-p.law.alpha * x).exp();
+        Self { x, beyond, n, at, most_samples, most_tokens, ln_least, lo, kink, hi, params }
     }
-    let most_samples = p.k.hi.min(at.most_samples(p.inference));
-    let (ln_d, k) = if p.total < f64::INFINITY {
-        // As above, with what samples cost beside each other in place of a fixed part and a part for each.
-        let (train_lo, train_hi) = (least_tokens * at.per_token, most_tokens * at.per_token);
-        let samples_lo = at.inference(p.k.lo);
-        let samples_hi = if most_samples.is_finite() { at.inference(most_samples) } else { f64::INFINITY };
-        let both = p.total;
-        let kink = ((both - samples_hi).max(train_lo) / (both - train_lo).max(samples_lo).min(samples_hi)).ln();
-        let hi = ((both - samples_lo).max(train_lo).min(train_hi) / (both - train_hi).max(samples_lo)).ln();
-        let lo = if p.spends { kink } else { (train_lo / (both - train_lo).max(samples_lo)).ln() };
-        let kink = kink.min(hi);
-        let place =
-            if v < p.kink { lo + v / p.kink * (kink - lo) } else { kink + (v - p.kink) / (1.0 - p.kink) * (hi - kink) };
-        let odds = place.exp();
-        let d = (both * (odds / (1.0 + odds)) / at.per_token).min(most_tokens);
-        (d.ln(), at.most_samples(both - d * at.per_token))
-    } else {
-        (least_tokens.ln() + v * (most_tokens.ln() - least_tokens.ln()), f64::INFINITY)
-    };
-    (n, ln_d.max(least_tokens.ln()), most_samples.min(k).max(p.k.lo))
+
+    /// ln D and k at a v of this size.
+    #[inline]
+    fn place(&self, p: &Numbers, v: f64) -> (f64, f64) {
+        let v = if self.beyond { v - BEYOND } else { v };
+        let (ln_d, k) = if p.total < f64::INFINITY {
+            let place = if v < p.kink {
+                self.lo + v / p.kink * (self.kink - self.lo)
+            } else {
+                self.kink + (v - p.kink) / (1.0 - p.kink) * (self.hi - self.kink)
+            };
+            let odds = place.exp();
+            let d = (p.total * (odds / (1.0 + odds)) / self.at.per_token).min(self.most_tokens);
+            (d.ln(), self.at.most_samples(p.total - d * self.at.per_token))
+        } else {
+            (self.lo + v * (self.hi - self.lo), f64::INFINITY)
+        };
+        (ln_d.max(self.ln_least), self.most_samples.min(k).max(p.k.lo))
+    }
+}
+
+/// Sizes met lately, each in the place that its bits choose.
+pub(super) struct Sizes(RefCell<Vec<Size>>);
+
+impl Sizes {
+    pub(super) fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    /// What `read` makes of the size at x.
+    #[inline]
+    fn at<T>(&self, p: &Numbers, budget: &Budget, x: f64, v: f64, read: impl FnOnce(&Size) -> T) -> T {
+        let beyond = p.law.overtraining.acts() && v >= BEYOND;
+        let mut sizes = self.0.borrow_mut();
+        if sizes.is_empty() {
+            // Filled on the first call: budgets of operations need none.
+            sizes.resize(REMEMBERED, Size::new(p, budget, x, beyond));
+        }
+        let place = (x.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize;
+        let size = &mut sizes[place];
+        if size.x.to_bits() != x.to_bits() || size.beyond != beyond {
+            *size = Size::new(p, budget, x, beyond);
+        }
+        read(size)
+    }
+}
+
+/// N, ln D and k where costs are dollars: [`AtSize`] says what a size costs.
+pub(super) fn locate_priced(p: &Numbers, sizes: &Sizes, budget: &Budget, x: f64, v: f64) -> (f64, f64, f64) {
+    sizes.at(p, budget, x, v, |size| {
+        let (ln_d, k) = size.place(p, v);
+        (size.n, ln_d, k)
+    })
 }
 
 /// Loss and k at lattice points where costs are dollars.
-fn losses_priced(p: &Numbers, budget: &Budget, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
-    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
-        let (n, ln_d, samples) = locate_priced(p, budget, x, v);
-        *loss = p.law.loss_within(n, ln_d.exp(), budget.unique_tokens);
-        *k = samples;
+#[inline(always)]
+fn losses_priced<const FMA: bool>(
+    p: &Numbers,
+    sizes: &Sizes,
+    budget: &Budget,
+    x: &[f64],
+    v: &[f64],
+    loss: &mut [f64],
+    k: &mut [f64],
+) {
+    let mut of_params = [0.0; LANES];
+    for ((((&x, &v), ln_d), k), params) in x.iter().zip(v).zip(&mut *loss).zip(k).zip(&mut of_params) {
+        sizes.at(p, budget, x, v, |size| {
+            (*ln_d, *k) = size.place(p, v);
+            *params = size.params;
+        });
+    }
+    if budget.unique_tokens.is_some() {
+        for (&x, loss) in x.iter().zip(loss) {
+            *loss = p.law.loss_within(x.exp(), loss.exp(), budget.unique_tokens);
+        }
+        return;
+    }
+    let over = p.law.overtraining;
+    for ((&x, params), loss) in x.iter().zip(&of_params).zip(loss) {
+        let ln_d = *loss;
+        let tokens = p.law.b * simd::exp::<FMA>(-p.law.beta * ln_d);
+        let beyond = if over.acts() { over.f * simd::exp::<FMA>(over.delta * (ln_d - x)) } else { 0.0 };
+        *loss = p.law.e + params + tokens + beyond;
     }
 }
 
@@ -216,9 +319,17 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool, const OVER: 
     loss: &mut [f64],
     k: &mut [f64],
 ) {
-    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
-        let (n, ln_d, samples) =
-            if PLAIN { locate::<FMA, TOTAL, false, OVER>(p, x, v) } else { locate::<FMA, TOTAL, true, OVER>(p, x, v) };
+    // Apart, since a search in this loop would keep it from the vector registers.
+    let mut useful = [0.0; LANES];
+    if OVER && !PLAIN {
+        p.useful.fill(x, &mut useful[..x.len()]);
+    }
+    for ((((&x, &v), &useful), loss), k) in x.iter().zip(v).zip(&useful).zip(loss).zip(k) {
+        let (n, ln_d, samples) = if PLAIN {
+            locate::<FMA, TOTAL, false, OVER>(p, x, v, useful)
+        } else {
+            locate::<FMA, TOTAL, true, OVER>(p, x, v, useful)
+        };
         let over =
             if OVER { p.law.overtraining.f * simd::exp::<FMA>(p.law.overtraining.delta * (ln_d - x)) } else { 0.0 };
         let (ln_n, ln_d) = if PLAIN {
@@ -236,10 +347,10 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool, const OVER: 
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-pub(super) fn losses(p: &Numbers, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
+pub(super) fn losses(p: &Numbers, sizes: &Sizes, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
     if let Some(budget) = &p.priced {
-        return losses_priced(p, budget, x, v, loss, k);
+        return losses_priced::<FMA>(p, sizes, budget, x, v, loss, k);
     }
     match (p.total < f64::INFINITY, p.plain, p.law.overtraining.acts()) {
         (false, true, false) => losses_as::<FMA, false, true, false>(p, x, v, loss, k),

@@ -16,10 +16,12 @@
 //! exponentials of ln N, ln D and ln k, the term of overtraining included, and the costs too, so that these problems are
 //! convex, what is left of them when D is chosen best for each N is convex too, and the optimum found is the only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
 
+use std::cell::Cell;
+
 use super::lattice::{BATCH, Lattice, Point, STEP};
-use super::place::{BEYOND, Numbers, locate, locate_priced, losses};
+use super::place::{BEYOND, LANES, Numbers, Sizes, locate, locate_priced, losses};
 use super::{Design, MOST_FLOPS};
-use crate::cost::{Budget, Range, SLACK};
+use crate::cost::{Budget, Range};
 use crate::error::{Error, Result, Shown};
 use crate::law::{Law, Sense};
 
@@ -33,6 +35,7 @@ pub(super) struct Problem<'a> {
     pub(super) law: &'a dyn Law,
     pub(super) budget: Budget,
     numbers: Numbers,
+    sizes: Sizes,
     /// ln N that the budget admits.
     pub(super) x: Range,
     /// Whether D decides how many samples remain affordable.
@@ -55,7 +58,8 @@ impl<'a> Problem<'a> {
         Ok(Self {
             law,
             beyond: wanted_beyond(law, &budget, x),
-            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls()),
+            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls(), x.hi.ln()),
+            sizes: Sizes::new(),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
             shared,
             both: shared || !law.improves_as_loss_falls(),
@@ -64,24 +68,24 @@ impl<'a> Problem<'a> {
     }
 
     pub(super) fn evaluate(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
-        const LANES: usize = 16;
         let (mut loss, mut k) = ([0.0; LANES], [0.0; LANES]);
         for ((x, v), out) in x.chunks(LANES).zip(v.chunks(LANES)).zip(out.chunks_mut(LANES)) {
             let (loss, k) = (&mut loss[..x.len()], &mut k[..x.len()]);
-            losses(&self.numbers, x, v, loss, k);
+            losses(&self.numbers, &self.sizes, x, v, loss, k);
             self.law.at_losses(loss, k, out);
         }
     }
 
     pub(super) fn design(&self, point: Point) -> Design {
         let (n, ln_d, k) = if let Some(budget) = &self.numbers.priced {
-            locate_priced(&self.numbers, budget, point.x, point.v)
+            locate_priced(&self.numbers, &self.sizes, budget, point.x, point.v)
         } else {
+            let useful = self.numbers.useful.ln_tokens(point.x);
             match (self.numbers.total < f64::INFINITY, self.law.chinchilla().overtraining.acts()) {
-                (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v),
-                (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v),
-                (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v),
-                (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v),
+                (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v, useful),
+                (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v, useful),
+                (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v, useful),
+                (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v, useful),
             }
         };
         // Rounding in the logarithms must not exceed a bound or overdraw the budget.
@@ -157,31 +161,61 @@ impl<'a> Problem<'a> {
             // A single N leaves D alone to choose.
             return self.best_at(self.x.lo, &mut lattice.evaluations);
         }
+        if self.shared && self.numbers.priced.is_some() {
+            // Every batch has kinks of its own, aslant in x and v, along which a lattice in both creeps.
+            return self.along_ridge(lattice, start, step_x);
+        }
         let rounds_converged = lattice.converged;
         // Where bounds leave no choice of v, at the largest N for example, v says nothing: look at all of it first.
         let point = lattice.refine_both(start, step_x, if self.shared { 1.0 } else { step_v });
         if lattice.converged {
             return point;
         }
-        // Bounds that cross make a ridge along which a lattice in both directions only creeps: choose v anew for each x.
-        let evaluations = std::cell::Cell::new(0);
-        let count = |x: f64| {
-            let mut more = evaluations.get();
-            let best = self.best_at(x, &mut more);
-            evaluations.set(more);
-            best
-        };
+        // Bounds that cross make a ridge along which a lattice in both directions only creeps.
+        lattice.converged = rounds_converged;
+        let found = self.along_ridge(lattice, point, step_x);
+        if lattice.sense.better(point.value, found.value) { point } else { found }
+    }
+
+    /// Refines x, v chosen anew for each.
+    fn along_ridge(&self, lattice: &mut Lattice<'_>, start: Point, step_x: f64) -> Point {
+        let evaluations = Cell::new(0);
+        let last = Cell::new(self.best_at(start.x, &mut lattice.evaluations));
         let objective = |x: &[f64], _: &[f64], out: &mut [f64]| {
+            let mut count = evaluations.get();
+            // v moves with x, and no faster for long.
+            let reach = (x[x.len() - 1] - x[0]).abs().clamp(1e-6, 0.1);
+            let mut best = last.get();
             for (out, &x) in out.iter_mut().zip(x) {
-                *out = count(x).value;
+                let found = self.best_near(x, last.get().v, reach, &mut count);
+                *out = found.value;
+                if lattice.sense.better(found.value, best.value) {
+                    best = found;
+                }
             }
+            last.set(best);
+            evaluations.set(count);
         };
         let mut ridge = Lattice::new(&objective, lattice.sense, lattice.x);
         ridge.tolerance = lattice.tolerance;
-        let found = count(ridge.refine_x(point, step_x).x);
+        ridge.refine_x(last.get(), step_x);
         lattice.evaluations += evaluations.get();
-        lattice.converged = rounds_converged && ridge.converged;
-        if lattice.sense.better(point.value, found.value) { point } else { found }
+        lattice.converged &= ridge.converged;
+        last.get()
+    }
+
+    /// The best point at a given ln N, D and k chosen best, v near that of a neighbour.
+    fn best_near(&self, x: f64, v: f64, step: f64, evaluations: &mut usize) -> Point {
+        if self.beyond || !self.shared {
+            return self.best_at(x, evaluations);
+        }
+        let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
+        let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
+        lattice.tolerance = 0.1 * STEP;
+        lattice.until_level = true;
+        let found = lattice.refine_x(Point { x: v, v: 0.0, value: self.law.sense().worst() }, step);
+        *evaluations += lattice.evaluations;
+        Point { x, v: found.x, value: found.value }
     }
 
     /// The best point at a given ln N, D and k chosen best.
@@ -220,13 +254,15 @@ impl<'a> Problem<'a> {
                 return bound;
             }
             let (mut inside, mut outside) = (optimum.x, bound);
+            let mut v = optimum.v;
             // To one part in a thousand of N: it is a statement about flatness.
             while (outside - inside).abs() > 1e-3 {
                 let middle = 0.5 * (inside + outside);
-                if sense.better(limit, self.best_at(middle, evaluations).value) {
+                let found = self.best_near(middle, v, 0.1, evaluations);
+                if sense.better(limit, found.value) {
                     outside = middle;
                 } else {
-                    inside = middle;
+                    (inside, v) = (middle, found.v);
                 }
             }
             inside
@@ -286,7 +322,7 @@ fn admissible(budget: &Budget) -> Result<Range> {
             format!("{train_name}, {inference_name}, {total_name} or max_params"),
         );
     }
-    let feasible = |n: f64| budget.most_tokens(n, k) >= d * (1.0 - SLACK) && budget.most_samples(n, d) >= k;
+    let feasible = |n: f64| budget.admits(n, d, k);
     // Beside the fewest tokens, a bound on D / N asks for a size.
     let lo = budget.max_tokens_per_param.map_or(budget.n_params.lo, |ratio| budget.n_params.lo.max(d / ratio));
     if lo > budget.n_params.hi {

@@ -23,13 +23,13 @@ const TOLERANCE: f64 = 2e-13;
 
 /// Values of k handled together: a panel's coefficients then stay in the first-level cache, and tables of several
 /// blocks are built in parallel.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// Values of k in flight at once.
 const LANES: usize = 32;
 
 /// Piecewise polynomials in the loss, one for each of a few k.
-struct Table {
+pub(super) struct Table {
     /// Upper ends of the panels.
     ends: Vec<f64>,
     /// Centre and inverse half-width of each panel.
@@ -41,7 +41,7 @@ struct Table {
 
 impl Table {
     /// Builds the table over a range of losses, or gives up after `most_panels`.
-    fn build(law: &AnyLaw, ks: &[f64], lo: f64, hi: f64, most_panels: usize) -> Option<Self> {
+    pub(super) fn build(law: &AnyLaw, ks: &[f64], lo: f64, hi: f64, most_panels: usize) -> Option<Self> {
         let width = ks.len();
         let to_monomials = chebyshev_to_monomials();
         let mut table = Self { ends: Vec::new(), maps: Vec::new(), coefficients: Vec::new(), ks: width };
@@ -98,7 +98,7 @@ impl Table {
 
     /// The law at one loss and every k of the table.
     #[inline]
-    fn row(&self, loss: f64, out: &mut [f64]) {
+    pub(super) fn row(&self, loss: f64, out: &mut [f64]) {
         let panel = self.ends.partition_point(|&end| end < loss).min(self.ends.len() - 1);
         let (centre, scale) = self.maps[panel];
         let size = TERMS * self.ks;
@@ -190,27 +190,11 @@ pub fn surface(
     if let Some(unique) = unique_tokens {
         positive("unique_tokens", unique)?;
     }
-    let (sizes, tokens, ks) = (axes.n_params.len(), axes.n_tokens.len(), axes.k.len());
+    let (tokens, ks) = (axes.n_tokens.len(), axes.k.len());
     if out.len() as u64 != axes.points() {
         return Err(Error::Array(format!("out has {} places for {} points", out.len(), axes.points())));
     }
-    let base = law.chinchilla();
-    let params: Vec<f64> =
-        axes.n_params.iter().map(|&n| base.e + base.params_term(base.effective_params(n, unique_tokens))).collect();
-    let mut terms = vec![0.0; tokens];
-    base.tokens_terms(axes.n_tokens, unique_tokens, &mut terms);
-    // Overtraining is a product of a factor for N and one for D.
-    let scales: Vec<f64> = axes.n_params.iter().map(|&n| base.overtraining_of_params(n)).collect();
-    let mut powers = vec![0.0; tokens];
-    base.overtraining_of_tokens(axes.n_tokens, &mut powers);
-    let extreme = |values: &[f64], start: f64, pick: fn(f64, f64) -> f64| values.iter().copied().fold(start, pick);
-    let lo = extreme(&params, f64::INFINITY, f64::min) + extreme(&terms, f64::INFINITY, f64::min);
-    let over = extreme(&scales, 0.0, f64::max) * extreme(&powers, 0.0, f64::max);
-    let hi = extreme(&params, 0.0, f64::max) + extreme(&terms, 0.0, f64::max) + over;
-    // A table pays once its panels are fewer than the rows by a good margin.
-    let most_panels = sizes * tokens / (8 * TERMS);
-    let tables: Option<Vec<Table>> =
-        axes.k.par_chunks(BLOCK).map(|ks| Table::build(law, ks, lo, hi, most_panels)).collect();
+    let Prepared { params, terms, scales, powers, tables } = prepared(law, axes, unique_tokens);
     out.par_chunks_mut(tokens * ks).zip(params.par_iter().zip(&scales)).try_for_each(|(plane, (&params, &scale))| {
         let mut loss = [0.0; BLOCK];
         for (row, (&term, &power)) in plane.chunks_mut(ks).zip(terms.iter().zip(&powers)) {
@@ -226,4 +210,37 @@ pub fn surface(
         }
         progress.advance(1)
     })
+}
+
+/// What a grid's losses are made of, and tables of the law over all of them for each block of k; none where they would not
+/// pay.
+pub(super) struct Prepared {
+    /// The loss that each N leaves at infinite data, and the term of each D.
+    params: Vec<f64>,
+    terms: Vec<f64>,
+    /// Overtraining is a product of a factor for N and one for D.
+    scales: Vec<f64>,
+    powers: Vec<f64>,
+    pub(super) tables: Option<Vec<Table>>,
+}
+
+pub(super) fn prepared(law: &AnyLaw, axes: Axes<'_>, unique_tokens: Option<f64>) -> Prepared {
+    let (sizes, tokens) = (axes.n_params.len(), axes.n_tokens.len());
+    let base = law.chinchilla();
+    let params: Vec<f64> =
+        axes.n_params.iter().map(|&n| base.e + base.params_term(base.effective_params(n, unique_tokens))).collect();
+    let mut terms = vec![0.0; tokens];
+    base.tokens_terms(axes.n_tokens, unique_tokens, &mut terms);
+    let scales: Vec<f64> = axes.n_params.iter().map(|&n| base.overtraining_of_params(n)).collect();
+    let mut powers = vec![0.0; tokens];
+    base.overtraining_of_tokens(axes.n_tokens, &mut powers);
+    let extreme = |values: &[f64], start: f64, pick: fn(f64, f64) -> f64| values.iter().copied().fold(start, pick);
+    let lo = extreme(&params, f64::INFINITY, f64::min) + extreme(&terms, f64::INFINITY, f64::min);
+    let over = extreme(&scales, 0.0, f64::max) * extreme(&powers, 0.0, f64::max);
+    let hi = extreme(&params, 0.0, f64::max) + extreme(&terms, 0.0, f64::max) + over;
+    // A table pays once its panels are fewer than the rows by a good margin.
+    let most_panels = sizes * tokens / (8 * TERMS);
+    let tables: Option<Vec<Table>> =
+        axes.k.par_chunks(BLOCK).map(|ks| Table::build(law, ks, lo, hi, most_panels)).collect();
+    Prepared { params, terms, scales, powers, tables }
 }

@@ -49,11 +49,8 @@ pub(crate) enum Spread {
     Point,
     /// Over nodes of its own.
     Narrow(Logits),
-    /// Over every `stride`-th of given nodes.
-    Wide {
-        /// The stride, a power of two.
-        stride: usize,
-    },
+    /// Over given nodes.
+    Wide,
 }
 
 impl Logits {
@@ -110,21 +107,30 @@ impl Logits {
         nodes
     }
 
-    /// How to sum over Beta(a, b): with steps of at most `most`, as far as possible over these nodes.
-    pub(crate) fn spread(&self, a: f64, b: f64, most: f64) -> Spread {
+    /// Every other of them.
+    pub(crate) fn every_other(&self) -> Self {
+        let half = |column: &[f64]| column.iter().copied().step_by(2).collect();
+        Self {
+            step: 2.0 * self.step,
+            start: self.start,
+            p: half(&self.p),
+            q: half(&self.q),
+            ln_p: half(&self.ln_p),
+            ln_q: half(&self.ln_q),
+            local: self.local,
+        }
+    }
+
+    /// How to sum over Beta(a, b): over these nodes, if they are near enough to each other.
+    pub(crate) fn spread(&self, a: f64, b: f64) -> Spread {
         let deviation = (1.0 / a + 1.0 / b).sqrt();
         if deviation < POINT {
             return Spread::Point;
         }
-        let most = most.min(PER_DEVIATION * deviation);
-        if most < self.step * (1.0 - 1e-9) {
+        if PER_DEVIATION * deviation < self.step * (1.0 - 1e-9) {
             return Spread::Narrow(Self::around(a, b, deviation));
         }
-        let mut stride = 1;
-        while self.step * f64::from(2 * stride) <= most * (1.0 + 1e-9) {
-            stride *= 2;
-        }
-        Spread::Wide { stride: stride as usize }
+        Spread::Wide
     }
 
     /// The nodes (first, end) that matter for Beta(a, b), whatever a, and k samples, the integrand vanishing as p^rate; `None` where
@@ -143,9 +149,9 @@ impl Logits {
         (hi > self.start + 20.0 / rate).then_some((first.min(end), end))
     }
 
-    /// Weights of the nodes `first..end` by a stride for Beta(a, b), times an unknown factor; and the factor that makes
+    /// Weights of the nodes `first..end` for Beta(a, b), times an unknown factor; and the factor that makes
     /// their sums integrals.
-    pub(crate) fn weigh(&self, a: f64, b: f64, (first, end): (usize, usize), stride: usize, out: &mut Vec<f64>) -> f64 {
+    pub(crate) fn weigh(&self, a: f64, b: f64, (first, end): (usize, usize), out: &mut Vec<f64>) -> f64 {
         let shift = if self.local {
             0.0
         } else {
@@ -153,23 +159,13 @@ impl Logits {
             (a + 1.0) * p.ln() + (b + 1.0) * q.ln()
         };
         out.clear();
-        let sum = if stride == 1 {
-            let range = first..end;
-            out.resize(range.len(), 0.0);
-            weights(
-                [a, b, shift],
-                [&self.ln_p[range.clone()], &self.ln_q[range.clone()], &self.p[range.clone()], &self.q[range]],
-                out,
-            )
-        } else {
-            let mut sum = 0.0;
-            for i in (first.next_multiple_of(stride)..end).step_by(stride) {
-                let w = (a * self.ln_p[i] + b * self.ln_q[i] - shift).exp();
-                out.push(w);
-                sum += w * self.p[i] * self.q[i];
-            }
-            sum
-        };
+        let range = first..end;
+        out.resize(range.len(), 0.0);
+        let sum = weights(
+            [a, b, shift],
+            [&self.ln_p[range.clone()], &self.ln_q[range.clone()], &self.p[range.clone()], &self.q[range]],
+            out,
+        );
         let total = a + b;
         // a b / ((a + b)(a + b + 1)), which must not overflow.
         (a / total) * (b / (total + 1.0)) / sum

@@ -5,9 +5,12 @@
 //! least as fast as a power of p and of 1 - p, and its integral over the logit of p is a trapezoid sum that converges
 //! exponentially: [`logit`] holds its nodes, each rule its values there.
 
+mod best;
 mod logit;
 mod search;
+mod sheet;
 mod verifier;
+mod vote;
 
 use std::sync::Arc;
 
@@ -15,6 +18,7 @@ pub use search::Shape;
 pub use verifier::{Fallback, Verifier};
 
 use crate::error::{Result, non_negative};
+use sheet::Sheet;
 use verifier::{Nodes, What};
 
 /// A rule.
@@ -22,6 +26,18 @@ use verifier::{Nodes, What};
 pub enum Rule {
     /// A test that errs: the first sample accepted. pass@k is the test that does not.
     Verifier(Verifier),
+    /// A plurality vote, ties at random.
+    Majority {
+        /// Shares of the wrong answers, a tail for each rate.
+        tails: Vec<Vec<f64>>,
+        /// Rising success rates at which the tails hold; empty for a single one.
+        rates: Vec<f64>,
+    },
+    /// The best of k by a score.
+    BestOf {
+        /// How far apart right and wrong answers score, in standard deviations.
+        d_prime: f64,
+    },
 }
 
 /// Room that evaluations work in, kept from one to the next.
@@ -32,7 +48,16 @@ pub type Room = Vec<f64>;
 pub struct Priced {
     rule: Rule,
     wrong_cost: f64,
-    table: Arc<Nodes>,
+    table: Arc<Table>,
+}
+
+/// What evaluations need.
+#[derive(Debug)]
+enum Table {
+    /// Of a verifier.
+    Nodes(Nodes),
+    /// Of the others.
+    Sheet(Sheet),
 }
 
 impl PartialEq for Priced {
@@ -51,9 +76,12 @@ impl Priced {
     /// [`Error::Value`](crate::Error::Value) for a price that is negative or not finite.
     pub fn new(rule: Rule, wrong_cost: f64) -> Result<Self> {
         non_negative("wrong_cost", wrong_cost)?;
-        let Rule::Verifier(verifier) = &rule;
-        let table = Arc::new(Nodes::new(verifier, wrong_cost));
-        Ok(Self { rule, wrong_cost, table })
+        let table = match &rule {
+            Rule::Verifier(verifier) => Table::Nodes(Nodes::new(&verifier.checked()?, wrong_cost)),
+            Rule::Majority { tails, rates } => Table::Sheet(vote::sheet(tails, rates)),
+            Rule::BestOf { d_prime } => Table::Sheet(best::sheet(non_negative("d_prime", *d_prime)?)),
+        };
+        Ok(Self { rule, wrong_cost, table: Arc::new(table) })
     }
 
     /// The rule.
@@ -71,8 +99,20 @@ impl Priced {
     /// How the value moves as samples are added.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        let Rule::Verifier(verifier) = &self.rule;
-        verifier.shape(self.wrong_cost)
+        match &self.rule {
+            Rule::Verifier(verifier) => verifier.shape(self.wrong_cost),
+            Rule::Majority { .. } => Shape::Unknown,
+            // The best score rises with k, and with it the odds that it is that of a right answer.
+            Rule::BestOf { .. } => Shape::Rising,
+        }
+    }
+
+    /// The nodes of a verifier.
+    fn verifier(&self) -> Option<&Nodes> {
+        match &*self.table {
+            Table::Nodes(nodes) => Some(nodes),
+            Table::Sheet(_) => None,
+        }
     }
 
     /// Whether sampling can stop at an answer before all k samples are drawn.
@@ -83,19 +123,37 @@ impl Priced {
 
     /// The mean value of questions with Beta(a, b) distributed success rates at a real `k >= 1`; within 1e-10.
     pub fn value(&self, a: f64, b: f64, k: f64, room: &mut Room) -> f64 {
-        self.table.value(a, b, k, room)
+        match &*self.table {
+            Table::Nodes(nodes) => nodes.value(a, b, k, room),
+            Table::Sheet(sheet) => self.priced(sheet.weighed(a, b).value(k)),
+        }
+    }
+
+    /// The value of a share of right answers, all others being wrong.
+    fn priced(&self, right: f64) -> f64 {
+        right - self.wrong_cost * (1.0 - right)
     }
 
     /// The value at each of several k.
     pub fn values(&self, a: f64, b: f64, k: &[f64], out: &mut [f64], room: &mut Room) {
-        if self.table.perfect() {
+        let nodes = match &*self.table {
+            Table::Nodes(nodes) => nodes,
+            Table::Sheet(sheet) => {
+                let mut weighed = sheet.weighed(a, b);
+                for (out, &k) in out.iter_mut().zip(k) {
+                    *out = self.priced(weighed.value(k));
+                }
+                return;
+            }
+        };
+        if nodes.perfect() {
             for (out, &k) in out.iter_mut().zip(k) {
                 *out = crate::law::beta_pass_at_k(a, b, k);
             }
             return;
         }
         let most = k.iter().copied().fold(1.0, f64::max);
-        self.table.prepared(a, b, most, room, |view, weights| {
+        nodes.prepared(a, b, most, room, |view, weights| {
             for (out, &k) in out.iter_mut().zip(k) {
                 *out = view.sum(What::Value, k, weights).0;
             }
@@ -105,40 +163,56 @@ impl Priced {
     /// The value of a question whose samples are right with probability p.
     #[must_use]
     pub fn at_rate(&self, p: f64, k: f64) -> f64 {
-        self.table.at_rate(What::Value, p, 1.0 - p, k)
+        match &*self.table {
+            Table::Nodes(nodes) => nodes.at_rate(What::Value, p, 1.0 - p, k),
+            Table::Sheet(sheet) => self.priced(sheet.at_rate(p, k)),
+        }
     }
 
     /// The mean value of questions whose success rates have the logits `ability - difficulty`.
     #[must_use]
     pub fn of_logits(&self, ability: f64, difficulties: &[f64], k: f64) -> f64 {
-        self.table.of_logits(What::Value, ability, difficulties, k)
+        match &*self.table {
+            Table::Nodes(nodes) => nodes.of_logits(What::Value, ability, difficulties, k),
+            Table::Sheet(sheet) => self.priced(sheet.of_logits(ability, difficulties, k)),
+        }
     }
 
     /// The mean number of samples drawn for such questions until one is accepted; k at most.
     #[must_use]
     pub fn drawn_of_logits(&self, ability: f64, difficulties: &[f64], k: f64) -> f64 {
-        self.table.of_logits(What::Drawn, ability, difficulties, k)
+        self.verifier().map_or(k, |nodes| nodes.of_logits(What::Drawn, ability, difficulties, k))
     }
 
     /// The mean number of samples drawn, when sampling stops at the first accepted; k at most.
     pub fn drawn(&self, a: f64, b: f64, k: f64, room: &mut Room) -> f64 {
-        self.table.mean(What::Drawn, a, b, k, room).0
+        self.verifier().map_or(k, |nodes| nodes.mean(What::Drawn, a, b, k, room).0)
     }
 
     /// The same for a question whose samples are right with probability p.
     #[must_use]
     pub fn drawn_at_rate(&self, p: f64, k: f64) -> f64 {
-        self.table.at_rate(What::Drawn, p, 1.0 - p, k)
+        self.verifier().map_or(k, |nodes| nodes.at_rate(What::Drawn, p, 1.0 - p, k))
     }
 
     /// The k, real or whole, of at most `most` with the largest value; 0, silence, where wrong answers cost more than all
     /// right ones bring.
     pub fn best(&self, a: f64, b: f64, most: f64, whole: bool, room: &mut Room) -> (f64, f64) {
         let most = if whole { floor(most) } else { most };
-        if self.table.perfect() {
+        let nodes = match &*self.table {
+            Table::Nodes(nodes) => nodes,
+            Table::Sheet(sheet) => {
+                let mut weighed = sheet.weighed(a, b);
+                let rising = self.shape() == Shape::Rising;
+                let (k, right) = if rising { (most, weighed.value(most)) } else { weighed.best(most) };
+                let value = self.priced(right);
+                return if self.wrong_cost > 0.0 && value < 0.0 { (0.0, 0.0) } else { (k, value) };
+            }
+        };
+        if nodes.perfect() {
             return (most, crate::law::beta_pass_at_k(a, b, most));
         }
-        let (k, value) = self.table.prepared(a, b, most, room, |view, weights| {
+        let (k, value) = nodes.prepared(a, b, most, room, |view, weights| {
             let mut at = |k: f64| view.sum(What::Value, k, weights);
             let found = search::best(self.shape(), most, &mut at);
             if whole { search::whole(found, most, &mut at) } else { found }
@@ -152,7 +226,8 @@ impl Priced {
         if drawn <= 1.0 {
             return 1.0;
         }
-        self.table.prepared(a, b, most, room, |view, weights| {
+        let Some(nodes) = self.verifier() else { return drawn.min(most) };
+        nodes.prepared(a, b, most, room, |view, weights| {
             let at = |k: f64| view.sum(What::Drawn, k, weights);
             let all = at(most).0;
             let drawn = if all > drawn {

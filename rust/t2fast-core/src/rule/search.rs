@@ -16,7 +16,7 @@ pub enum Shape {
 }
 
 /// How exactly the best k is found, relatively; the value there is stationary, so that its error is the square of this.
-const TOLERANCE: f64 = 1e-7;
+const TOLERANCE: f64 = 1e-5;
 
 /// Neighbours on the ladder of k on which a search of an unknown shape begins.
 const RUNG: f64 = std::f64::consts::SQRT_2;
@@ -74,7 +74,7 @@ fn summit(low: (f64, (f64, f64)), high: (f64, (f64, f64)), at: &mut impl FnMut(f
     let mut side = 0;
     for round in 0..60 {
         // Where the two slopes differ by orders of magnitude, halving is faster.
-        let share = if round % 3 == 2 { 0.5 } else { (dx / (dx - dy)).clamp(0.02, 0.98) };
+        let share = if round % 2 == 1 { 0.5 } else { (dx / (dx - dy)).clamp(0.02, 0.98) };
         let z = x + share * (y - x);
         let k = z.exp();
         let (value, slope) = at(k);
@@ -95,7 +95,7 @@ fn summit(low: (f64, (f64, f64)), high: (f64, (f64, f64)), at: &mut impl FnMut(f
             }
             side = -1;
         }
-        if y - x < TOLERANCE || dz == 0.0 || dz.abs() < 1e-13 * value.abs() {
+        if y - x < TOLERANCE || dz == 0.0 {
             break;
         }
     }

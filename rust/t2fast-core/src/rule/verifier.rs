@@ -220,8 +220,8 @@ impl Nodes {
         let (a, b) = (a.clamp(1e-250, 1e250), b.clamp(1e-250, 1e250));
         let mean = (a / (a + b), b / (a + b));
         let own;
-        let (nodes, whole) = match self.logits.spread(a, b, self.logits.step) {
-            Spread::Wide { .. } => (self, false),
+        let (nodes, whole) = match self.logits.spread(a, b) {
+            Spread::Wide => (self, false),
             Spread::Narrow(logits) => {
                 own = Self::at(&self.verifier, self.wrong_cost, logits);
                 (&own, false)
@@ -244,7 +244,7 @@ impl Nodes {
             weights.push(1.0);
             return then(&View { nodes, range: (0, 1), scale: mean.0 / p, mean }, weights);
         };
-        let scale = nodes.logits.weigh(a, b, range, 1, weights);
+        let scale = nodes.logits.weigh(a, b, range, weights);
         then(&View { nodes, range, scale, mean }, weights)
     }
 

@@ -1,6 +1,7 @@
 //! `t2fast_core::passk::vote`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroUsize;
 
 use numpy::{PyArray1, PyArrayMethods as _, PyReadonlyArray1};
@@ -23,6 +24,36 @@ fn ragged<'a, T>(flat: &'a [T], offsets: &[i64]) -> PyResult<Vec<&'a [T]>> {
     parts.ok_or_else(|| Error::from(t2fast_core::Error::Array("offsets lie outside the array".to_owned())).into())
 }
 
+/// A quick hash of votes: nobody chooses them to collide, and keys are compared in full.
+#[derive(Default)]
+struct Fold(u64);
+
+type Folding = BuildHasherDefault<Fold>;
+/// Votes in one order, and the first problem that has them.
+type Known = HashMap<Vec<u64>, usize, Folding>;
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+}
+
 /// The problems whose votes are the same but for the order of wrong answers: for each problem the first of its kind.
 fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
     let canonical = |problem: usize, key: &mut Vec<u64>| {
@@ -33,10 +64,10 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
         key.push(right.map_or(0, |j| problems[problem][j]));
     };
     let size = problems.len().div_ceil(rayon::current_num_threads().max(1)).max(1024);
-    let parts: Vec<(Vec<usize>, HashMap<Vec<u64>, usize>)> = (0..problems.len().div_ceil(size))
+    let parts: Vec<(Vec<usize>, Known)> = (0..problems.len().div_ceil(size))
         .into_par_iter()
         .map(|part| {
-            let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
+            let mut known = Known::default();
             let mut key = Vec::new();
             let first = (part * size..((part + 1) * size).min(problems.len()))
                 .map(|problem| {
@@ -52,10 +83,10 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
         })
         .collect();
     // One kind may have a first problem in each part.
-    let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
+    let mut known = Known::default();
     let mut first = Vec::with_capacity(problems.len());
     for (part, own) in parts {
-        let mut renamed: HashMap<usize, usize> = HashMap::with_capacity(own.len());
+        let mut renamed: HashMap<usize, usize, Folding> = HashMap::default();
         for (key, problem) in own {
             renamed.insert(problem, *known.entry(key).or_insert(problem));
         }
