@@ -1,6 +1,7 @@
 """Given designs side by side."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -42,3 +43,20 @@ def test_a_bad_design_is_refused(design):
 def test_designs_that_are_none_are_refused(designs):
     with pytest.raises(t2.T2Error, match="design"):
         t2.compare(PYTHIA, designs)
+
+
+def test_what_multiplies_and_what_attention_reads():
+    use = t2.Workload(prompt_tokens=1000, answer_tokens=150, attention=t2.Attention())
+    found = t2.compare("pythia-gsm8k", [(14e6, 3e11, 100), (6.9e9, 3e11, 100)], use)
+    # The input embedding of the smallest Pythia is half of it.
+    assert found.multiplying_params[0] / 14e6 == pytest.approx(0.52, abs=0.05)
+    assert found.multiplying_params[1] / 6.9e9 == pytest.approx(0.97, abs=0.01)
+    # One read of the prompt a step, and half of the answer for each sample.
+    shape = found.family.architecture(6.9e9)
+    tokens = 150 * (1000 + 100 * 75)
+    assert found.kv_gigabytes[1] == pytest.approx(tokens * 2 * shape.layers * shape.d_model * 2 / 1e9)
+    cached = t2.compare("pythia-gsm8k", [(6.9e9, 3e11, 100)], replace(use, prompt="cached"))
+    assert cached.kv_gigabytes[0] == pytest.approx(found.kv_gigabytes[1] * (100 * 1075) / (1000 + 7500))
+    assert "KV read per problem" in str(found)
+    assert "KV read per problem" not in str(t2.compare("pythia-gsm8k", [(14e6, 3e11, 100)]))
+    assert found.to_dict()["designs"][0]["multiplying_params"] == found.multiplying_params[0]

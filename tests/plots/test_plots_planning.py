@@ -374,3 +374,28 @@ def test_colours_differ_in_grey():
 
     levels = [grey(colour) for colour in shades(4)]
     assert (np.diff(levels) > 0.08).all()
+
+
+def in_dollars(**changes):
+    use = t2.Workload(prompt_tokens=1000, answer_tokens=150)
+    hardware = t2.costs.Hardware("h100", price=2.5)
+    return t2.Budget(**{"train_dollars": 1e3, "dollars_per_question": 1e-4} | changes, workload=use, hardware=hardware)
+
+
+def test_figures_count_dollars_where_budgets_do():
+    law, budget = t2.load_law("pythia-gsm8k"), in_dollars()
+    front = t2.frontier(law, budget.sweep(train_dollars=[10.0, 100.0, 1000.0], dollars_per_question=[1e-5, 1e-4]))
+    figure = front.plot()
+    axes = figure.axes[1]
+    assert figure.axes[2].get_xlabel() == "dollars spent on training"
+    rule = next(line for line in axes.lines if line.get_gid() == "20:1")
+    cost, size = rule.get_xdata()[0], rule.get_ydata()[0]
+    assert budget._handle.train_cost(size, 20 * size) == pytest.approx(cost, rel=1e-9)
+    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "$1e-05 per question" in labels
+    iso = t2.isoflop(law, budget, np.geomspace(3e7, 2e9, 8)).plot()
+    assert "curves of equal dollars, $0.0001 inference" in iso.get_suptitle()
+    assert [text.get_text() for legend in iso.legends for text in legend.get_texts()][0] == "$1k training"
+    assert "$1k training, $0.0001 inference" in t2.plan(law, budget).plot().get_suptitle()
+    grid = t2.grid_search(law, budget, np.geomspace(3e7, 1e9, 5), np.geomspace(1e10, 3e11, 5), np.arange(1, 400))
+    assert "$1k training" in grid.plot().get_suptitle()

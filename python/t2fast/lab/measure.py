@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from t2fast.data import read_counts
+from t2fast.data import read_trials
 from t2fast.lab.tasks import END
-from t2fast.sampling import Sampler, SamplingParams, read_prompts, sample_to_file
+from t2fast.sampling import Sampler, SamplingParams, load_extractor, read_prompts, sample_to_file
 
-__all__ = ["measure"]
+__all__ = ["VOTES", "measure"]
+
+#: What a run keeps of its samples: each problem's distinct answers, and how many samples gave them.
+VOTES = "votes.csv"
 
 #: Samples drawn together: models this small are held up by the launch of each operation.
 _TOGETHER = {"cpu": 1024, "cuda": 8192}
@@ -24,7 +27,8 @@ def measure(
     ----------
     place
         Folder of the run, with its ``model``; the samples lie there while they are drawn, so that an interrupted
-        measurement goes on. They follow from the model and the seed, so only their counts are kept.
+        measurement goes on. They follow from the model and the seed, so only tallies of their answers are kept, as
+        ``votes.csv``: ``t2fast fit --rule majority`` and ``t2fast passk --metric maj`` read them.
     problems
         Their file, as ``t2fast sample --prompts`` reads it.
     n_samples, seed
@@ -47,7 +51,9 @@ def measure(
         sampler, prompts, SamplingParams(k=n_samples, max_new_tokens=longest), out, seed=seed, verifier="exact",
         resume=True, name=place.name,
     )  # fmt: skip
-    counts = read_counts([out])
+    trials = read_trials([out], extract=load_extractor("exact"))
+    trials.write_votes(place / VOTES)
+    counts = trials.counts
     correct = dict(zip(counts.problem_id, counts.n_correct.tolist(), strict=True))
     out.unlink()
     return [nll[prompt.id] for prompt in prompts], [correct[prompt.id] for prompt in prompts]

@@ -42,7 +42,7 @@ def under_rule(law: Law, rule: object = None, wrong_cost: float = 0.0, stop_on_s
     >>> under_rule(law) is law
     True
     >>> round(under_rule(law, Verifier(0.01, 0.9)).value(8e7, 2e11, 800), 3)
-    0.144
+    0.133
     """
     found = as_rule(rule)  # type: ignore[arg-type]
     price = number("wrong_cost", wrong_cost, low=0)

@@ -49,7 +49,9 @@ class Versus(Result):
         """The comparisons as tables of at most 80 columns."""
         lines = [f"first:  {self.first[:70]}", f"second: {self.second[:70]}"]
         for one in self.comparisons:
-            lines += ["", one.summary()]
+            # A comparison of pass@k names it only beside others.
+            named = [METRICS["pass"]] if one.metric == "pass" and len(self.comparisons) > 1 else []
+            lines += ["", *named, one.summary()]
         return "\n".join([*lines, *warning_lines(self.warnings)])
 
     def markdown(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t2fast.arguments import items, number, shown
-from t2fast.costs import Budget, Hardware, Workload
+from t2fast.costs import Budget, Family, Hardware, Workload, load_family
 from t2fast.errors import InfeasibleError, T2Error
 from t2fast.laws import Fitted, Law, as_law, under_rule
 from t2fast.planning.design import Design, Interval, Point, cautions
@@ -62,18 +62,42 @@ class DesignComparison(Result):
         In the order given.
     break_even
         For each design, against the first: from or below how many queries it costs less in total, training included.
+    family
+        The shape that the models are taken to have.
 
     Examples
     --------
     >>> found = compare("pythia-gsm8k", [(70e6, 300e9, 900), (500e6, 30e9, 138)])
     >>> [design.k for design in found.designs]
     [900.0, 138.0]
+    >>> [round(n / 1e6) for n in found.multiplying_params]
+    [45, 434]
     """
 
     law: Law
     workload: Workload
     designs: tuple[Design, ...]
     break_even: tuple[BreakEven, ...]
+    family: Family
+
+    @cached_property
+    def multiplying_params(self) -> tuple[float, ...]:
+        """Parameters of each design that multiply: all but the input embedding, which is a look-up."""
+        return tuple(self.family.architecture(design.n_params).multiplying_params for design in self.designs)
+
+    @cached_property
+    def kv_gigabytes(self) -> tuple[float, ...]:
+        """Keys and values that decoding one problem's k samples reads in each design, 2 bytes each number, GB.
+
+        A sample reads its prompt (all samples together once, where they share it) and on average half of its answer.
+        """
+        use = self.workload
+        found = []
+        for design in self.designs:
+            samples = 1.0 if use.prompt == "shared" else design.k
+            tokens = use.answer_tokens * (samples * use.prompt_tokens + design.k * 0.5 * use.answer_tokens)
+            found.append(tokens * self.family.architecture(design.n_params).kv_bytes(2.0) / 1e9)
+        return tuple(found)
 
     @cached_property
     def intervals(self) -> tuple[Interval | None, ...]:
@@ -100,11 +124,13 @@ class DesignComparison(Result):
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON data."""
         rows = []
-        for design, ends, even in zip(self.designs, self.intervals, self.break_even, strict=True):
+        for place, (design, ends, even) in enumerate(zip(self.designs, self.intervals, self.break_even, strict=True)):
             beyond = design.extrapolation(self.law)
             rows.append(
                 design.to_dict()
                 | {
+                    "multiplying_params": self.multiplying_params[place],
+                    "kv_gigabytes": self.kv_gigabytes[place],
                     "interval": None if ends is None else list(ends),
                     "break_even": asdict(even),
                     "extrapolation": None if beyond is None else asdict(beyond),
@@ -135,7 +161,20 @@ class DesignComparison(Result):
             lines += [*warning_lines(self.ceilings), ""]
         lines += [*columns(rows, left=(len(rows[0]) - 1,)), ""]
         lines += ["break-even: queries from (or below) which a design costs less in total than 1", ""]
+        if self.workload.attention is not None or self.designs[0].train_dollars is not None:
+            lines += [*self._sizes(), ""]
         return "\n".join([*lines, *warning_lines(self.warnings[len(self.ceilings) :])]).rstrip()
+
+    def _sizes(self) -> list[str]:
+        """What 2N does not say: parameters that multiply, and the bytes of attention."""
+        rows = [["", "N", "of these multiply", "", "KV read per problem"]]
+        for place, design in enumerate(self.designs):
+            part, read = self.multiplying_params[place], self.kv_gigabytes[place]
+            share = f"{part / design.n_params:.0%}"
+            rows.append(
+                [str(place + 1), format_quantity(design.n_params), format_quantity(part), share, f"{read:.3g} GB"]
+            )
+        return [f"in the shape of {self.family.name or 'the family'}:", *columns(rows)]
 
     def headline(self) -> str:
         """How many designs, and by which law."""
@@ -144,8 +183,10 @@ class DesignComparison(Result):
     def rows(self) -> list[dict[str, Any]]:
         """The designs, a row each, with when each costs less than the first."""
         return [
-            design.to_dict() | {"break_even": str(even)}
-            for design, even in zip(self.designs, self.break_even, strict=True)
+            design.to_dict() | {"multiplying_params": part, "kv_gigabytes": read, "break_even": str(even)}
+            for design, part, read, even in zip(
+                self.designs, self.multiplying_params, self.kv_gigabytes, self.break_even, strict=True
+            )
         ]
 
 
@@ -205,7 +246,8 @@ def compare(
             )
     found = tuple(designs_at(law, budget, points))
     even = tuple(_break_even(design, found[0], workload.queries) for design in found)
-    return DesignComparison(law, workload, found, even)
+    family = load_family("pythia") if hardware is None else hardware.shapes
+    return DesignComparison(law, workload, found, even, family)
 
 
 def _point(design: Point | Design | Sequence[float], place: int) -> Point:

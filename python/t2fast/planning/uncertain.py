@@ -14,7 +14,8 @@ from t2fast.arguments import confidence_level as checked_level
 from t2fast.costs import Budget
 from t2fast.errors import T2Error
 from t2fast.laws import ChinchillaLaw, Law
-from t2fast.planning.design import Design, Interval, from_core, value_of
+from t2fast.planning.design import Design, Interval, Point, from_core, value_of
+from t2fast.planning.lattice import designs_at
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 
@@ -143,6 +144,8 @@ def resample(
 
     def predict(design: Design) -> NDArray[np.float64]:
         """What every law says of one design."""
+        if design.k == 0:
+            return np.zeros(len(laws))  # silence
         at = (design.n_params, design.n_tokens, design.k)
         return np.array([_core.evaluate(one._handle, budget._handle, *at).value for one in laws])
 
@@ -164,10 +167,10 @@ def resample(
         beats = float(np.mean(sign * (predictions[0] - predict(chinchilla)) > 0))
     chosen = designs[best]
     # What a replicate's own law said of its optimum would not compare with the recommendation.
-    at = _core.evaluate(law._handle, budget._handle, chosen.n_params, chosen.n_tokens, chosen.k)
+    (at,) = designs_at(law, budget, [Point(chosen.n_params, chosen.n_tokens, chosen.k)])
     return PlanUncertainty(
         recommended=recommended,
-        best_on_average=from_core(law, at),
+        best_on_average=at,
         intervals=intervals,
         confidence_level=level,
         beats_chinchilla=beats,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from t2fast.laws import Law, RuledLaw
 from t2fast.planning.design import Design, Extrapolation, Interval, value_of
 from t2fast.planning.evidence import Neighbour
 from t2fast.quantity import format_flops, format_quantity
-from t2fast.text import columns
+from t2fast.text import WIDTH, columns
 
 __all__ = [
     "beside",
@@ -79,7 +80,7 @@ def rule_lines(law: Law) -> list[str]:
         said += f"; a wrong answer costs {law.wrong_cost:g} right ones"
     if law.stop_on_success:
         said += "; sampling stops at an accepted answer"
-    return [f"Rule: {said}"]
+    return textwrap.wrap(f"Rule: {said}", WIDTH, subsequent_indent="  ")
 
 
 def rule_data(law: Law) -> dict[str, Any]:
@@ -109,12 +110,23 @@ def interval_words(ends: Interval | None) -> str:
 def table(designs: Mapping[str, Design], law: Law, ends: Mapping[str, Interval | None] | None = None) -> list[str]:
     """Designs as aligned rows of text; with a column of intervals where there are any."""
     known = ends if ends and any(one is not None for one in ends.values()) else None
-    head = ["", "N", "D", "k", "D/N", *result_names(law), *(["90% interval"] if known else []), "beyond data"]
+    # Two results leave no room for it beside intervals; warnings say it in words.
+    wide = not (known and law.pass_law is not law)
+    head = [
+        "",
+        "N",
+        "D",
+        "k",
+        "D/N",
+        *result_names(law),
+        *(["90% interval"] if known else []),
+        *(["beyond data"] if wide else []),
+    ]
     rows = [head]
     for label, design in designs.items():
         interval = [interval_words(known.get(label))] if known else []
-        rows.append([label, *cells(design), *interval, beyond_words(design.extrapolation(law))])
-    return columns(rows, left=(0, len(head) - 1))
+        rows.append([label, *cells(design), *interval, *([beyond_words(design.extrapolation(law))] if wide else [])])
+    return columns(rows, left=(0, len(head) - 1) if wide else (0,))
 
 
 def neighbours(found: Sequence[Neighbour]) -> list[str]:

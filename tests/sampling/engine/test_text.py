@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.support.tiny import CORPUS, model, tokenizer, transformers
 
@@ -213,3 +215,40 @@ def test_end_tokens_outside_the_vocabulary_are_none(ids):
     live = transformers.LlamaForCausalLM(copy.deepcopy(model().config))
     live.generation_config.eos_token_id = torch.tensor([0, 5]) if ids == "tensor" else ids
     assert Sampler(live, tokenizer()).eos == ((0, 5) if ids == "tensor" else (0,))
+
+
+def test_a_tokenizer_whose_added_tokens_are_a_method():
+    """As that of mistral-common has them: a method that only raises."""
+
+    class Own:
+        all_special_tokens = ("<eos>",)
+
+        def added_tokens_decoder(self):
+            raise NotImplementedError
+
+        def __getattr__(self, name):
+            return getattr(tokenizer(), name)
+
+        def __call__(self, *arguments, **keywords):
+            return tokenizer()(*arguments, **keywords)
+
+    one, known = Tokenizer(Own(), 320), Tokenizer(tokenizer(), 320)
+    prompt = Prompt("a", "def add(a, b):")
+    assert one.encode([prompt])[0].tolist() == known.encode([prompt])[0].tolist()
+    assert one.special_token("<eos>") == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_tokenizer_of_mistral_common(tmp_path):
+    common = pytest.importorskip("mistral_common")
+    found = sorted(Path(common.__file__).parent.glob("data/tekken*.json"))
+    if not found:
+        pytest.skip("mistral-common came without a tokenizer")
+    (tmp_path / "tekken.json").write_bytes(found[0].read_bytes())
+    real = transformers.MistralCommonBackend.from_pretrained(tmp_path)
+    one = Tokenizer(real, len(real))
+    chat = Prompt("a", messages=({"role": "user", "content": "Hello"},))
+    assert one.encode([chat])[0].tolist() == real.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=True, return_dict=False)  # fmt: skip
+    ids = one.encode([Prompt("b", "Hello 東京 🙂")])[0]
+    assert ids[0] == real.bos_token_id
+    assert one.decode(ids[:1], ids[1:]) == "Hello 東京 🙂"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from t2fast.costs import Budget
 from t2fast.laws import DataRange, Law
 from t2fast.planning.design import Design
+from t2fast.planning.words import dollars
 from t2fast.plots import canvas
 from t2fast.quantity import format_flops, format_quantity
 
@@ -42,9 +43,10 @@ def title(figure: Figure, law: Law, budget: str) -> None:
 def budget_words(budget: Budget) -> str:
     """What may be spent, in a few words."""
     costs = {"training": budget.train_limit, "inference": budget.inference_limit, "in total": budget.total_limit}
-    said = [f"{format_flops(cost)} {name}" for name, cost in costs.items() if cost is not None]
-    unit = "dollars" if budget.in_dollars else "FLOP"
-    return f"{unit}: {', '.join(said)}" if said else f"no {unit} budget"
+    said = [(cost, name) for name, cost in costs.items() if cost is not None]
+    if budget.in_dollars:
+        return ", ".join(f"{dollars(cost)} {name}" for cost, name in said) or "no dollar budget"
+    return f"FLOP: {', '.join(f'{format_flops(cost)} {name}' for cost, name in said)}" if said else "no FLOP budget"
 
 
 def sides(law: Law, design: Design) -> list[tuple[Name, bool]]:
@@ -116,11 +118,12 @@ def budget_labels(budgets: Sequence[Budget], without: tuple[str, ...]) -> list[s
     rows = [{k: v for k, v in vars(budget).items() if k in Budget.__dataclass_fields__} for budget in budgets]
     varying = [key for key in rows[0] if key not in without and any(row[key] != rows[0][key] for row in rows)]
     if not varying:
-        varying = ["inference_flops"] if rows[0]["inference_flops"] is not None else []
+        varying = [key for key in ("inference_flops", "dollars_per_question") if rows[0][key] is not None]
     names = {
         "train_flops": "training", "inference_flops": "inference", "total_flops": "in total", "max_params": "most N",
         "max_tokens": "most D", "max_k": "most k", "unique_tokens": "unique tokens",
-        "dollars_per_question": "dollars per question", "max_seconds": "seconds", "max_watt_hours": "Wh",
+        "train_dollars": "training", "dollars_per_question": "per question", "total_dollars": "in total",
+        "train_gpu_hours": "card-hours", "max_seconds": "seconds", "max_watt_hours": "Wh",
     }  # fmt: skip
 
     def words(key: str, value: Any) -> str:
@@ -129,6 +132,13 @@ def budget_labels(budgets: Sequence[Budget], without: tuple[str, ...]) -> list[s
             return f"{format_quantity(value.queries)} queries of {prompt} + {answer} tokens"
         if value is None:
             return f"{names.get(key, key)} unlimited"
+        if "dollars" in key:
+            names_of = {
+                "train_dollars": "training",
+                "dollars_per_question": "per question",
+                "total_dollars": "in total",
+            }
+            return f"{dollars(value)} {names_of[key]}"
         if key.endswith("flops"):
             return f"{format_flops(value)} FLOP {names[key]}"
         return f"{names.get(key, key)} {format_quantity(value) if isinstance(value, float | int) else value.to_dict()}"

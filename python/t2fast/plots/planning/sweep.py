@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from t2fast.errors import T2Error
 from t2fast.planning.design import Design, value_of
 from t2fast.planning.optimum import Plan
 from t2fast.planning.sweep import Frontier, IsoFlop
+from t2fast.planning.words import cost_words
 from t2fast.plots import canvas
 from t2fast.plots.canvas import BLACK, GREY
 from t2fast.plots.planning.beyond import (
@@ -34,10 +36,12 @@ from t2fast.plots.planning.beyond import (
     split,
     title,
 )  # fmt: skip
-from t2fast.quantity import format_flops
 
 __all__ = ["frontier", "isoflop"]
 
+
+#: Training budgets.
+_TRAINING = ("train_flops", "train_dollars", "train_gpu_hours")
 
 #: What a sweep's horizontal axis spends.
 _SPENT = ("train_flops", "total_flops", "train_dollars", "train_gpu_hours", "total_dollars")
@@ -94,8 +98,7 @@ def frontier(frontier: Frontier, path: str | Path | None = None) -> Figure:
             keys.append(Line2D([], [], label=label or "recommended", color=colour))
         line = frontier.chinchilla
         rule = np.geomspace(*reach, 50)
-        handle = frontier.plans[0].budget._handle
-        sizes = np.array([handle.size_for_ratio(cost, 20.0) for cost in rule.tolist()])
+        sizes = np.array([_size(frontier.plans[0].budget, cost, lambda n: 20.0 * n) for cost in rule.tolist()])
         for name, axes in panels.items():
             y = np.array([getattr(design, name) for design in line])
             everything[name] += y.tolist()
@@ -166,17 +169,18 @@ def isoflop(curves: IsoFlop | Sequence[IsoFlop], path: str | Path | None = None)
     law = curves[0].law
     if any(one.law != law for one in curves):
         raise T2Error("curves are of different laws: draw each law by itself")
-    curves.sort(key=lambda one: one.budget.train_flops or 0.0)
+    curves.sort(key=lambda one: one.budget.train_limit or 0.0)
     with canvas.style():
         figure = canvas.new(3.4 + 0.17 * (len(curves) + 1) / 2)
         axes = figure.subplots()
-        inference = {one.budget.inference_flops for one in curves} - {None}
-        shared = f", {format_flops(inference.copy().pop() or 0)} FLOP inference" if len(inference) == 1 else ""
-        title(figure, law, f"isoFLOP curves{shared}")
+        inference = {one.budget.inference_limit for one in curves} - {None}
+        first = curves[0].budget
+        shared = f", {cost_words(first, inference.copy().pop() or 0)} inference" if len(inference) == 1 else ""
+        title(figure, law, f"{'curves of equal dollars' if first.in_dollars else 'isoFLOP curves'}{shared}")
         keys: list[Line2D | Patch] = []
         labels = budget_labels([one.budget for one in curves], ())
         if len(curves) == 1:
-            labels = [f"{format_flops(curves[0].budget.train_flops or 0)} FLOP training"]
+            labels = [f"{cost_words(first, first.train_limit or 0)} training"]
         any_beyond = False
         for one, label, colour in zip(curves, labels, shades(len(curves)), strict=True):
             beyond = outside(law, one.designs)
@@ -191,8 +195,9 @@ def isoflop(curves: IsoFlop | Sequence[IsoFlop], path: str | Path | None = None)
         }  # fmt: skip
         # Optima of different inference budgets are different families: each is joined by itself.
         families: dict[Budget, list[Design]] = {}
+        untrained: dict[str, Any] = dict.fromkeys(_TRAINING)
         for one in curves:
-            families.setdefault(replace(one.budget, train_flops=None), []).append(one.best)
+            families.setdefault(replace(one.budget, **untrained), []).append(one.best)
         for family in families.values():
             lines = axes.plot([d.n_params for d in family], [value_of(d) for d in family], zorder=5, **joined)
         keys += lines
@@ -210,8 +215,17 @@ def isoflop(curves: IsoFlop | Sequence[IsoFlop], path: str | Path | None = None)
     return canvas.save(figure, path)
 
 
+def _size(budget: Budget, cost: float, tokens: Callable[[float], float]) -> float:
+    """The N whose training on so many tokens costs this much, FLOP or dollars: by bisection, for costs rise with N."""
+    low, high = 1.0, 1e18
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if budget._handle.train_cost(middle, tokens(middle)) < cost else (low, middle)
+    return low
+
+
 def _ratio_at(budget: Budget, costs: Floats, name: Name, value: float) -> Floats:
     """D / N of the design that spends each training cost with a given N or D."""
     if name == "n_params":
-        return np.asarray(costs / budget._handle.train_flops(value, 1.0) / value)
-    return np.array([value / budget._handle.size_for_tokens(cost, value) for cost in costs.tolist()])
+        return np.asarray(costs / budget._handle.train_cost(value, 1.0) / value)
+    return np.array([value / _size(budget, cost, lambda _: value) for cost in costs.tolist()])

@@ -190,8 +190,11 @@ class Call:
         page = self.prepared.config.page_size
         sizes = {node: pages_for(node.end - node.begin, page) for job in self.jobs for node in job.chain()}
         longest = max(sum(sizes[node] for node in job.chain()) for job in self.jobs)
-        own = max(pages_for(job.limit + 1, page) for job in self.jobs)
-        return min(sum(sizes.values()), slots * longest) + slots * (own + 1)
+        own = most = max(pages_for(job.limit + 1, page) for job in self.jobs)
+        if reach := self.prepared.shape.reach:
+            own = min(most, pages_for(reach, page) + 1)
+        # One sample that was paused needs all of its pages at once, whatever it reads later.
+        return max(min(sum(sizes.values()), slots * longest) + slots * (own + 1), longest + most + 1)
 
     # ------------------------------------------------------------------------------------------------ the loop
 
@@ -207,6 +210,9 @@ class Call:
                 stats.prefilled += runner.begin(nodes, rows)
                 self.kind[[row.slot for row in rows]] = self.endings.kind[[row.job.index for row in rows]]
                 self.thinking.begin(rows, schedule.slots)
+            if self.prepared.shape.reach:
+                for row in schedule.leave(self.prepared.shape.reach):
+                    runner.reads(row)
             if len(schedule.needy()) > schedule.pages.free or (self.thinking.needed and self.thinking.due(schedule)):
                 # Who pauses must have all of its tokens, and who has ended need not pause others.
                 self._drain()

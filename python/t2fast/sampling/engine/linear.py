@@ -71,7 +71,8 @@ def _plain(double: nn.Module) -> Iterator[Any]:
             continue
         weight = layer.weight
         if (
-            weight.device.type == "cpu"
+            type(weight) is nn.Parameter  # quantised weights are tensors of other types that look like fp32
+            and weight.device.type == "cpu"
             and weight.dtype in _KINDS
             and weight.is_contiguous()
             and weight.numel() > _LEAST

@@ -122,7 +122,12 @@ def prepare(model: nn.Module, tokenizer: Tokenizer, eos: Sequence[int], config: 
     double = replica(model, NAME)
     if config.graphs != "compile":
         quicken(double)
-    shape = probe(double, device)
+    try:
+        shape = probe(double, device)
+    except T2Error:
+        raise
+    except Exception as error:  # whatever others' code raises, such as kernels of quantised layers
+        raise T2Error(f"{type(model).__name__}: cannot compute a short text: {' '.join(str(error).split())}") from error
     tokenizer.vocab = shape.vocab
     autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
     known = tuple(token for token in eos if token < shape.vocab)

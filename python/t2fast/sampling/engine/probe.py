@@ -46,6 +46,8 @@ class Shape:
     vocab: int
     #: The longest sliding window, 0 without one.
     window: int = 0
+    #: How many of the latest tokens any layer reads, where all have windows; else 0.
+    reach: int = 0
 
     def page_bytes(self, page_size: int) -> int:
         """Bytes of a page with its keys and values in every layer."""
@@ -64,6 +66,8 @@ class _Probe:
     seen: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     kinds: set[torch.dtype] = field(default_factory=set)
     window: int = 0
+    #: Whether a layer reads all tokens.
+    full: bool = False
     #: The functions of the masks made so far, by where the mask lies in memory.
     made: dict[int, Callable[..., Any]] = field(default_factory=dict)
     kept: list[Tensor] = field(default_factory=list)
@@ -124,6 +128,7 @@ class _Probe:
         self.seen[layer] = (query.shape[1], key.shape[1], key.shape[3], value.shape[3])
         self.kinds |= {key.dtype, value.dtype}
         self.window = max(self.window, window or 0)
+        self.full |= window is None
 
     def _check_mask(self, layer: int, mask: Any, window: int | None) -> None:
         if mask is None:
@@ -252,7 +257,8 @@ def probe(model: Any, device: torch.device) -> Shape:
     if dtype is None:
         first, *others = found.kinds
         dtype = first if not others else torch.promote_types(first, others[0])
-    return Shape(expected, n_q_heads, n_kv_heads, head_dim, dtype, out.logits.shape[-1], found.window)
+    reach = 0 if found.full else found.window
+    return Shape(expected, n_q_heads, n_kv_heads, head_dim, dtype, out.logits.shape[-1], found.window, reach)
 
 
 def context_length(config: Any) -> int:

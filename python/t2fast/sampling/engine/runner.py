@@ -183,8 +183,7 @@ class Runner:
                 self.rules.kind[job.index], self.rules.least[job.index], -1,
             )  # fmt: skip
             self._floats[:, slot] = [getattr(settings, name) for name in _SETTINGS]
-            self._nodes[slot] = -1
-            self._nodes[slot, : len(chain)] = [node.table - slots for node in chain]
+            self.reads(row)
             if done:
                 own = np.concatenate([job.tokens[-1:], row.tokens[:-1]])
                 texts.append(Text(own, self._place(slot, done), self._places(chain)))
@@ -221,6 +220,12 @@ class Runner:
             tokens, times = np.unique(row.tokens, return_counts=True)
             found = on_device(np.stack([tokens, times.astype(np.int32)]), self.device)
             counts[row.slot, found[0].long()] = found[1]
+
+    def reads(self, row: Row) -> None:
+        """Take in which nodes a row reads: those of its prefix that are not behind all windows."""
+        nodes = row.job.chain()[row.behind :]
+        self._nodes[row.slot] = -1
+        self._nodes[row.slot, : len(nodes)] = [node.table - self.schedule.slots for node in nodes]
 
     def force(self, slot: int, token: int) -> None:
         """Let the row in a slot draw this token alone from the next upload on; -1 for any."""

@@ -73,6 +73,8 @@ class Row:
     top: Tokens | None = None
     #: Step from which its end of thinking is forced, -1 if it is not; None while that is open.
     forced: int | None = None
+    #: Nodes of its prefix that lie before all windows.
+    behind: int = 0
 
 
 class Schedule:
@@ -134,6 +136,9 @@ class Schedule:
         self.count = np.zeros(slots, np.int32)
         self.held = np.zeros(slots, np.int32)
         self.limit = np.zeros(slots, np.int32)
+        #: By slot: pages given back though the row runs; and the position of its first own token.
+        self._left = np.zeros(slots, np.int32)
+        self._position = np.zeros(slots, np.int32)
         #: By slot: what was generated, with the log-probabilities.
         self.tokens = np.zeros((slots, 64), np.int32)
         self.logprobs = np.zeros((slots, 64), np.float32)
@@ -209,6 +214,7 @@ class Schedule:
             self.serial[slot] = row.serial
             self.moves += 1
             self.count[slot], self.held[slot], self.limit[slot] = done, own, row.job.limit
+            self._left[slot], self._position[slot], row.behind = 0, len(row.job.tokens) - 1, 0
             self._widen(done)
             self.tokens[slot, :done], self.logprobs[slot, :done] = row.tokens, row.logprobs
             if row.top is not None:
@@ -245,12 +251,15 @@ class Schedule:
         self.serial[row.slot] = -1
         self.moves += 1
         self._free_slots.append(row.slot)
-        self.pages.give_back(row.pages)
+        self.pages.give_back(row.pages[self._left[row.slot] :])
         row.pages, row.slot = [], -1
-        for node in row.job.chain():
-            node.running -= 1
-            if not node.running:
-                self._idle[node] = None
+        for node in row.job.chain()[row.behind :]:
+            self._unread(node)
+
+    def _unread(self, node: Node) -> None:
+        node.running -= 1
+        if not node.running:
+            self._idle[node] = None
 
     def finish(self, row: Row) -> None:
         """Take out a row that has ended; its prompt's nodes leave memory with the last sample below them."""
@@ -283,6 +292,32 @@ class Schedule:
     def needy(self) -> npt.NDArray[np.int64]:
         """Slots whose next token has no page."""
         return np.flatnonzero(self.occupied & (self.held * self.page_size <= self.count))
+
+    def leave(self, window: int) -> list[Row]:
+        """Let go of what no later step reads, where every layer reads the latest ``window`` tokens alone.
+
+        A row's own pages are free at once. Nodes stay, idle, for samples that have not begun, until pages are short.
+        Returns the rows that left nodes behind.
+        """
+        first = self.count - window + 1  # the first of a row's own tokens that its next step reads
+        for slot in np.flatnonzero(self.occupied & (first >= (self._left + 1) * self.page_size)).tolist():
+            row, left = self.running[slot], int(first[slot]) // self.page_size
+            self.pages.give_back(row.pages[self._left[slot] : left])
+            self._left[slot] = left
+        moved = []
+        for slot in np.flatnonzero(self.occupied & (first + self._position > 0)).tolist():
+            row = self.running[slot]
+            chain = row.job.chain()
+            passed = sum(1 for node in chain if node.end <= first[slot] + self._position[slot])
+            if passed > row.behind:
+                for node in chain[row.behind : passed]:
+                    self._unread(node)
+                row.behind = passed
+                self.moves += 1
+                moved.append(row)
+            if passed == len(chain):
+                self._position[slot] = -(1 << 30)  # nothing is left to pass
+        return moved
 
     def grow(self) -> bool:
         """Give every row the page that its next token needs; pauses the rows that came last where there are too few.

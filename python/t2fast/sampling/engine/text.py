@@ -113,8 +113,10 @@ class Tokenizer:
     @cached_property
     def _special_texts(self) -> tuple[str, ...]:
         """The texts of special tokens, which :meth:`decode` hides."""
-        added = getattr(self.tokenizer, "added_tokens_decoder", None) or {}
-        names = [str(one) for one in added.values() if getattr(one, "special", False)]
+        added = getattr(self.tokenizer, "added_tokens_decoder", None)
+        # Mistral's own tokenizer has a method of that name, which only raises.
+        values = added.values() if isinstance(added, Mapping) else ()
+        names = [str(one) for one in values if getattr(one, "special", False)]
         names += [str(one) for one in getattr(self.tokenizer, "all_special_tokens", None) or ()]
         return tuple(sorted({name for name in names if name}))
 
