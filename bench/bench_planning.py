@@ -5,6 +5,8 @@ import pytest
 
 import t2fast as t2
 from bench import planning as p
+from t2fast import _core
+from t2fast.costs import Hardware
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +58,17 @@ class TestBestLoss:
 @pytest.mark.parametrize("law", [p.BARE, p.PASS, p.LOSS], ids=["t2-pass", "t2-pass with draws", "t2-loss"])
 def test_plan(benchmark, law):
     assert benchmark(t2.plan, law, p.BUDGET).success
+
+
+@pytest.mark.benchmark(group="plan in dollars, the core alone")
+@pytest.mark.parametrize("spent", ["training and question", "total", "total, quick"])
+def test_plan_in_dollars(benchmark, spent):
+    use = t2.Workload(queries=1e6, prompt_tokens=1000, answer_tokens=150)
+    limits = {
+        "training and question": {"train_dollars": 1e4, "dollars_per_question": 1e-4},
+        "total": {"total_dollars": 2e4},
+        "total, quick": {"total_dollars": 2e4, "max_seconds": 5.0},
+    }[spent]
+    budget = t2.Budget(**limits, workload=use, hardware=Hardware("h100", price=2.5))
+    law = t2.load_law("pythia-gsm8k")
+    assert benchmark(_core.plan_budget, law._handle, budget._handle).best.value > 0

@@ -1,12 +1,14 @@
 """Throughput of the whole sampler against transformers' own, in the same process, with the floor of the machine beside it.
 
 ``python -m bench.sampling`` runs the cases for the machine it is on; ``--model``, ``--case prompts,k,prompt,new`` choose.
-Ours and theirs take turns; medians. ``--invariance`` measures instead how samples depend on the size of the batch.
+Ours and theirs take turns; medians. vLLM joins on the CPU where it is installed: in this environment, or in the one
+whose interpreter ``--vllm`` names. ``--invariance`` measures instead how samples depend on the size of the batch.
 """
 
 import argparse
 import contextlib
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -14,7 +16,11 @@ import pathlib
 import platform
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +36,15 @@ MODELS = {
         "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8,
         "num_key_value_heads": 4, "vocab_size": 2048,
     }),
+    # 32M and 34M parameters.
+    "32m": (LlamaForCausalLM, LlamaConfig, {
+        "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 10, "num_attention_heads": 8,
+        "num_key_value_heads": 4, "vocab_size": 2048,
+    }),
+    "34m": (LlamaForCausalLM, LlamaConfig, {
+        "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 10, "num_attention_heads": 8,
+        "num_key_value_heads": 4, "vocab_size": 2048,
+    }),
     # 58M parameters.
     "50m": (LlamaForCausalLM, LlamaConfig, {
         "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8, "num_attention_heads": 8,
@@ -41,11 +56,50 @@ MODELS = {
         "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True,
     }),
 }  # fmt: skip
-#: Prompts, samples of each, tokens of a prompt, new tokens.
+#: By model: prompts, samples of each, tokens of a prompt, new tokens.
 CASES = {
-    "cpu": [(1, 64, 512, 64), (4, 16, 512, 64), (16, 4, 64, 32)],
-    "cuda": [(1, 128, 2048, 256), (8, 128, 2048, 256)],
+    "cpu": {
+        "small": [(1, 64, 512, 64), (4, 16, 512, 64), (16, 4, 64, 32)],
+        "34m": [(1, 16, 256, 64)],
+        "32m": [(1, 64, 512, 64), (1, 64, 2048, 32), (4, 16, 512, 64), (16, 4, 64, 32)],
+    },
+    "cuda": {"0.6b": [(1, 128, 2048, 256), (8, 128, 2048, 256)]},
 }
+
+
+class Vllm:
+    """vLLM in a process of its own, on one model."""
+
+    def __init__(self, python, model, most_rows):
+        self.folder = tempfile.TemporaryDirectory()
+        model.save_pretrained(self.folder.name)
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close
+        settings = {
+            "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        }  # fmt: skip
+        outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        peer = str(Path(__file__).with_name("vllm_peer.py"))
+        self.process = subprocess.Popen(
+            [python, peer, self.folder.name, str(most_rows), str(model.config.vocab_size)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=outside | settings,
+        )  # fmt: skip
+        self.versions = json.loads(self.process.stdout.readline() or "null")
+        if self.versions is None:
+            self.process.communicate()
+            self.log.seek(0)
+            *_, reason = self.log.read().strip().splitlines() or ["no answer"]
+            raise RuntimeError(reason)
+
+    def __call__(self, case):
+        print(json.dumps(case), file=self.process.stdin, flush=True)
+        return tuple(json.loads(self.process.stdout.readline()))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.log.close()
+        self.folder.cleanup()
 
 
 def built(name, device, dtype):
@@ -103,7 +157,7 @@ def floor(model, case, bandwidth, rate):
     return prefill + new * max(read / bandwidth, flops / rate)
 
 
-def run(model, tokenizer, case, rounds, batched):
+def run(model, tokenizer, case, rounds, batched, vllm):
     prompts, k, prompt, new = case
     rng = np.random.default_rng(0)
     ids = [tuple(rng.integers(1, model.config.vocab_size, prompt).tolist()) for _ in range(prompts)]
@@ -129,9 +183,11 @@ def run(model, tokenizer, case, rounds, batched):
         out = model.generate_batch([list(one) for one in ids], generation_config=config)
         assert sum(len(one.generated_tokens) for one in out.values()) == prompts * k * new
 
-    ways = {"t2fast": ours, "generate": generate}
+    ways = {"t2fast": lambda: clock(ours), "generate": lambda: clock(generate)}
     if batched:
-        ways["generate_batch"] = generate_batch
+        ways["generate_batch"] = lambda: clock(generate_batch)
+    if vllm is not None:
+        ways["vllm"] = lambda: vllm(case)
     times = {name: [] for name in ways}
     peaks = {}
     for i in range(rounds + 1):
@@ -140,7 +196,7 @@ def run(model, tokenizer, case, rounds, batched):
                 torch.cuda.reset_peak_memory_stats()
             try:
                 with contextlib.redirect_stderr(io.StringIO()):
-                    seconds = clock(work)
+                    seconds = work()
             except Exception as error:  # a peer that can't run this is said to, and left out
                 print(f"  {name} does not run: {' '.join(str(error).split())[:150]}")
                 del ways[name], times[name]
@@ -177,26 +233,52 @@ def write_row(path, model, name, case, speed, dtype):
 
 
 def throughput(args, device):
-    model, tokenizer = built(args.model, device, args.dtype)
+    cases = {args.model or "small": args.case} if args.case else CASES[device]
+    if args.model and not args.case:
+        cases = {args.model: CASES[device].get(args.model) or next(iter(CASES[device].values()))}
+    for name, some in cases.items():
+        model, tokenizer = built(name, device, args.dtype)
+        vllm = peer(args.vllm, model, max(case[0] * case[1] for case in some)) if device == "cpu" else None
+        measure(args, device, name, some, model, tokenizer, vllm)
+        if vllm is not None:
+            vllm.close()
+    print(f"\npeak of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def peer(python, model, most_rows):
+    """vLLM on this model, or None and a word."""
+    if python is None and importlib.util.find_spec("vllm") is None:
+        print("vLLM is not installed here and left out (--vllm names the interpreter of an environment that has it)")
+        return None
+    try:
+        vllm = Vllm(python or sys.executable, model, most_rows)
+    except (OSError, RuntimeError) as error:
+        print(f"vLLM does not start and is left out: {error}")
+        return None
+    print("vLLM {}, torch {}".format(*vllm.versions))
+    return vllm
+
+
+def measure(args, device, name, cases, model, tokenizer, vllm):
     bandwidth, rate = machine(device, args.dtype)
     size = sum(p.numel() for p in model.parameters())
     print(
-        f"{args.model}: {size / 1e6:.0f}M parameters, {args.dtype}; copy {bandwidth / 1e9:.1f} GB/s, matrix product {rate / 1e12:.3f} TFLOP/s"
+        f"\n{name}: {size / 1e6:.1f}M parameters, {args.dtype}; copy {bandwidth / 1e9:.1f} GB/s, matrix product {rate / 1e12:.3f} TFLOP/s"
     )
-    for case in args.case or CASES[device]:
+    for case in cases:
         prompts, k, prompt, new = case
         least = floor(model, case, bandwidth, rate)
         print(f"\n{prompts} prompts of {prompt} tokens, {k} samples each, {new} new tokens; floor {least:.2f} s")
-        times, peaks, stats = run(model, tokenizer, case, args.rounds, args.generate_batch)
+        times, peaks, stats = run(model, tokenizer, case, args.rounds, args.generate_batch, vllm)
         ours = [statistics.median(one) for one in zip(*times["t2fast"], strict=True)]
         if args.csv:
-            write_row(args.csv, model, args.model, case, prompts * k * new / ours[0], args.dtype)
-        for name, seconds in times.items():
+            write_row(args.csv, model, name, case, prompts * k * new / ours[0], args.dtype)
+        for way, seconds in times.items():
             middle, busy = (statistics.median(one) for one in zip(*seconds, strict=True))
             spread = max(seconds)[0] - min(seconds)[0]
-            memory = f", peak {peaks[name] / 1e9:.2f} GB" if name in peaks else ""
+            memory = f", peak {peaks[way] / 1e9:.2f} GB" if way in peaks else ""
             print(
-                f"  {name:15} {middle:8.2f} s (spread {spread:.2f}) {prompts * k * new / middle:9.0f} tokens/s"
+                f"  {way:15} {middle:8.2f} s (spread {spread:.2f}) {prompts * k * new / middle:9.0f} tokens/s"
                 f"  {least / middle:4.0%} of floor, {middle / ours[0]:5.2f} times ours; "
                 f"processor {busy:.2f} s, {busy / ours[1]:.2f} times ours{memory}"
             )
@@ -204,7 +286,6 @@ def throughput(args, device):
             f"  prefilled {stats.prefilled} tokens, {stats.steps} steps of {stats.rows / stats.steps:.0f} rows, "
             f"KV {stats.pages * stats.page_bytes / 1e6:.0f} MB at most, host waited {stats.waited / stats.seconds:.0%}"
         )
-    print(f"\npeak of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
 def invariance(args, device):
@@ -214,7 +295,7 @@ def invariance(args, device):
     ]
     params = SamplingParams(k=8, max_new_tokens=64, logprobs=True)
     for dtype in (torch.float32, torch.bfloat16):
-        model, tokenizer = built(args.model, device, dtype)
+        model, tokenizer = built(args.model or "small", device, dtype)
         with torch.no_grad():
             for weight in model.parameters():  # the default's logits are so small that nothing could flip
                 if weight.dim() > 1:
@@ -248,6 +329,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", type=lambda name: getattr(torch, name))
+    parser.add_argument("--vllm", metavar="PYTHON", help="interpreter of an environment with vllm-cpu")
     parser.add_argument("--invariance", action="store_true")
     parser.add_argument("--csv", type=pathlib.Path, help="append the sampler's speeds, for t2fast cost --calibrate")
     parser.add_argument(
@@ -255,7 +337,6 @@ def main():
         help="also run transformers' continuous batching, which on the CPU takes minutes and most of the memory",
     )  # fmt: skip
     args = parser.parse_args()
-    args.model = args.model or ("0.6b" if args.device == "cuda" else "small")
     args.dtype = args.dtype or (torch.bfloat16 if args.device == "cuda" else torch.float32)
     chip = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine()
     print(

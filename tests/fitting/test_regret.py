@@ -131,3 +131,11 @@ def test_regret_on_pythia_is_what_was_measured():
     assert regrets(found)["random"] == pytest.approx(0.080, abs=5e-4)
     assert regrets(found)["largest model"] == pytest.approx(0.131, abs=5e-4)
     assert regrets(found)["t2"] == pytest.approx(0.016, abs=1e-3)
+
+
+def test_one_training_budget_leaves_nothing_to_learn_from():
+    n = np.geomspace(1e8, 1e9, 5)
+    found = fitting.regret({"N": n, "D": 1e20 / n, "loss": 2 + 1e8 / n}, train_flops=[6e20])
+    protocol = found.protocols["lobo"]
+    assert "every checkpoint is on the menu, which leaves none to learn from" in protocol.failures["chinchilla"]
+    assert "largest model" in {row.rule for row in protocol.rules}

@@ -299,7 +299,8 @@ def _follow(
             try:
                 scores[name] = rule(rows)
             except T2Error as error:
-                found.failures[name] = f"at {budget:.3g} FLOP: {error}"
+                why = error if seen.any() else "every checkpoint is on the menu, which leaves none to learn from"
+                found.failures[name] = f"at {budget:.3g} FLOP: {why}"
         for setting in here:
             results = np.array(
                 [suite.measured(*one) for one in zip(setting.candidates.tolist(), setting.k.tolist(), strict=True)]

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use t2fast_core::cost::{Budget, Range};
-use t2fast_core::law::{AnyLaw, ChinchillaLaw, Law as _, T2LossLaw, T2PassLaw};
+use t2fast_core::law::{AnyLaw, ChinchillaLaw, Law as _, Overtraining, T2LossLaw, T2PassLaw};
 use t2fast_core::plan::exact::{Region, optimum, plan};
 use t2fast_core::plan::grid::{Axes, search, surface};
 use t2fast_core::threads::Progress;
@@ -34,6 +34,14 @@ fn planner(c: &mut Criterion) {
     let axes = Axes { n_params: &n, n_tokens: &d, k: &k };
     let mut out = vec![0.0; 400 * 400 * 200];
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let repeated = Budget { unique_tokens: Some(2e10), ..budget };
+    let over = ChinchillaLaw::new(0.0, 25817.6, 171_536.0, 0.528, 0.514).unwrap();
+    let over = ChinchillaLaw { overtraining: Overtraining::new(3e-3, 0.6).unwrap(), ..over };
+    let over = AnyLaw::T2Pass(T2PassLaw::new(over, [-3.39, 1.0, 0.5506, 3.243, 0.794]).unwrap());
+    for (what, budget) in [("fresh", &budget), ("repeated", &repeated)] {
+        let name = format!("plan with overtraining, {what} tokens");
+        c.bench_function(&name, |b| b.iter(|| plan(&over, black_box(budget), Some(&data))));
+    }
     for (name, law) in &laws() {
         c.bench_function(&format!("plan/{name}"), |b| b.iter(|| plan(law, black_box(&budget), Some(&data))));
         c.bench_function(&format!("plan without data/{name}"), |b| b.iter(|| plan(law, black_box(&budget), None)));

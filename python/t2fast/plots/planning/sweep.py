@@ -195,8 +195,9 @@ def isoflop(curves: IsoFlop | Sequence[IsoFlop], path: str | Path | None = None)
         }  # fmt: skip
         # Optima of different inference budgets are different families: each is joined by itself.
         families: dict[Budget, list[Design]] = {}
+        untrained: dict[str, Any] = dict.fromkeys(_TRAINING)
         for one in curves:
-            families.setdefault(replace(one.budget, **dict.fromkeys(_TRAINING)), []).append(one.best)
+            families.setdefault(replace(one.budget, **untrained), []).append(one.best)
         for family in families.values():
             lines = axes.plot([d.n_params for d in family], [value_of(d) for d in family], zorder=5, **joined)
         keys += lines

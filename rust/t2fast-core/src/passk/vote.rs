@@ -64,8 +64,8 @@ pub fn majority_exact(votes: &[u64], correct: Option<usize>, k: usize, ties: Tie
     }
     let mut sum = Sum::default();
     let (mut state, mut next) = (vec![0.0; k + 1], vec![0.0; k + 1]);
-    for x in 1..own.len() {
-        if own[x] == 0.0 {
+    for (x, &mine) in own.iter().enumerate().skip(1) {
+        if mine == 0.0 {
             continue;
         }
         let rest = k - x;
@@ -99,7 +99,7 @@ pub fn majority_exact(votes: &[u64], correct: Option<usize>, k: usize, ties: Tie
                 reach = next_reach;
             }
             if reach == rest {
-                sum.add(own[x] * weight * state[rest]);
+                sum.add(mine * weight * state[rest]);
             }
         }
     }

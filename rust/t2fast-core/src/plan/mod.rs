@@ -12,6 +12,7 @@ mod leaders;
 mod place;
 mod problem;
 mod surface;
+mod useful;
 
 use crate::cost::Budget;
 use crate::law::{Chosen, Law};

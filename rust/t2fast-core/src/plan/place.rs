@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
+use super::useful::Useful;
 use crate::cost::{AtSize, Budget, Range, Rate};
-use crate::law::{ChinchillaLaw, most_useful_ln_tokens};
+use crate::law::ChinchillaLaw;
 use crate::simd;
 
 /// The budget and the law as plain numbers, infinite where nothing limits, ready for the vector loop.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Numbers {
     train: f64,
     inference: f64,
@@ -31,6 +32,8 @@ pub(super) struct Numbers {
     /// at ln D = (pull + delta ln N) times this.
     pull: f64,
     slope: f64,
+    /// The same where tokens repeat.
+    pub(super) useful: Useful,
     /// The budget again, where its costs are dollars and no formula of N alone.
     pub(super) priced: Option<Budget>,
     /// Neither attention nor repetition.
@@ -42,7 +45,8 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    pub(super) fn new(law: &ChinchillaLaw, budget: &Budget, spends: bool) -> Self {
+    /// The numbers of a law and a budget, for ln N up to `x_hi`.
+    pub(super) fn new(law: &ChinchillaLaw, budget: &Budget, spends: bool, x_hi: f64) -> Self {
         let or_infinite = |budget: Option<f64>| budget.unwrap_or(f64::INFINITY);
         let (fixed, per_sample) = budget.workload.inference_rates();
         // Without a limit on unique tokens nothing repeats, and without R* for parameters none is in excess.
@@ -68,6 +72,7 @@ impl Numbers {
             law: *law,
             pull: (law.beta * law.b / (law.overtraining.delta * law.overtraining.f)).ln(),
             slope: 1.0 / (law.beta + law.overtraining.delta),
+            useful: Useful::new(law, budget.unique_tokens.unwrap_or(f64::MAX), x_hi),
             priced: budget.money.is_some().then_some(*budget),
             plain: budget.unique_tokens.is_none() && budget.workload.attention.is_none(),
             spends,
@@ -86,7 +91,7 @@ fn most(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }
 
-/// Points handled at once, at most.
+/// Points that [`losses`] takes at once, at most.
 pub(super) const LANES: usize = 16;
 
 /// Added to v by points beyond the tokens that help.
@@ -94,12 +99,13 @@ pub(super) const BEYOND: f64 = 2.0;
 
 /// N, ln D and k at a lattice point. TOTAL: one budget pays for training and samples; GENERAL: costs have terms of
 /// attention, or tokens repeat; OVER: overtraining has a term, so that D ends where its loss is least, or from
-/// [`BEYOND`] on begins there.
+/// [`BEYOND`] on begins there. Where both hold, `ln_useful` says where that is.
 #[inline(always)]
 pub(super) fn locate<const FMA: bool, const TOTAL: bool, const GENERAL: bool, const OVER: bool>(
     p: &Numbers,
     x: f64,
     v: f64,
+    ln_useful: f64,
 ) -> (f64, f64, f64) {
     let n = simd::exp::<FMA>(x);
     let width = if GENERAL { simd::exp::<FMA>(x * (2.0 / 3.0)) } else { 0.0 };
@@ -109,11 +115,7 @@ pub(super) fn locate<const FMA: bool, const TOTAL: bool, const GENERAL: bool, co
     let mut most_tokens = least(least(p.tokens.hi, p.tokens_per_param * n), p.train / per_token);
     let (mut least_tokens, mut ln_least, mut v) = (p.tokens.lo, p.ln_tokens_lo, v);
     if OVER {
-        let ln_useful = if GENERAL {
-            most_useful_ln_tokens(&p.law, x, p.unique)
-        } else {
-            (p.pull + p.law.overtraining.delta * x) * p.slope
-        };
+        let ln_useful = if GENERAL { ln_useful } else { (p.pull + p.law.overtraining.delta * x) * p.slope };
         let useful = most(simd::exp::<FMA>(ln_useful), p.tokens.lo);
         if v >= BEYOND {
             v -= BEYOND;
@@ -186,7 +188,7 @@ impl Size {
         let mut most_tokens = p.tokens.hi.min(p.tokens_per_param * n).min(p.train / at.per_token);
         let mut least_tokens = p.tokens.lo;
         if p.law.overtraining.acts() {
-            let useful = most_useful_ln_tokens(&p.law, x, p.unique).exp().max(p.tokens.lo);
+            let useful = p.useful.ln_tokens(x).exp().max(p.tokens.lo);
             if beyond {
                 let rest = (p.total - at.inference(p.k.lo)) / at.per_token;
                 least_tokens = useful.min(most_tokens.min(rest).max(p.tokens.lo));
@@ -317,9 +319,17 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool, const OVER: 
     loss: &mut [f64],
     k: &mut [f64],
 ) {
-    for (((&x, &v), loss), k) in x.iter().zip(v).zip(loss).zip(k) {
-        let (n, ln_d, samples) =
-            if PLAIN { locate::<FMA, TOTAL, false, OVER>(p, x, v) } else { locate::<FMA, TOTAL, true, OVER>(p, x, v) };
+    // Apart, since a search in this loop would keep it from the vector registers.
+    let mut useful = [0.0; LANES];
+    if OVER && !PLAIN {
+        p.useful.fill(x, &mut useful[..x.len()]);
+    }
+    for ((((&x, &v), &useful), loss), k) in x.iter().zip(v).zip(&useful).zip(loss).zip(k) {
+        let (n, ln_d, samples) = if PLAIN {
+            locate::<FMA, TOTAL, false, OVER>(p, x, v, useful)
+        } else {
+            locate::<FMA, TOTAL, true, OVER>(p, x, v, useful)
+        };
         let over =
             if OVER { p.law.overtraining.f * simd::exp::<FMA>(p.law.overtraining.delta * (ln_d - x)) } else { 0.0 };
         let (ln_n, ln_d) = if PLAIN {

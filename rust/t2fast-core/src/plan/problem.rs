@@ -58,7 +58,7 @@ impl<'a> Problem<'a> {
         Ok(Self {
             law,
             beyond: wanted_beyond(law, &budget, x),
-            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls()),
+            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls(), x.hi.ln()),
             sizes: Sizes::new(),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
             shared,
@@ -80,11 +80,12 @@ impl<'a> Problem<'a> {
         let (n, ln_d, k) = if let Some(budget) = &self.numbers.priced {
             locate_priced(&self.numbers, &self.sizes, budget, point.x, point.v)
         } else {
+            let useful = self.numbers.useful.ln_tokens(point.x);
             match (self.numbers.total < f64::INFINITY, self.law.chinchilla().overtraining.acts()) {
-                (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v),
-                (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v),
-                (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v),
-                (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v),
+                (false, false) => locate::<false, false, true, false>(&self.numbers, point.x, point.v, useful),
+                (false, true) => locate::<false, false, true, true>(&self.numbers, point.x, point.v, useful),
+                (true, false) => locate::<false, true, true, false>(&self.numbers, point.x, point.v, useful),
+                (true, true) => locate::<false, true, true, true>(&self.numbers, point.x, point.v, useful),
             }
         };
         // Rounding in the logarithms must not exceed a bound or overdraw the budget.

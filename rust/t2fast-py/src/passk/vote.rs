@@ -29,6 +29,8 @@ fn ragged<'a, T>(flat: &'a [T], offsets: &[i64]) -> PyResult<Vec<&'a [T]>> {
 struct Fold(u64);
 
 type Folding = BuildHasherDefault<Fold>;
+/// Votes in one order, and the first problem that has them.
+type Known = HashMap<Vec<u64>, usize, Folding>;
 
 impl Hasher for Fold {
     fn finish(&self) -> u64 {
@@ -62,10 +64,10 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
         key.push(right.map_or(0, |j| problems[problem][j]));
     };
     let size = problems.len().div_ceil(rayon::current_num_threads().max(1)).max(1024);
-    let parts: Vec<(Vec<usize>, HashMap<Vec<u64>, usize, Folding>)> = (0..problems.len().div_ceil(size))
+    let parts: Vec<(Vec<usize>, Known)> = (0..problems.len().div_ceil(size))
         .into_par_iter()
         .map(|part| {
-            let mut known: HashMap<Vec<u64>, usize, Folding> = HashMap::default();
+            let mut known = Known::default();
             let mut key = Vec::new();
             let first = (part * size..((part + 1) * size).min(problems.len()))
                 .map(|problem| {
@@ -81,7 +83,7 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
         })
         .collect();
     // One kind may have a first problem in each part.
-    let mut known: HashMap<Vec<u64>, usize, Folding> = HashMap::default();
+    let mut known = Known::default();
     let mut first = Vec::with_capacity(problems.len());
     for (part, own) in parts {
         let mut renamed: HashMap<usize, usize, Folding> = HashMap::default();
