@@ -164,7 +164,7 @@ class DecodeBuffers:
             "counts": (4,),
             "items": (self.max_items, 8),
             "row_map": (pairs,),
-            "segments": (max_segments, 4),
+            "segments": (max(1, max_segments), 4),  # rows without a prefix look at the first, too
             "row_levels": (max_rows, max_levels, 4),
             "rows": (max_rows, 4),
         }

@@ -247,11 +247,8 @@ def suffix_kernel(
                 acc = acc * decay[:, None] + o_piece * weight[:, None]
                 m = m_new
             run = segments + tl.maximum(segment, 0) * 4
-            some = segment >= 0  # there may be no segments at all
-            of_table, begin = tl.load(run, mask=some, other=0), tl.load(run + 1, mask=some, other=0)
-            position = tl.load(run + 3, mask=some, other=0)
-            end = tl.load(run + 2, mask=some & (n_pieces == 0), other=0)
-            end = tl.where(some & (n_pieces == 0), end, begin)
+            of_table, begin, position = tl.load(run), tl.load(run + 1), tl.load(run + 3)
+            end = tl.where((segment >= 0) & (n_pieces == 0), tl.load(run + 2), begin)
         start = begin
         if WINDOW:
             start += tl.maximum(row_position + row_end - row_begin - window - position, 0) // BLOCK_N * BLOCK_N
