@@ -395,7 +395,7 @@ def test_figures_count_dollars_where_budgets_do():
     assert "$1e-05 per question" in labels
     iso = t2.isoflop(law, budget, np.geomspace(3e7, 2e9, 8)).plot()
     assert "curves of equal dollars, $0.0001 inference" in iso.get_suptitle()
-    assert [text.get_text() for legend in iso.legends for text in legend.get_texts()][0] == "$1k training"
+    assert next(text.get_text() for legend in iso.legends for text in legend.get_texts()) == "$1k training"
     assert "$1k training, $0.0001 inference" in t2.plan(law, budget).plot().get_suptitle()
     grid = t2.grid_search(law, budget, np.geomspace(3e7, 1e9, 5), np.geomspace(1e10, 3e11, 5), np.arange(1, 400))
     assert "$1k training" in grid.plot().get_suptitle()

@@ -1,5 +1,7 @@
 //! Rules proved by themselves: closed forms, simulation, and brute force over grids and lattices.
 
+#![allow(clippy::cast_precision_loss)]
+
 use std::sync::Arc;
 
 use t2fast_core::cost::Budget;

@@ -100,12 +100,13 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
         let there = Design::new(&*whole, budget, design.n_params, design.n_tokens, paid);
         let mut best = Optimum { design: there, evaluations: 1, converged: true };
         let single = Budget { k: Range { lo: budget.k.lo, hi: budget.k.lo }, ..*budget };
-        if whole.stops() && budget.k.lo == 1.0 {
-            if let Ok(one) = solved(law, &single) {
-                best.evaluations += one.evaluations;
-                if law.sense().better(one.design.value, best.design.value) {
-                    best.design = one.design;
-                }
+        if whole.stops()
+            && budget.k.lo == 1.0
+            && let Ok(one) = solved(law, &single)
+        {
+            best.evaluations += one.evaluations;
+            if law.sense().better(one.design.value, best.design.value) {
+                best.design = one.design;
             }
         }
         return Ok(best);

@@ -5,6 +5,9 @@
 //! least as fast as a power of p and of 1 - p, and its integral over the logit of p is a trapezoid sum that converges
 //! exponentially: [`logit`] holds its nodes, each rule its values there.
 
+// Counts here are far below 2^53.
+#![allow(clippy::cast_precision_loss)]
+
 mod best;
 mod logit;
 mod search;
@@ -52,6 +55,8 @@ pub struct Priced {
 }
 
 /// What evaluations need.
+// There is one of them for each rule.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Table {
     /// Of a verifier.

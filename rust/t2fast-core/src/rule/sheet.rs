@@ -218,7 +218,9 @@ impl Weighed<'_> {
             Spread::Narrow(nodes) => {
                 let mut weights = Vec::new();
                 let scale = nodes.weigh(a, b, (0, nodes.p.len()), &mut weights);
-                weights.iter_mut().for_each(|w| *w *= scale);
+                for w in &mut weights {
+                    *w *= scale;
+                }
                 (nodes.p.iter().zip(&nodes.q).map(|(p, q)| (p / q).ln()).collect(), weights)
             }
             _ => (vec![(a / b).ln()], vec![1.0]),
