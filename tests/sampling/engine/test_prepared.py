@@ -49,9 +49,9 @@ def test_whatever_touches_the_device_runs_there(monkeypatch):
     for name in ("__init__", "begin", "upload", "step"):
         function = getattr(runner.Runner, name)
 
-        def watched(*arguments, _function=function, _name=name):
+        def watched(*arguments, _function=function, _name=name, **options):
             seen.append((_name, bool(inside)))
-            return _function(*arguments)
+            return _function(*arguments, **options)
 
         monkeypatch.setattr(runner.Runner, name, watched)
     list(Sampler(model("llama"), tokenizer()).sample([Prompt("a", "Hello")], SamplingParams(k=2, max_new_tokens=3)))
