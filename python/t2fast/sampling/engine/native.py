@@ -105,10 +105,15 @@ class Compiled:
             least = reference.threshold(y, top_k, top_p, min_p, call.top_k_first)[:, 0].contiguous()
         heat = torch.as_tensor(temperature, dtype=torch.float32).reshape(-1)
         tokens, logprobs = torch.empty(rows, dtype=torch.int64), torch.empty(rows, dtype=torch.float32)
-        keys = (call.seed, call.prompt, call.sample, call.step)
+        seed, prompt, sample, step = (
+            key.long().expand(rows).contiguous().numpy() for key in (call.seed, call.prompt, call.sample, call.step)
+        )
         _core.draw_tokens(
             x.detach().numpy(),
-            *(key.long().expand(rows).contiguous().numpy() for key in keys),
+            seed,
+            prompt,
+            sample,
+            step,
             heat.expand(rows).contiguous().numpy(),
             None if least is None else least.numpy(),
             tokens.numpy(),
