@@ -21,7 +21,7 @@ def test_report_of_the_table_that_comes_with_t2fast(tmp_path):
     ("arguments", "message"),
     [
         (["run", "--preset", "huge"], "preset = 'huge': must be h100 or tiny, or a JSON file"),
-        (["report", "nowhere"], "nowhere/table.json: cannot be read"),
+        (["report", "nowhere"], "nowhere/table.json: no such file"),
         (["run", "--workers", "0"], "Invalid value for '--workers'"),
     ],
 )

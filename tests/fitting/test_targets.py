@@ -18,7 +18,7 @@ def test_probabilities_become_rows():
 
 
 def test_zero_probability_names_the_alternatives():
-    with pytest.raises(t2fast.T2Error, match=r"probability\[1\] = 0 .* fit_t2_pass"):
+    with pytest.raises(t2fast.T2Error, match=r"probability\[1\] = 0 .* law t2-pass"):
         fitting.neg_log_pass_at_k([1e8] * 2, [1e9] * 2, [0.5, 0.0], [1])
     n, d, samples, correct, _ = counts()
     table = {"n_params": n, "n_tokens": d, "n_samples": samples, "n_correct": correct}

@@ -37,7 +37,7 @@ def test_a_stored_table_is_judged_anew(found, tmp_path):
     again = judge_study(tmp_path / "lab", tmp_path / "page")
     assert [one.holds for one in again.claims] == [one.holds for one in found.claims]
     assert (tmp_path / "page" / "index.html").is_file()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         judge_study(tmp_path / "nowhere", tmp_path / "page")
 
 

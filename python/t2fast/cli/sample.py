@@ -22,6 +22,7 @@ from t2fast import sampling
 from t2fast.arguments import choice
 from t2fast.cli import options as o
 from t2fast.errors import T2Error
+from t2fast.files import is_file
 from t2fast.quantity import format_quantity, parse_quantity
 from t2fast.sampling.verify import usual
 
@@ -146,7 +147,9 @@ def _bar(out: Path) -> Iterator[Callable[[sampling.SamplingProgress], None]]:
         try:
             yield show
         except KeyboardInterrupt:
-            kept = f"{last.done:.0f} of {last.total:.0f} samples" if last else "what it held"
+            # The file itself knows best: the last samples may have come after the last report.
+            done = out.read_bytes().count(b"\n") if is_file(out) else last.done if last else 0
+            kept = f"{done:.0f} of {last.total:.0f} samples" if last else "what it held"
             console.print(f"{out} keeps {kept}; --resume continues", soft_wrap=True, highlight=False, markup=False)
             raise
 

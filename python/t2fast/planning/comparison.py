@@ -71,7 +71,7 @@ class DesignComparison(Result):
     >>> [design.k for design in found.designs]
     [900.0, 138.0]
     >>> [round(n / 1e6) for n in found.multiplying_params]
-    [45, 434]
+    [47, 433]
     """
 
     law: Law
