@@ -62,6 +62,10 @@ def under_rule(law: Law, rule: object = None, wrong_cost: float = 0.0, stop_on_s
     return RuledLaw(law, found, price, stop_on_success, **about)
 
 
+#: Most draws of a rule that needs a table.
+_MOST_TABLES = 12
+
+
 @dataclass(frozen=True)
 class RuledLaw(Law):
     """A law of success rates under a rule: the share of questions that get a right answer, wrong ones priced.
@@ -161,15 +165,21 @@ class RuledLaw(Law):
         return replace(self, law=law, rule=self.rule.with_fewer_draws(most))
 
     def resampled(self) -> Iterator[Law]:
-        """The i-th law of the bootstrap under the i-th draw of the rule; the shorter of the two begins anew."""
-        rules = list(self.rule.resampled())
+        """The i-th law of the bootstrap under the i-th draw of the rule; the shorter of the two begins anew.
+
+        Of a rule that the core keeps as a table, only the first draws serve: a table takes up to a second.
+        """
+        closed = isinstance(self.rule, AnyCorrect | Verifier)
+        rules = list((self.rule if closed else self.rule.with_fewer_draws(_MOST_TABLES)).resampled())
+        name, made_once = "_rule" if self.in_core else "_plain", dict[int, Any]()
         laws = list(self.law.resampled()) if self.law.has_draws else [self.law]
         for i in range(max(len(rules), len(laws))):
             with contextlib.suppress(T2Error):
                 made = replace(self, law=laws[i % len(laws)], rule=rules[i % len(rules)])
-                if len(rules) == 1:
-                    # What the rule needs is made once.
-                    made.__dict__.update(_rule=self._rule, _plain=self._plain)
+                at = i % len(rules)
+                if at not in made_once:
+                    made_once[at] = getattr(self if len(rules) == 1 else made, name)
+                made.__dict__[name] = made_once[at]
                 yield made
 
     @property
