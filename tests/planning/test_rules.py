@@ -159,3 +159,9 @@ def test_what_is_no_rule_is_named(given, says):
 def test_a_law_of_losses_knows_no_success_rates():
     with pytest.raises(t2.T2Error, match="predicts losses"):
         t2.plan("hoffmann", t2.Budget(train_flops=1e21), rule=t2.Verifier(0.1))
+
+
+def test_two_votes_are_no_better_than_one():
+    """A tie of two is decided by chance, so the second vote buys nothing and is not recommended."""
+    budget = t2.Budget(train_flops=1e20, inference_flops=1.4e11)
+    assert t2.plan("pythia-gsm8k", budget, rule=t2.Majority(t2.Tail.zipf(1.0, 30))).k == 1

@@ -209,7 +209,8 @@ impl Priced {
             Table::Sheet(sheet) => {
                 let mut weighed = sheet.weighed(a, b);
                 let rising = self.shape() == Shape::Rising;
-                let (k, right) = if rising { (most, weighed.value(most)) } else { weighed.best(most) };
+                let found = if rising { (most, weighed.value(most)) } else { weighed.best(most) };
+                let (k, right) = if whole { fewest(found, || weighed.value(1.0)) } else { found };
                 let value = self.priced(right);
                 return if self.wrong_cost > 0.0 && value < 0.0 { (0.0, 0.0) } else { (k, value) };
             }
@@ -220,7 +221,11 @@ impl Priced {
         let (k, value) = nodes.prepared(a, b, most, room, |view, weights| {
             let mut at = |k: f64| view.sum(What::Value, k, weights);
             let found = search::best(self.shape(), most, &mut at);
-            if whole { search::whole(found, most, &mut at) } else { found }
+            if !whole {
+                return found;
+            }
+            let found = search::whole(found, most, &mut at);
+            fewest(found, || at(1.0).0)
         });
         if self.wrong_cost > 0.0 && value < 0.0 { (0.0, 0.0) } else { (k, value) }
     }
@@ -260,6 +265,17 @@ impl Priced {
             k
         })
     }
+}
+
+/// A k with its value; one sample where that is as good, as with two votes, which a tie decides by chance.
+fn fewest((k, value): (f64, f64), one: impl FnOnce() -> f64) -> (f64, f64) {
+    if k > 1.0 {
+        let one = one();
+        if one >= value - 1e-9 * value.abs() {
+            return (1.0, one);
+        }
+    }
+    (k, value)
 }
 
 /// The whole number of samples in a real one, rounding forgiven.
