@@ -78,3 +78,16 @@ def test_a_table_is_taken_as_it_is():
 def test_replicates_that_memory_cannot_hold_are_refused():
     with pytest.raises(T2Error, match="n_resamples = 1000000: with 20000 problems at most 26843 replicates"):
         resamples(20_000, 1_000_000, 1)
+
+
+@pytest.mark.parametrize("scope", ["problems", "samples"])
+def test_methods_that_are_not_believed_leave_their_share_to_the_others(scope):
+    """Where one method does badly on the counts, the rest is believed as a whole: no draw and no part is lost."""
+    correct = np.random.default_rng(0).integers(0, 101, 20_000)
+    one = Ability("m", np.full(20_000, 100), correct, resamples(20_000, 60, 1), scope, 1)
+    mean, draws = one.at(200)
+    weights = one._far["methods"]
+    assert len(weights) < 3
+    assert sum(weights.values()) == pytest.approx(1.0, abs=1e-12)
+    assert one.at(100)[0] <= mean <= 1.0
+    assert np.isfinite(draws).all()

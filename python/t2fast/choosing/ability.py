@@ -169,8 +169,11 @@ class Ability:
         for trial in counts.backtest(list(_METHODS), k, 20, self.seed, 1):
             errors.setdefault(trial.method, []).append(trial.error)
         squares = {m: max(float(np.mean(e)), 1e-4) ** -2 for m, e in errors.items()}
-        total = sum(squares.values())
-        return {m: value / total for m, value in squares.items() if value / total > 0.02} or {"beta_binomial": 1.0}
+        if not squares:
+            return {"beta_binomial": 1.0}
+        # What hardly counts is left out, and what it would have had goes to the others.
+        kept = {m: value for m, value in squares.items() if value > 0.02 * sum(squares.values())}
+        return {m: value / sum(kept.values()) for m, value in kept.items()}
 
     def _rates_at(self, k: float) -> Floats:
         """Mean pass@k under success rates that the counts leave possible, a number per replicate."""
