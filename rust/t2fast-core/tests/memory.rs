@@ -41,9 +41,13 @@ fn bytes(sizes: [u32; 3], budget: &Budget) -> usize {
     let (n, d) = (geometric(1e6, 1e11, sizes[0]), geometric(1e9, 1e13, sizes[1]));
     let k: Vec<f64> = (1..=sizes[2]).map(f64::from).collect();
     let axes = Axes { n_params: &n, n_tokens: &d, k: &k };
-    let before = BYTES.load(Ordering::Relaxed);
-    search(&law, axes, budget, 1, &Progress::default()).unwrap();
-    BYTES.load(Ordering::Relaxed) - before
+    let one = || {
+        let before = BYTES.load(Ordering::Relaxed);
+        search(&law, axes, budget, 1, &Progress::default()).unwrap();
+        BYTES.load(Ordering::Relaxed) - before
+    };
+    // The counter is the process's: what the test harness allocates meanwhile, in its own thread, only adds to it.
+    (0..5).map(|_| one()).min().unwrap()
 }
 
 #[test]
