@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import defaultdict
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ pytestmark = [
 MODULES = [
     importlib.import_module(f"t2fast_kernels.{name}") for name in ("attention", "append_kv", "sample", "buffers")
 ]
+#: Caches that were replaced: a compiled kernel that is dropped asks a driver to unload it, and there is none here.
+KEPT: list[object] = []
 
 
 def compiled(kernel) -> int:
@@ -31,12 +34,15 @@ def test_nothing_is_compiled_anew_from_step_to_step():
     from t2fast_kernels.triton.sample import finish_kernel, scan_kernel, share_kernel, verify_kernel
 
     kernels = (prefix_kernel, suffix_kernel, append_kernel, scan_kernel, share_kernel, verify_kernel, finish_kernel)
+    for kernel in kernels:  # a test before this one may have compiled some: count from nothing
+        KEPT.append(kernel.device_caches)
+        kernel.device_caches = defaultdict(kernel.create_binder)
     slots = 37  # so that rows of the state begin anywhere
     with stubbed(*MODULES), torch.inference_mode():
         buffers = DecodeBuffers(slots, 8, 2, 64, max_segments=1)
         cache = torch.zeros(40, 16, 2, 64, dtype=torch.bfloat16)
         state = torch.zeros(8, slots, dtype=torch.int32)
-        counts, before = [], [compiled(kernel) for kernel in kernels]
+        counts = []
         for n, width, window in ((slots, 48, 32), (16, 17, 7), (1, 1, 1), (5, 16, 1 << 20)):
             plan(buffers, [[0, 0, 99, 0]], [[0]] * n, range(n), method="shared")
             tables = torch.zeros(slots + 1, width, dtype=torch.int32)
@@ -47,6 +53,6 @@ def test_nothing_is_compiled_anew_from_step_to_step():
             logits = torch.zeros(n, 320, dtype=torch.bfloat16)
             heat = state[4, :n].view(torch.float32)
             sample(logits, 1, state[5, :n], state[6, :n], state[2, :n], temperature=heat, top_k=state[7, :n], top_p=0.9)
-            counts.append([compiled(kernel) - n for kernel, n in zip(kernels, before, strict=True)])
+            counts.append([compiled(kernel) for kernel in kernels])
     assert counts[0] == [1, 1, 1, 1, 1, 3, 1]  # the three passes of verify differ
     assert counts[1:] == counts[:1] * 3
