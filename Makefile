@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest constraints bench docs clean
+.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest doors constraints bench docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ floor:  ## Tests on the oldest versions that the metadata allows, in an environm
 
 newest:  ## Tests on the newest versions of everything, in an environment of its own
 	bash .ci/versions newest
+
+doors:  ## Tests against the programs of doors.txt (harnesses, trainers, clients), in an environment of its own
+	bash .ci/versions doors
 
 constraints:  ## Write the newest versions that install together to constraints.txt; run the tests before it is committed
 	folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder && $$folder/bin/python -m pip install --quiet ./kernels '.[dev]' \
