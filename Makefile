@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest doors constraints bench docs clean
+.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest doors constraints bench docs site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -20,6 +20,7 @@ lint:  ## Format, clippy, ruff, types, stubs
 	ruff format --check
 	mypy
 	$(PYTHON) -m mypy.stubtest t2fast._core --ignore-disjoint-bases
+	zizmor --offline --quiet .github
 
 test: test-rust test-python  ## All tests
 
@@ -60,6 +61,9 @@ bench:  ## Benchmarks beside their baselines, a few minutes
 docs:  ## Redraw the figures of the documentation
 	$(PYTHON) docs/figures/make.py
 
+site:  ## Build the documentation site into site/, every warning an error
+	zensical build --strict --clean
+
 clean:  ## Remove what builds leave behind
 	cargo clean
-	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
