@@ -64,7 +64,7 @@ _REASONS = {"stop": "stop", "length": "max_tokens", "context": "model_length"}
 _MOST_NEW = 2048
 
 
-class T2FastAPI(ModelAPI):  # type: ignore[misc,unused-ignore]
+class T2FastAPI(ModelAPI):
     """A model provider of inspect that draws with :class:`Sampler`.
 
     Everything that inspect asks for at the same time is drawn in one batch, and what prompts have in common, such as
@@ -221,7 +221,7 @@ class T2FastAPI(ModelAPI):  # type: ignore[misc,unused-ignore]
         self._batch.close()
 
 
-@modelapi(name="t2fast")  # type: ignore[misc,unused-ignore]
+@modelapi(name="t2fast")
 def t2fast() -> type[ModelAPI]:
     """The provider, as inspect wants to be given it."""
     return T2FastAPI
