@@ -17,6 +17,7 @@ NEEDS = {
     "sample": "transformers",
     "sample-engine": "transformers",
     "score": "transformers",
+    "serve": "openai",
 }
 
 

@@ -26,7 +26,8 @@ STOREYS = (
     ("planning", "fitting", "passk", "sampling"),
     ("datasets", "plots", "choosing"),
     ("lab",),
-    ("serve", "app", "integrations", "cli"),
+    ("serve", "app", "integrations"),
+    ("cli",),
 )
 
 

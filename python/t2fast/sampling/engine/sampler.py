@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from t2fast.sampling.engine.call import Call, Stats
 from t2fast.sampling.engine.config import Config, Graphs
 from t2fast.sampling.engine.endings import end_tokens
 from t2fast.sampling.engine.fingerprint import fingerprint
+from t2fast.sampling.engine.live import Live
 from t2fast.sampling.engine.loading import load
 from t2fast.sampling.engine.memory import Memory
 from t2fast.sampling.engine.prepared import Prepared, prepare
@@ -245,6 +247,33 @@ class Sampler:
         """Keep what a call leaves behind where the next can use it: graphs, and the memory that they name."""
         if prepared.graphs == "cuda":
             self._kept = call.memory
+
+    def live(self, *, most_context: int | None = None) -> Live:
+        """A call without end that prompts join while it runs, as a server needs it; :class:`Live` says how.
+
+        It takes the model as it is now, and memory for as many of the longest texts as the batch has rows, or what
+        ``kv_memory`` allows.
+
+        Parameters
+        ----------
+        most_context
+            Longest prompt and answer together, in tokens; by default the model's own limit.
+
+        Raises
+        ------
+        T2Error
+            When the model cannot be used.
+
+        Examples
+        --------
+        ::
+
+            live = sampler.live(most_context=8192)
+        """
+        prepared = self._prepare()
+        prepared = replace(prepared, config=replace(prepared.config, levels=max(8, prepared.config.levels)))
+        with prepared.running():
+            return Live(prepared, most_context=most_context or prepared.context)
 
     def cancel(self, prompt_id: str) -> bool:
         """Draw no more samples of a prompt: those that run leave before the next step, and their pages with them.
