@@ -32,6 +32,7 @@ VERBS = (
     "choose",
     "presets",
     "lab",
+    "app",
 )
 
 #: Exit code after Ctrl-C, as shells have it.
