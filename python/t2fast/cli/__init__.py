@@ -33,6 +33,7 @@ VERBS = (
     "choose",
     "presets",
     "lab",
+    "app",
 )
 
 #: Exit code after Ctrl-C, as shells have it.
