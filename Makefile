@@ -30,6 +30,7 @@ test-rust:  ## Tests of the Rust core
 test-python:  ## Tests of the Python packages and the documentation
 	$(PYTHON) -m pytest -n auto
 	$(PYTHON) -m pytest -n auto kernels
+	T2FAST_NATIVE=1 $(PYTHON) -m pytest -n auto kernels
 
 test-slow:  ## Tests that train and sample for minutes
 	$(PYTHON) -m pytest -m slow
