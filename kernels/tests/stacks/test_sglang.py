@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import SimpleNamespace
 
 import models
@@ -271,3 +275,36 @@ def test_what_is_refused(ours, configured):
     configured.deterministic.enable_deterministic_inference = True
     with pytest.raises(KernelError, match=r"deterministic inference: not supported; use --attention-backend triton"):
         ours(runner())
+
+
+@pytest.mark.slow
+def test_the_engine_answers_the_same(tmp_path):
+    """SGLang's scheduler, radix tree and sampler over prompts with 400 tokens in common, beside its PyTorch backend."""
+    models.write("llama", tmp_path)
+    draw = random.Random(1)
+    prompt = [draw.randrange(5, models.VOCABULARY) for _ in range(400)]
+    prompts = [[*prompt, *draw.sample(range(5, 500), 3 + i)] for i in range(4)]
+    params = {"temperature": 0, "max_new_tokens": 6, "ignore_eos": True}
+
+    def run(backend: str, interpret: bool, **environment: str) -> list[dict]:
+        environment |= {"TRITON_INTERPRET": str(int(interpret)), "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            [sys.executable, Path(__file__).with_name("sglang_engine.py")],
+            input=json.dumps({"model": str(tmp_path), "backend": backend, "prompts": prompts, "params": params}),
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout)
+
+    theirs = run("torch_native", False)
+    ours = run("t2fast", True, SEEN=str(tmp_path / "seen"))
+    for a, b in zip(theirs, ours, strict=True):
+        assert a["tokens"] == b["tokens"]
+        assert a["logprobs"] == pytest.approx(b["logprobs"], abs=1e-4)
+    plans = [json.loads(line) for line in (tmp_path / "seen").read_text().splitlines()]
+    assert [plan["rows"] for plan in plans] == [4] * 5  # the first token comes from the prefill
+    assert [plan["shared"] for plan in plans] == [400] * 5
+    assert [plan["all"] for plan in plans] == [4 * 400 + 3 + 4 + 5 + 6 + 4 * step for step in range(1, 6)]
