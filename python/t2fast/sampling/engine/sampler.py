@@ -23,7 +23,7 @@ from t2fast.sampling.engine.memory import Memory
 from t2fast.sampling.engine.prepared import Prepared, prepare
 from t2fast.sampling.engine.probe import Shape
 from t2fast.sampling.engine.replica import unwrapped
-from t2fast.sampling.engine.score import Score, scores
+from t2fast.sampling.engine.score import Score, scores, token_scores
 from t2fast.sampling.engine.selftest import complaint
 from t2fast.sampling.engine.text import Tokenizer
 from t2fast.sampling.params import SamplingParams
@@ -377,12 +377,37 @@ class Sampler:
         """
         return scores(self._prepare(), prompts)
 
+    def score_tokens(self, texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[tuple[int, float, bool]]:
+        """Compute the negative log-likelihoods of continuations that are given as tokens.
+
+        What texts have in common before their continuations is computed once.
+
+        Parameters
+        ----------
+        texts
+            What comes before, at least one token, and the tokens to score. All but the last must fit the context.
+
+        Yields
+        ------
+        place, nll, greedy
+            Which of the texts, in no fixed order; -ln of the probability of its continuation, in nats; and whether
+            every token of that is the likeliest.
+
+        Raises
+        ------
+        T2Error
+            When a text is empty or too long, or has tokens that the model lacks.
+        """
+        return token_scores(self._prepare(), texts)
+
     def _prepare(self) -> Prepared:
         """Make ready the model as it is now; one of a kind not met before is compared with its own attention."""
         model = unwrapped(self.model)
         prepared = prepare(model, self.tokenizer, self.eos, self.config)
         #: What its attention looks like.
         self.shape: Shape = prepared.shape
+        #: Most tokens of a text.
+        self.context: int = prepared.context
         found = complaint(prepared, model)
         if found is not None:
             if not self.trust:
