@@ -18,6 +18,7 @@ NEEDS = {
     "sample": "transformers",
     "sample-engine": "transformers",
     "score": "transformers",
+    "serve": "openai",
 }
 
 

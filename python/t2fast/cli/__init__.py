@@ -23,6 +23,7 @@ VERBS = (
     "fit",
     "regret",
     "sample",
+    "serve",
     "score",
     "passk",
     "cost",

@@ -28,7 +28,7 @@ from t2fast.sampling.samples import FinishReason, Sample
 from t2fast.sampling.verify import Verifier
 from t2fast.sampling.verify.judging import Judging
 
-__all__ = ["Call", "Stats"]
+__all__ = ["Call", "Launched", "Stats"]
 
 
 @dataclass
@@ -163,7 +163,7 @@ class Call:
         )
         prepared.pack()
         self.judging = Judging(verifier)
-        self.pending: deque[_Launched] = deque()
+        self.pending: deque[Launched] = deque()
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}
         self.turn = {i: job.upcoming() for i, job in enumerate(self.jobs) if self.settings[i].stop_on_success}
@@ -239,7 +239,7 @@ class Call:
                 self._uploaded = schedule.moves
             slots = runner.rows
             at = schedule.count[slots]
-            self.pending.append(_Launched(slots, schedule.serial[slots], at, runner.step()))
+            self.pending.append(Launched(slots, schedule.serial[slots], at, runner.step()))
             schedule.count[slots] += 1
             stats.steps += 1
             stats.rows += len(slots)
@@ -285,7 +285,7 @@ class Call:
         while self.pending:
             self._look(self.pending.popleft())
 
-    def _look(self, launched: _Launched) -> None:
+    def _look(self, launched: Launched) -> None:
         """Take in what a step drew: record it, and end the samples that it ended."""
         schedule = self.schedule
         begun = time.monotonic()
@@ -389,7 +389,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class _Launched:
+class Launched:
     """A step in flight."""
 
     slots: npt.NDArray[np.int64]

@@ -9,10 +9,9 @@ from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from t2fast.errors import T2Error
-from t2fast.sampling.engine.call import Call, Stats
+from t2fast.sampling.engine.call import Call, Launched, Stats
 from t2fast.sampling.engine.endings import Endings
 from t2fast.sampling.engine.live_runner import LiveRunner
 from t2fast.sampling.engine.live_schedule import LiveSchedule
@@ -38,7 +37,7 @@ class Listener(Protocol):
     follows: bool
 
     def tokens(self, sample: int, tokens: Tokens, logprobs: Floats, top: Tokens) -> None:
-        """A sample has these tokens so far, with their log-probabilities and likeliest ones as in ``Step.top``."""
+        """A sample that goes on has these tokens, with their log-probabilities and likeliest ones, as ``Step.top``."""
 
     def finished(self, sample: Sample, prompt_top: tuple[Tokens, Floats] | None) -> None:
         """A sample is finished; sample 0 comes with the likeliest tokens of the prompt where they were asked for."""
@@ -116,8 +115,8 @@ class Live(Call):
             return f"the prompt has {n_tokens} tokens, and the context of {self.context} must hold it and one more"
         limit = min(max_new_tokens, self.context - n_tokens)
         need = self.schedule.pages_of(Job(0, np.zeros(n_tokens, np.int32), 1, limit))
-        if need > self.memory.n_pages:
-            return f"memory holds {self.memory.n_pages} pages of keys and values, and one sample may need {need}"
+        if need > self.schedule.pages.total:
+            return f"memory holds {self.schedule.pages.total} pages of keys and values, and one sample may need {need}"
         return None
 
     def join(self, prompt: Prompt, settings: SamplingParams, seed: int, listener: Listener) -> int:
@@ -218,9 +217,12 @@ class Live(Call):
 
     # ------------------------------------------------------------------------------------------------ what is drawn
 
-    def _tell(self, slots: npt.NDArray[np.int64], steps: Tokens) -> None:
+    def _look(self, launched: Launched) -> None:
+        super()._look(launched)
         schedule = self.schedule
-        for slot, step in zip(slots.tolist(), steps.tolist(), strict=True):
+        # Those that have ended are told of as a whole: the last token may not be part of the text.
+        alive = schedule.serial[launched.slots] == launched.serials
+        for slot, step in zip(launched.slots[alive].tolist(), launched.steps[alive].tolist(), strict=True):
             row = schedule.running[slot]
             listener = self._listeners[row.job.index]
             if listener is not None and listener.follows:
