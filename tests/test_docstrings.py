@@ -32,12 +32,13 @@ ROOMS = (
     "results",
     "rules",
     "sampling",
+    "serve",
     "lab",
     "text",
 )
 
 #: What needs an extra that may be absent.
-EXTRAS = {"sampling": "transformers", "lab": "transformers"}
+EXTRAS = {"sampling": "transformers", "lab": "transformers", "serve": "uvicorn"}
 
 #: Public names that have no Examples section yet. It shrinks: an entry that is no longer needed fails the test.
 WITHOUT_EXAMPLES: set[str] = set()

@@ -113,7 +113,7 @@ class Judged:
     def of_counts(
         self, n_samples: Integers, n_correct: Integers, prior: Prior, often: Integers | None = None
     ) -> OfCounts:
-        """Its value of problems with these counts, which so many have; ``prior`` serves where counts alone do not say."""
+        """Its value of problems with these counts, which so many have; ``prior`` serves where counts do not say it."""
         if self.perfect:
             return _Passed(n_samples, n_correct)
         if isinstance(self.rule, Verifier) and (self.rule.slope == 0 or self.rule.false_positive in (0.0, 1.0)):
