@@ -37,7 +37,7 @@ def test_over_success_rates_it_is_what_drawn_ones_make():
             values = judged.of_rates(p, k)
             assert values.mean() == pytest.approx(found, abs=4 * values.std() / len(p) ** 0.5)
     judged = Judged(Verifier(0.02), stops=True)
-    drawn = judged.core.drawn_of_rates(p, np.full(len(p), 30.0))
+    drawn = judged.core.of_rates(p, np.full(len(p), 30.0), True)
     assert drawn.mean() == pytest.approx(judged.drawn_of_prior(PRIOR, 30), abs=4 * drawn.std() / len(p) ** 0.5)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from t2fast import _core
 from t2fast.choosing.accepted import Accepted
 from t2fast.choosing.expected import Expected
-from t2fast.choosing.scored import Scored
+from t2fast.choosing.subsets import Subsets
 from t2fast.errors import T2Error
 from t2fast.laws.ruled import core_rule
 from t2fast.rules import AnyCorrect, BestOf, Majority, Rule, Verifier
@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Prior = tuple[float, float, float]
 
+#: Votes among more samples take long to average over all ways to draw them.
+_MOST_VOTES = 200
 #: Draws of a rule's parameters that serve.
 _MOST_DRAWS = 12
 
@@ -118,8 +120,13 @@ class Judged:
             return _Passed(n_samples, n_correct)
         if isinstance(self.rule, Verifier) and (self.rule.slope == 0 or self.rule.false_positive in (0.0, 1.0)):
             return Accepted(self.rule, self.wrong_cost, n_samples, n_correct)
-        if isinstance(self.rule, BestOf):
-            return Scored(self.rule, self.wrong_cost, n_samples, n_correct)
+        if isinstance(self.rule, BestOf) or (
+            isinstance(self.rule, Majority)
+            and self.rule.tail is not None
+            and not self.rule.tail.rates
+            and int(n_samples.max()) <= _MOST_VOTES
+        ):
+            return Subsets(self.core, n_samples, n_correct)
         return Expected(self.core, self._right, self.wrong_cost, prior, n_samples, n_correct, often)
 
     def of_prior(self, prior: Prior, ks: Floats, passed: Floats | None = None) -> Floats:
@@ -142,8 +149,8 @@ class Judged:
         """Samples drawn on average over such a distribution."""
         a, b, zero = (np.array([x]) for x in prior)
         at = np.array([float(k)])
-        never = self.core.drawn_of_rates(np.zeros(1), at)
-        return float((zero * never + (1.0 - zero) * self.core.drawn_of_beta(a, b, at))[0])
+        never = self.core.of_rates(np.zeros(1), at, True)
+        return float((zero * never + (1.0 - zero) * self.core.of_beta(a, b, at, True))[0])
 
     def of_rates(self, p: Floats, k: float) -> Floats:
         """Its value of problems with these success rates."""

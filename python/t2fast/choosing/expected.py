@@ -1,27 +1,23 @@
 """What a rule makes of counts that alone do not say it: its mean over the success rates that they leave possible.
 
 A share of false positives that rises with the success rate, or a tail of wrong answers that changes with it, is no
-property of the samples at hand. Success rates are Beta distributed over problems, as fitted to the counts, and of a
+property of the samples at hand; and votes among very many take long to count. Success rates are Beta distributed over problems, as fitted to the counts, and of a
 problem with c of n right Beta(a + c, b + n - c): over that the rule's value is averaged. Right answers are then scaled
 by how far pass@k, so averaged over all problems, lies from its unbiased estimate: a rule makes no more than pass@k.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import _core
+from t2fast.choosing.subsets import ladder
 
 __all__ = ["Expected"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-#: All k up to the first are looked at, and further ones by this ratio.
-_ALL, _RATIO = 64, 1.03
 
 
 class Expected:
@@ -64,31 +60,24 @@ class Expected:
 
     def values(self, k: int) -> Floats:
         """The value of each problem with k samples."""
-        value = self._mean(self._rule.of_beta, self._rule.of_rates, k)
+        value = self._mean(self._rule, k)
         if self._often is None:
             return value
-        right = self._mean(self._right.of_beta, self._right.of_rates, k) if self._cost else value
+        right = self._mean(self._right, k) if self._cost else value
         return np.asarray(value + (1.0 + self._cost) * right * (self._scale(k) - 1.0))
 
     def drawn(self, k: int) -> Floats:
         """Samples drawn of each problem on average when drawing stops at the first accepted; k at most."""
-        return self._mean(self._rule.drawn_of_beta, self._rule.drawn_of_rates, k)
+        return self._mean(self._rule, k, drawn=True)
 
     def curve(self, often: Integers, most: int) -> Floats:
-        """The mean value with 1, 2, ..., ``most`` samples: of all of the first 64, then of 3% more each time."""
-        share = often / often.sum()
-        steps = np.arange(1, most + 1, dtype=float)
-        if most > _ALL:
-            steps = np.unique(np.round(np.append(steps[:_ALL], np.geomspace(_ALL, most, _rungs(most)))))
-        means = np.array([share @ self.values(int(k)) for k in steps])
-        return np.asarray(np.interp(np.log(np.arange(1, most + 1)), np.log(steps), means))
+        """The mean value with 1, 2, ..., ``most`` samples, as :func:`ladder` finds it."""
+        return ladder(self, often, most)
 
-    def _mean(
-        self, of_beta: Callable[[Floats, Floats, Floats], Floats], of_rates: Callable[[Floats, Floats], Floats], k: int
-    ) -> Floats:
+    def _mean(self, rule: _core.Rule, k: int, drawn: bool = False) -> Floats:
         at = np.full(len(self._a), float(k))
-        never = of_rates(np.zeros(1), at[:1])[0]
-        return np.asarray(self._never * never + (1.0 - self._never) * of_beta(self._a, self._b, at))
+        never = rule.of_rates(np.zeros(1), at[:1], drawn)[0]
+        return np.asarray(self._never * never + (1.0 - self._never) * rule.of_beta(self._a, self._b, at, drawn))
 
     def _scale(self, k: int) -> float:
         """pass@k as estimated without bias over pass@k as averaged."""
@@ -99,7 +88,3 @@ class Expected:
         averaged = float(self._often @ ((1.0 - self._never) * mean))
         estimated = float(self._often @ _core.estimate("pass_at_k", self._n, self._c, np.array([k]))[:, 0])
         return estimated / averaged if averaged > 0 else 1.0
-
-
-def _rungs(most: int) -> int:
-    return int(np.log(most / _ALL) / np.log(_RATIO)) + 2

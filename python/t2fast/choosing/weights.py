@@ -1,4 +1,4 @@
-"""Binomial and hypergeometric weights where they matter, from one table of ln n!."""
+"""Binomial weights where they matter, from one table of ln n!."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["binomial", "hypergeometric"]
+__all__ = ["binomial"]
 
 Floats = NDArray[np.float64]
 
@@ -33,17 +33,4 @@ def binomial(n: int, p: float) -> tuple[int, Floats]:
     at = np.arange(low, high + 1)
     ln = _table(n)
     weights = np.exp((ln[n] - ln[at] - ln[n - at] + at * np.log(p) + (n - at) * np.log1p(-p)).astype(float))
-    return low, weights / weights.sum()
-
-
-def hypergeometric(n: int, c: int, k: int) -> tuple[int, Floats]:
-    """The same for the c of n among k drawn without replacement."""
-    low, high = max(0, k - (n - c)), min(c, k)
-    mean = k * c / n
-    reach = _FAR * np.sqrt(mean * (1 - c / n)) + 40
-    low, high = max(low, int(mean - reach)), min(high, int(mean + reach) + 1)
-    at = np.arange(low, high + 1)
-    ln = _table(n)
-    weights = np.exp((ln[c] - ln[at] - ln[c - at] + ln[n - c] - ln[k - at] - ln[n - c - k + at]
-                      - (ln[n] - ln[k] - ln[n - k])).astype(float))  # fmt: skip
     return low, weights / weights.sum()
