@@ -71,7 +71,7 @@ def test_a_table_is_taken_as_it_is():
     one = Ability("m", np.full(2, 9), np.full(2, 3), resamples(2, 10, 0), table=table)
     assert one.within == 2
     assert one.at(2)[0] == 0.3
-    with pytest.raises(T2Error, match="k = 3: m has 2 samples, and this rule cannot be extrapolated"):
+    with pytest.raises(T2Error, match="k = 3: m has 2 samples, and votes among them go no further"):
         one.at(3)
 
 
@@ -86,7 +86,7 @@ def test_methods_that_are_not_believed_leave_their_share_to_the_others(scope):
     correct = np.random.default_rng(0).integers(0, 101, 20_000)
     one = Ability("m", np.full(20_000, 100), correct, resamples(20_000, 60, 1), scope, 1)
     mean, draws = one.at(200)
-    weights = one._far["methods"]
+    weights = one._far.methods
     assert len(weights) < 3
     assert sum(weights.values()) == pytest.approx(1.0, abs=1e-12)
     assert one.at(100)[0] <= mean <= 1.0

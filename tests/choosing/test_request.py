@@ -9,8 +9,10 @@ import pytest
 from t2fast.choosing import Price, choose
 from t2fast.data import Counts
 from t2fast.errors import DataError, T2Error
+from t2fast.rules import BestOf, Majority, Verifier
 
 COUNTS = {"a": (10, [1, 3, 9]), "b": (10, [4, 8, 9])}
+VOTE = Majority()
 PRICES = {"a": Price(0, 1.0), "b": Price(0, 2.0)}
 
 
@@ -39,10 +41,19 @@ def test_counts_of_models_are_aligned_by_problem():
         ({"budget": 1.0, "target": 0.5}, "budget and target: give one of them"),
         ({"budget": -1.0}, "budget = -1"),
         ({"target": 1.5}, "target = 1.5: must lie between 0 and 1"),
-        ({"budget": 4.0, "rule": "best"}, "rule = 'best'"),
-        ({"budget": 4.0, "rule": {"a": [[0.5]] * 3}}, "rule: has no table for 'b'"),
-        ({"budget": 4.0, "rule": {"a": [[0.5]], "b": [[0.5]]}}, "rule: the table of 'a' must have a row for each of 3"),
-        ({"budget": 4.0, "rule": {"a": [[7]] * 3, "b": [[0.5]] * 3}}, "and chances in it"),
+        ({"budget": 4.0, "rule": "best.json"}, "best.json: no such file"),
+        ({"budget": 4.0, "rule": {"a": [[0.5]]}}, "rule = .*: must be a rule such as"),
+        ({"budget": 4.0, "rule": VOTE}, r"rule = majority: needs votes= from majority_tables\(files, counts\)"),
+        ({"budget": 4.0, "votes": {"a": [[0.5]] * 3}}, "votes: have no effect here: only a Majority without"),
+        ({"budget": 4.0, "rule": VOTE, "votes": {"a": [[0.5]] * 3}}, "votes: has no table for 'b'"),
+        (
+            {"budget": 4.0, "rule": VOTE, "votes": {"a": [[0.5]], "b": [[0.5]]}},
+            "the table of 'a' must have a row for each",
+        ),
+        ({"budget": 4.0, "rule": VOTE, "votes": {"a": [[7]] * 3, "b": [[0.5]] * 3}}, "and chances in it"),
+        ({"budget": 4.0, "rule": VOTE, "votes": {"a": [[0.5] * 11] * 3, "b": [[0.5]] * 3}}, "a problem has 10"),
+        ({"budget": 4.0, "rule": BestOf(1.0), "stop_on_success": True}, "a best-of accepts none"),
+        ({"budget": 4.0, "rule": Verifier(0.1), "wrong_cost": -1}, "wrong_cost = -1: must be at least 0"),
         ({"budget": 4.0, "scope": "models"}, "scope = 'models'"),
         ({"budget": 4.0, "confidence_level": 90}, "confidence_level = 90"),
         ({"budget": 4.0, "n_resamples": 1}, "n_resamples = 1"),

@@ -8,8 +8,11 @@ from tests.support.real_data import PASSK, needs
 
 from t2fast import passk
 from t2fast.choosing import Price, choose
+from t2fast.choosing.ability import Ability, resamples
+from t2fast.choosing.estimator import Judged
 from t2fast.data import read_counts
 from t2fast.errors import InfeasibleError
+from t2fast.rules import AnyCorrect, BestOf, Majority, Tail, Verifier
 
 SIZES = {"70M": 7e7, "160M": 1.6e8, "410M": 4.1e8, "1B": 1e9, "2.8B": 2.8e9, "6.9B": 6.9e9, "12B": 1.2e10}
 PRICES = {f"Pythia {name}": Price(0, 2 * n * 500 * 1e-18) for name, n in SIZES.items()}
@@ -57,7 +60,7 @@ def test_the_known_best_is_picked():
 
 def test_more_samples_are_not_taken_where_they_hurt():
     tables = {"m": np.array([[0.6, 0.7, 0.5], [0.4, 0.5, 0.3]])}
-    found = choose({"m": (3, [2, 1])}, {"m": Price(0, 1.0)}, 10.0, rule=tables, n_resamples=20)
+    found = choose({"m": (3, [2, 1])}, {"m": Price(0, 1.0)}, 10.0, rule=Majority(), votes=tables, n_resamples=20)
     assert found.k == 2
     assert found.result == pytest.approx(0.6)
     assert found.cascade is None
@@ -66,7 +69,7 @@ def test_more_samples_are_not_taken_where_they_hurt():
 def test_majority_votes_are_a_rule():
     answers = [["4", "4", "5"], ["7", "8", "7"]]
     votes = passk.maj_at_k(answers, ["4", "7"], [1, 2, 3]).value
-    found = choose({"m": (3, [2, 2])}, {"m": Price(0, 1.0)}, 3.0, rule={"m": votes}, n_resamples=20)
+    found = choose({"m": (3, [2, 2])}, {"m": Price(0, 1.0)}, 3.0, rule=Majority(), votes={"m": votes}, n_resamples=20)
     assert (found.k, found.result) == (3, 1.0)
 
 
@@ -108,3 +111,118 @@ def test_problems_that_are_all_solved_leave_doubt_about_others():
     assert (found.result, found.upper) == (1.0, 1.0)
     # One in 20 would see 50 of 50 solved, were the share as low as this.
     assert found.lower**50 == pytest.approx(0.05)
+
+
+RULES = [
+    (Verifier(0.02, 0.9), 0.0), (Verifier(0.1, 0.9, "abstain"), 1.0), (Verifier(0.1, 0.9, "abstain"), 6.0),
+    (Verifier(0.6, 0.3), 0.0), (Verifier(0.1, slope=1.5), 0.0), (Verifier(0.2, 0.9, "abstain", slope=0.8), 2.0),
+    (BestOf(1.2), 0.0), (BestOf(0.0), 0.0), (Verifier(1.0, 1.0), 0.0), (Majority(Tail.zipf(1.0, 5)), 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "wrong_cost"), RULES)
+@pytest.mark.parametrize("budget", [1.0, 9.0, 60.0, 400.0])
+def test_under_every_rule_it_agrees_with_exhaustive_search(rule, wrong_cost, budget):
+    """All k of all models, within the samples and beyond; of equals the cheapest."""
+    random = np.random.default_rng(2)
+    p = {"cheap": random.beta(0.3, 2.0, 40), "dear": random.beta(0.8, 1.2, 40)}
+    counts = {m: (30, random.binomial(30, q)) for m, q in p.items()}
+    prices = {"cheap": Price(0, 1.0), "dear": Price(0, 4.0)}
+    found = choose(counts, prices, budget, rule=rule, wrong_cost=wrong_cost, max_k=80, n_resamples=5)
+    every = []
+    for name, (n, c) in counts.items():
+        one = Ability(name, np.full(40, n), c, resamples(40, 5, 0), "problems", 0, Judged(rule, wrong_cost))
+        # Curves beyond the samples go as far as the frontier does.
+        one.reach(min(80, prices[name].most_samples(10 * budget)))
+        most = min(80, prices[name].most_samples(budget))
+        every += [(one.at(k)[0], name, k, prices[name].of(k)) for k in range(1, most + 1)]
+    top = max(value for value, *_ in every)
+    if wrong_cost and top < 0:
+        assert (found.model, found.k, found.result, found.cost) == (None, 0, 0.0, 0.0)
+        return
+    close = 1e-9 if isinstance(rule, Verifier) else 1e-7
+    equal = [one for one in every if one[0] >= top - close]
+    # Of the chosen model the smallest k; and no model is better.
+    assert found.result >= top - 2 * close
+    assert found.k == min(k for _, name, k, _ in equal if name == found.model)
+
+
+@pytest.mark.parametrize(("rule", "wrong_cost"), RULES)
+def test_under_every_rule_targets_are_met_by_the_smallest_k(rule, wrong_cost):
+    random = np.random.default_rng(2)
+    counts = {"m": (30, random.binomial(30, random.beta(0.8, 1.2, 40)))}
+    one = Ability("m", np.full(40, 30), counts["m"][1], resamples(40, 5, 0), "problems", 0, Judged(rule, wrong_cost))
+    one.reach(60)
+    values = [one.at(k)[0] for k in range(1, 61)]
+    for target in (0.42, 0.5, 0.55):
+        reached = [k for k, value in enumerate(values, 1) if value >= target]
+        if not reached:
+            with pytest.raises(InfeasibleError, match="no model reaches it"):
+                choose(counts, {"m": Price(0, 1.0)}, target=target, rule=rule, wrong_cost=wrong_cost, max_k=60)
+            continue
+        found = choose(
+            counts, {"m": Price(0, 1.0)}, target=target, rule=rule, wrong_cost=wrong_cost, max_k=60, n_resamples=5
+        )
+        assert found.k == reached[0]
+
+
+def test_the_rule_decides_between_a_sure_and_a_lucky_model():
+    """One model solves half of the problems always, another each of them three times in ten."""
+    counts = {"sure": (100, [100, 0] * 20), "lucky": (100, [30] * 40)}
+    prices = {"sure": Price(0, 1.0), "lucky": Price(0, 0.1)}
+
+    def best(rule=None, **more):
+        found = choose(counts, prices, 1.0, rule=rule, n_resamples=20, **more)
+        return found.model, found.k
+
+    assert best() == ("lucky", 10)
+    assert best(AnyCorrect()) == ("lucky", 10)
+    assert best(Verifier(0.001)) == ("lucky", 10)
+    assert best(Verifier(0.5, 0.5)) == ("sure", 1)
+    assert best(BestOf(3.0)) == ("lucky", 10)
+    assert best(BestOf(0.0)) == ("sure", 1)
+    assert best(Majority(Tail.uniform(1))) == ("sure", 1)
+    # Wrong answers so dear that only an infallible test pays: the sure model's wrong ones are never accepted.
+    assert best(Verifier(0.0, 0.5, "abstain"), wrong_cost=5)[0] == "lucky"
+    assert best(Verifier(0.2, fallback="rejected"), wrong_cost=5) == (None, 0)
+
+
+def test_sampling_that_stops_pays_for_the_samples_drawn():
+    counts, prices = {"m": (50, [5, 20, 45, 50])}, {"m": Price(0, 1.0)}
+    for rule in (None, Verifier(0.05, 0.9)):
+        found = choose(counts, prices, 4.0, rule=rule, stop_on_success=True, n_resamples=10)
+        plain = choose(counts, prices, 4.0, rule=rule, n_resamples=10)
+        assert plain.k == 4
+        assert found.k > 4
+        assert found.cost <= 4.0
+        assert found.result > plain.result
+        one = Ability(
+            "m",
+            np.full(4, 50),
+            np.array(counts["m"][1]),
+            resamples(4, 5, 0),
+            judged=Judged(rule or AnyCorrect(), stops=True),
+        )
+        assert found.cost == pytest.approx(one.samples_drawn(found.k), rel=1e-12)
+        assert 0 < one.samples_drawn(51) - one.samples_drawn(50) < 0.1
+        assert one.samples_drawn(1) == pytest.approx(1.0, rel=1e-12)
+    assert choose(counts, prices, 2.0, stop_on_success=True, n_resamples=10).cascade is None
+
+
+def test_draws_of_the_rule_widen_the_interval():
+    counts = {"m": (40, [5, 20, 39, 40, 0, 12])}
+    sure = choose(counts, {"m": Price(0, 1.0)}, 8.0, rule=Verifier(0.2, 0.9), scope="samples")
+    draws = {"false_positive": [0.05, 0.35] * 6}
+    unsure = choose(counts, {"m": Price(0, 1.0)}, 8.0, rule=Verifier(0.2, 0.9, draws=draws), scope="samples")
+    assert unsure.result == sure.result
+    assert unsure.upper - unsure.lower > 1.2 * (sure.upper - sure.lower)
+
+
+def test_silence_is_chosen_where_no_model_is_worth_it():
+    found = choose({"m": (20, [1, 2, 0])}, {"m": Price(0, 1.0)}, 5.0, rule=BestOf(0.5), wrong_cost=4, n_resamples=50)
+    assert (found.model, found.k, found.result, found.interval, found.cost) == (None, 0, 0.0, (0.0, 0.0), 0.0)
+    assert found.probability_best == pytest.approx(1.0)
+    assert found.candidates[0].result < 0
+    assert all(step.model is None for step in found.frontier)
+    assert "silence" in found.summary()
+    assert found.to_dict()["model"] is None

@@ -8,6 +8,7 @@ import pytest
 
 from t2fast.choosing import Price, choose, majority_tables, read_models
 from t2fast.errors import DataError
+from t2fast.rules import Majority
 
 
 def write(path, rows, **more):
@@ -46,9 +47,9 @@ def test_it_is_a_rule_of_choose(tmp_path):
     tables = majority_tables([bad, good], counts, max_k=3)
     assert tables["bad"].max() == 0
     found = choose(
-        counts, {"good": Price(0, 1.0), "bad": Price(0, 1.0)}, 5.0, rule=tables, rule_name="majority", n_resamples=20
+        counts, {"good": Price(0, 1.0), "bad": Price(0, 1.0)}, 5.0, rule=Majority(), votes=tables, n_resamples=20
     )
-    assert (found.model, found.rule) == ("good", "majority")
+    assert (found.model, found.rule) == ("good", Majority())
     assert found.k <= 3
 
 

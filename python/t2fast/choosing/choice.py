@@ -13,6 +13,7 @@ from t2fast.choosing.cascade import Cascade
 from t2fast.choosing.settling import Settling
 from t2fast.quantity import format_flops
 from t2fast.results import Result
+from t2fast.rules import AnyCorrect, Rule
 from t2fast.text import WIDTH, columns, warning_lines
 
 __all__ = ["Candidate", "ModelChoice", "Step"]
@@ -27,7 +28,9 @@ class Candidate:
     model, k
         Its name, and its samples per question; 0 where it cannot meet the budget or the target.
     result, lower, upper
-        The share of problems with a right answer, and its interval; NaN where k is 0.
+        The share of problems with a right answer, less the price of wrong ones, and its interval; NaN where k is 0.
+    pass_at_k
+        What a perfect verifier makes of the same samples.
     cost
         Per question, in the unit of the prices.
     probability_best
@@ -48,6 +51,7 @@ class Candidate:
     result: float
     lower: float
     upper: float
+    pass_at_k: float
     cost: float
     probability_best: float
     extrapolation: float
@@ -60,7 +64,7 @@ class Step:
     Attributes
     ----------
     budget, model, k, result, lower, upper, probability_best
-        As of a :class:`Candidate`.
+        As of a :class:`Candidate`; ``None`` and 0 where silence is best.
 
     Examples
     --------
@@ -71,7 +75,7 @@ class Step:
     """
 
     budget: float
-    model: str
+    model: str | None
     k: int
     result: float
     lower: float
@@ -86,9 +90,11 @@ class ModelChoice(Result):
     Attributes
     ----------
     model, k
-        The choice.
+        The choice; ``None`` and 0 where wrong answers cost so much that silence is best.
     result, lower, upper
-        The share of problems with a right answer, and its interval.
+        The share of problems with a right answer, less the price of wrong ones, and its interval.
+    pass_at_k
+        What a perfect verifier makes of the same samples.
     cost, unit
         Per question; ``"dollars"`` or ``"flops"``.
     probability_best
@@ -102,10 +108,13 @@ class ModelChoice(Result):
     curves
         For each model rows of k, cost, result, lower and upper: what the figure shows.
     cascade
-        A cheap model first and a dear one where the verifier rejects; ``None`` where that adds nothing.
+        A cheap model first and a dear one where the verifier rejects; ``None`` where that adds nothing, and under a
+        rule.
     settling
-        What it would take to be sure; ``None`` with one model.
-    rule, scope, confidence_level, n_problems, n_resamples
+        What it would take to be sure; ``None`` with one model, and under a rule.
+    rule, wrong_cost, stop_on_success
+        How one answer is chosen, what a wrong one costs, and whether sampling stops at an accepted one.
+    scope, confidence_level, n_problems, n_resamples
         How it was found.
     warnings
         What to know before using the numbers.
@@ -119,11 +128,12 @@ class ModelChoice(Result):
     small, k 8: 0.701 for $0.0008 per question
     """
 
-    model: str
+    model: str | None
     k: int
     result: float
     lower: float
     upper: float
+    pass_at_k: float
     cost: float
     unit: str
     probability_best: float
@@ -134,7 +144,9 @@ class ModelChoice(Result):
     curves: Mapping[str, tuple[tuple[float, ...], ...]]
     cascade: Cascade | None
     settling: Settling | None
-    rule: str
+    rule: Rule
+    wrong_cost: float
+    stop_on_success: bool
     scope: Scope
     confidence_level: float
     n_problems: int
@@ -156,8 +168,21 @@ class ModelChoice(Result):
 
     def headline(self) -> str:
         """The choice in one line."""
+        if self.model is None:
+            return "silence: no model is worth its wrong answers"
         money = _money(self.cost, self.unit)
         return f"{self.model}, k {self.k}: {self.result:.3f} for {money} per question"
+
+    @property
+    def result_name(self) -> str:
+        """What the result is, in one word: ``"pass@k"``, ``"right"`` or, with a price, ``"worth"``."""
+        return "pass@k" if isinstance(self.rule, AnyCorrect) else "worth" if self.wrong_cost else "right"
+
+    def _rule_words(self) -> str:
+        words = self.rule.headline()
+        if self.wrong_cost:
+            words += f"; a wrong answer costs {self.wrong_cost:g} right ones"
+        return words + ("; sampling stops at an accepted answer" if self.stop_on_success else "")
 
     def summary(self) -> str:
         """The choice as text of at most 80 columns."""
@@ -168,23 +193,26 @@ class ModelChoice(Result):
         )
         level = f"{self.confidence_level:.0%}"
         what = "new problems of the kind" if self.scope == "problems" else "new samples of these problems"
+        ruled = not isinstance(self.rule, AnyCorrect)
         lines = [
             f"{self.headline()}",
-            f"asked: {asked}; {self.rule} over {self.n_problems} problems",
+            f"asked: {asked}; {self.result_name} over {self.n_problems} problems",
+            *([f"Rule: {self._rule_words()}"] if ruled or self.stop_on_success else []),
             f"{level} intervals and chances for {what}",
             "",
         ]
-        rows = [["", "k", "result", f"{level} interval", "per question", "best", "k / drawn"]]
+        heads = [self.result_name, "pass@k"] if ruled else ["result"]
+        rows = [["", "k", *heads, f"{level} interval", "per question", "best", "k / drawn"]]
         for one in self.candidates:
             if one.k == 0:
-                rows.append([_short(one.model), "-", "-", "-", "-", f"{one.probability_best:.0%}", "-"])
+                dashes = ["-"] * (3 + len(heads))
+                rows.append([_short(one.model), *dashes, f"{one.probability_best:.0%}", "-"])
                 continue
             ends = f"{one.lower:.3f} to {one.upper:.3f}"
             far = "" if one.extrapolation <= 1 else f"{one.extrapolation:.2g}x"
             cost = _money(one.cost, self.unit)
-            rows.append(
-                [_short(one.model), str(one.k), f"{one.result:.3f}", ends, cost, f"{one.probability_best:.0%}", far]
-            )
+            results = [f"{value:.3f}" for value in (one.result, one.pass_at_k)[: len(heads)]]
+            rows.append([_short(one.model), str(one.k), *results, ends, cost, f"{one.probability_best:.0%}", far])
         lines += [*columns(rows), ""]
         if self.cascade is not None:
             lines += [*self.cascade.lines(_money(self.cascade.cost, self.unit)), ""]
@@ -201,7 +229,7 @@ class ModelChoice(Result):
         for place, one in enumerate(self.frontier):
             last = place + 1 == len(self.frontier)
             if last or self.frontier[place + 1].model != one.model or place == 0:
-                cells = [_money(one.budget, self.unit), _short(one.model), str(one.k)]
+                cells = [_money(one.budget, self.unit), _short(one.model or "silence"), str(one.k)]
                 rows.append([*cells, f"{one.result:.3f}", f"{one.probability_best:.0%}"])
         return rows
 
@@ -212,6 +240,7 @@ class ModelChoice(Result):
             "k": self.k,
             "result": self.result,
             "interval": [self.lower, self.upper],
+            "pass_at_k": self.pass_at_k,
             f"{self.unit}_per_question": self.cost,
             "probability_best": self.probability_best,
             "budget": self.budget,
@@ -220,7 +249,9 @@ class ModelChoice(Result):
             "frontier": [asdict(one) for one in self.frontier],
             "cascade": None if self.cascade is None else self.cascade.to_dict(),
             "settling": None if self.settling is None else asdict(self.settling),
-            "rule": self.rule,
+            "rule": self.rule.brief(),
+            "wrong_cost": self.wrong_cost,
+            "stop_on_success": self.stop_on_success,
             "scope": self.scope,
             "confidence_level": self.confidence_level,
             "n_problems": self.n_problems,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,11 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from t2fast import arguments
 from t2fast.choosing.ability import Ability, Scope, resamples
 from t2fast.choosing.choice import ModelChoice
+from t2fast.choosing.estimator import Judged
 from t2fast.choosing.prices import Price
 from t2fast.choosing.search import Search
 from t2fast.data import Counts
 from t2fast.errors import DataError, T2Error
 from t2fast.results import Report
+from t2fast.rules import Rule, as_rule
 from t2fast.text import near
 
 __all__ = ["choose"]
@@ -26,8 +29,10 @@ def choose(
     budget: float | None = None,
     *,
     target: float | None = None,
-    rule: str | Mapping[str, ArrayLike] = "pass@k",
-    rule_name: str = "given rule",
+    rule: Rule | str | Path | None = None,
+    wrong_cost: float = 0.0,
+    stop_on_success: bool = False,
+    votes: Mapping[str, ArrayLike] | None = None,
     max_k: int | None = None,
     scope: Scope = "problems",
     confidence_level: float = 0.9,
@@ -49,11 +54,17 @@ def choose(
     target
         Instead of a budget: the cheapest model and k that reach this result, between 0 and 1.
     rule
-        ``"pass@k"``: a problem counts as solved if any of k samples is right. For any other rule a mapping from names
-        to arrays of shape (problems, ks): the chance that a problem's answer is right with 1, 2, ... samples, such as
-        those of :func:`majority_tables` for majority votes.
-    rule_name
-        What the mapping is called in the result: ``"majority"``.
+        How one answer is chosen from k samples, as in :func:`t2fast.plan`: :class:`t2fast.Verifier`,
+        :class:`t2fast.BestOf`, :class:`t2fast.Majority`, :class:`t2fast.AnyCorrect`, or the path of a rule's file;
+        without one pass@k. Results are then what the rule makes, with pass@k beside.
+    wrong_cost
+        What a wrong answer costs, in right ones. The result is then the share of right answers less that price for
+        each wrong one, and silence is allowed: where no model is worth it, the choice is none, with k = 0.
+    stop_on_success
+        Stop at the first accepted answer of a question, and pay for the samples drawn on average; k is then the most.
+    votes
+        For a :class:`t2fast.Majority` without a tail: for each model the chance that the vote is right with 1, 2, ...
+        samples of a problem, shape (problems, ks), as :func:`majority_tables` counts it among the answers at hand.
     max_k
         Samples per question at most; by default 100 times those drawn.
     scope
@@ -66,7 +77,8 @@ def choose(
     Raises
     ------
     T2Error
-        For counts of different problems, a model without a price, or an impossible argument.
+        For counts of different problems, a model without a price, a rule that needs what was not given, or an
+        impossible argument.
     InfeasibleError
         When the budget pays for no sample of any model, or none reaches the target.
 
@@ -76,6 +88,11 @@ def choose(
     beta-binomial fits are averaged, each weighted by how well it predicts the largest k drawn from fewer samples; each
     replicate takes one of them, so that intervals know that methods differ.
 
+    A verifier's and a score's result are averaged over all ways to draw the k samples, which is unbiased. Votes against
+    a tail, and false positives that rise with the success rate, are averaged over the success rates that the counts
+    leave possible. Beyond the samples the rule is averaged over the fitted success rates, and follows the power law of
+    pass@k in proportion. Replicates take the draws of the rule's parameters in turn, the first 12.
+
     Examples
     --------
     >>> counts = {"small": (20, [0, 3, 9, 14]), "large": (20, [2, 8, 15, 20])}
@@ -83,6 +100,10 @@ def choose(
     >>> found = choose(counts, prices, 1e-3)
     >>> found.model, found.k, round(found.result, 3)
     ('small', 10, 0.724)
+    >>> from t2fast.rules import Verifier
+    >>> found = choose(counts, prices, 1e-3, rule=Verifier(false_positive=0.05, fallback="abstain"), wrong_cost=1)
+    >>> found.model, found.k, round(found.result, 3), round(found.pass_at_k, 3)
+    ('large', 1, 0.541, 0.562)
     """
     confidence_level = arguments.confidence_level(confidence_level)
     n_resamples = arguments.whole("n_resamples", n_resamples, least=2)
@@ -93,18 +114,20 @@ def choose(
         budget = arguments.number("budget", budget, low=0, low_open=True)
     if target is not None and not 0 < arguments.number("target", target) < 1:
         raise T2Error(f"target = {target:g}: must lie between 0 and 1")
-    abilities = _abilities(counts, rule, scope, n_resamples, arguments.seed(seed))
+    judged = Judged(as_rule(rule), arguments.number("wrong_cost", wrong_cost, low=0), bool(stop_on_success))
+    abilities = _abilities(counts, judged, votes, scope, n_resamples, arguments.seed(seed))
     named = {one.name: _price(one.name, prices) for one in abilities}
     units = {price.unit for price in named.values()}
     if len(units) > 1:
         raise T2Error("prices: some are in dollars and others in flops; give all in one unit")
     search = Search(abilities, named, confidence_level, max_k)
-    return search.choice(budget, target, units.pop(), rule if isinstance(rule, str) else rule_name, progress)
+    return search.choice(budget, target, units.pop(), progress)
 
 
 def _abilities(
     counts: Counts | Mapping[str, tuple[ArrayLike, ArrayLike]],
-    rule: str | Mapping[str, ArrayLike],
+    judged: Judged,
+    votes: Mapping[str, ArrayLike] | None,
     scope: Scope,
     n_resamples: int,
     seed: int,
@@ -112,8 +135,13 @@ def _abilities(
     tables = _by_model(counts)
     if len(tables) < 1:
         raise T2Error("counts: names no model")
-    if isinstance(rule, str):
-        arguments.choice("rule", rule, ("pass@k",))
+    if judged.measured and votes is None:
+        raise T2Error(
+            "rule = majority: needs votes= from majority_tables(files, counts), or a tail of wrong answers, such as "
+            "t2.Majority(t2.Tail.uniform(30))"
+        )
+    if votes is not None and not judged.measured:
+        raise T2Error("votes: have no effect here: only a Majority without a tail counts them")
     n_problems = len(next(iter(tables.values()))[0])
     if n_problems < 2:
         raise T2Error("counts: have one problem; chances and intervals need at least 2")
@@ -122,17 +150,22 @@ def _abilities(
     for name, (n, c) in tables.items():
         if len(n) != n_problems:
             raise T2Error(f"counts: {name} has {len(n)} problems and others {n_problems}: give the same problems")
-        table = None
-        if not isinstance(rule, str):
-            if name not in rule:
-                raise T2Error(f"rule: has no table for {name!r}")
-            table = arguments.numbers("rule", rule[name], ndim=2)
-            if len(table) != n_problems or not table.shape[1] or not ((table >= 0) & (table <= 1)).all():
-                raise T2Error(
-                    f"rule: the table of {name!r} must have a row for each of {n_problems} problems and chances in it"
-                )
-        found.append(Ability(name, n, c, drawn, scope, seed, table))
+        table = None if votes is None else _table(name, votes, n, n_problems)
+        found.append(Ability(name, n, c, drawn, scope, seed, judged, table))
     return found
+
+
+def _table(name: str, votes: Mapping[str, ArrayLike], n: NDArray[np.int64], n_problems: int) -> NDArray[np.float64]:
+    if name not in votes:
+        raise T2Error(f"votes: has no table for {name!r}")
+    table = arguments.numbers("votes", votes[name], ndim=2)
+    if len(table) != n_problems or not table.shape[1] or not ((table >= 0) & (table <= 1)).all():
+        raise T2Error(
+            f"votes: the table of {name!r} must have a row for each of {n_problems} problems and chances in it"
+        )
+    if table.shape[1] > n.min():
+        raise T2Error(f"votes: the table of {name!r} is of {table.shape[1]} samples, a problem has {n.min()}")
+    return table
 
 
 def _by_model(

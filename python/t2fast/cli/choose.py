@@ -11,6 +11,8 @@ import typer
 from t2fast import choosing
 from t2fast.cli import options as o
 from t2fast.cli.logs import logs, reading_option
+from t2fast.cli.rule import rule_or_votes
+from t2fast.rules import Majority
 
 _COST = "What samples cost"
 
@@ -29,18 +31,11 @@ class Billing(StrEnum):
     once = "once"
 
 
-class Select(StrEnum):
-    """How a question's answer is chosen from its samples."""
-
-    any_correct = "any_correct"
-    majority = "majority"
-
-
 def _cost(flag: str, text: str, **more: Any) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=_COST, **more)
 
 
-@o.shared(reads=logs)
+@o.shared(reads=logs, select=rule_or_votes)
 def choose(
     files: Annotated[
         list[Path],
@@ -55,9 +50,6 @@ def choose(
     flops_per_question: Annotated[
         str | None, _cost("--flops-per-question", "The same in FLOP, 2N per token, without prices.", metavar="NUMBER")
     ] = None,
-    select: Annotated[
-        Select, typer.Option("--select", help="A question is solved by any correct sample, or by a majority vote.")
-    ] = Select.any_correct,
     target: Annotated[
         float | None, typer.Option("--target", help="Instead of a budget: the cheapest that reaches this result.")
     ] = None,
@@ -99,10 +91,15 @@ def choose(
     ] = None,
     *,
     reads: dict[str, Any],
+    select: dict[str, Any],
 ) -> None:
     """Choose among models that exist, and how many samples to draw of each question, for a price or a target.
 
     A model's name is what its log says, or the name of its file.
+
+    With --select it chooses by the rule that will choose the answers, a
+    verifier that errs, a vote or a score, in place of pass@k. Votes are
+    counted among the answers in the logs, or against the tail of --answers.
     """
     if gpu is None:
         o.no_effect("it needs --gpu", "--dollars-per-hour")
@@ -113,16 +110,15 @@ def choose(
     paid = choosing.prices_of(
         counts, prices, prompt_billed=prompt_billed.value, gpu=gpu, dollars_per_hour=hour, **tokens
     )
-    rule: dict[str, Any] = {}
-    if select is not Select.majority:
-        o.no_effect("it needs --select majority", "--extract")
-    if select is Select.majority:
+    votes = None
+    if isinstance(select["rule"], Majority) and select["rule"].tail is None:
         from t2fast.sampling import load_extractor, usual_extractor
 
         named = extract or usual_extractor(files)
         finder = None if named is None else load_extractor(named)
-        tables = choosing.majority_tables(files, counts, max_k=max_k, extract=finder, **reads)
-        rule = {"rule": tables, "rule_name": "majority"}
+        votes = choosing.majority_tables(files, counts, max_k=max_k, extract=finder, **reads)
+    else:
+        o.no_effect("it needs --select majority, without --answers", "--extract")
     with o.progress_bar("Choosing") as progress:
         result = choosing.choose(
             counts,
@@ -134,7 +130,8 @@ def choose(
             ),
             target=target,
             max_k=max_k,
-            **rule,
+            **select,
+            votes=votes,
             scope=scope.value,
             confidence_level=confidence_level,
             n_resamples=n_resamples,

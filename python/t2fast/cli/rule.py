@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ def _number(flag: str, text: str) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=_PANEL, metavar="NUMBER")
 
 
-def rule(
+def rule_or_votes(
     select: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +65,7 @@ def rule(
         ),
     ] = False,
 ) -> dict[str, Any]:
-    """What ``plan`` and its relatives take: ``rule``, ``wrong_cost`` and ``stop_on_success``."""
+    """``rule``, ``wrong_cost`` and ``stop_on_success``; a majority without --answers has no tail of wrong answers."""
     given = {
         "--false-positive": false_positive,
         "--recall": recall,
@@ -78,6 +79,18 @@ def rule(
         "wrong_cost": number("--wrong-cost", wrong_cost) or 0.0,
         "stop_on_success": stop_on_success,
     }
+
+
+@functools.wraps(rule_or_votes)
+def rule(**given: Any) -> dict[str, Any]:
+    """What ``plan`` and its relatives take, from the same options: votes need a tail, since no answers are at hand."""
+    made = rule_or_votes(**given)
+    if isinstance(made["rule"], Majority) and made["rule"].tail is None:
+        raise T2Error(
+            "--select majority needs --answers FILE, the tail of wrong answers as fitted: "
+            "votes without answers say nothing"
+        )
+    return made
 
 
 def _rule(select: str | None, given: dict[str, Any], file: Path | None) -> Rule | None:
@@ -110,10 +123,7 @@ def _rule(select: str | None, given: dict[str, Any], file: Path | None) -> Rule 
         return BestOf(number("--d-prime", given["--d-prime"]) or 0.0)
     if select == "majority":
         if "--answers" not in given:
-            raise T2Error(
-                "--select majority needs --answers FILE, the tail of wrong answers as fitted: "
-                "votes without answers say nothing"
-            )
+            return Majority()
         found = load_rule(given["--answers"])
         if not isinstance(found, Majority):
             raise T2Error(f"--answers {given['--answers']}: holds a rule of kind {found.kind}, not a majority")

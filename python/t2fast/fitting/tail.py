@@ -56,6 +56,12 @@ class TailFit(Result):
 
     figure: ClassVar[str | None] = "rules:tail"
 
+    @property
+    def tail(self) -> Tail:
+        """The tail itself."""
+        assert self.rule.tail is not None
+        return self.rule.tail
+
     def headline(self) -> str:
         """The rule in words."""
         return self.rule.headline()
@@ -65,7 +71,7 @@ class TailFit(Result):
         level = f"{100 * self.confidence_level:.4g}%"
         rows = [("success rate", "problems", "commonest", f"{level} interval", "second", "third")]
         for rate, row, top, (low, high), problems in zip(
-            self.rates, self.rule.tail.shares, self.top, self.top_interval, self.n_problems, strict=True
+            self.rates, self.tail.shares, self.top, self.top_interval, self.n_problems, strict=True
         ):
             second, third = (f"{row[i]:.3f}" if i < len(row) else "-" for i in (1, 2))
             name = f"{rate:.3f}" if len(self.rates) > 1 else "all"

@@ -16,7 +16,7 @@ from t2fast.arguments import number
 from t2fast.errors import LawError, T2Error
 from t2fast.laws.law import Law, effective_tokens
 from t2fast.laws.power import T2PassLaw, repeated
-from t2fast.rules import AnyCorrect, Majority, Rule, Verifier, as_rule
+from t2fast.rules import AnyCorrect, Majority, Rule, Tail, Verifier, as_rule
 
 __all__ = ["RuledLaw", "core_rule", "under_rule"]
 
@@ -49,6 +49,8 @@ def under_rule(law: Law, rule: object = None, wrong_cost: float = 0.0, stop_on_s
     if isinstance(found, AnyCorrect) and not stop_on_success:
         # Who recognises the right answer gives no wrong one.
         return law
+    if isinstance(found, Majority):
+        _tail(found)
     if not law.predicts_pass:
         what = f"rule = {found.kind}" if not isinstance(found, AnyCorrect) else "stop_on_success"
         raise T2Error(f"{what}: law {law.name or law.kind} predicts losses; a rule needs a law of success rates")
@@ -283,5 +285,15 @@ def core_rule(rule: Rule, wrong_cost: float) -> _core.Rule:
     if isinstance(rule, AnyCorrect):
         return _core.Rule("any-correct", {}, wrong_cost, True)
     if isinstance(rule, Majority):
-        return _core.Rule("majority", {}, wrong_cost, False, rule.tail.shares, rule.tail.rates)
+        return _core.Rule("majority", {}, wrong_cost, False, _tail(rule).shares, _tail(rule).rates)
     return _core.Rule(rule.kind, rule.parameters, wrong_cost, False)
+
+
+def _tail(rule: Majority) -> Tail:
+    """The tail of a vote, which must have one."""
+    if rule.tail is None:
+        raise T2Error(
+            "rule = majority: needs the tail of wrong answers, such as t2.Majority(t2.Tail.uniform(30)) or one fitted "
+            "from answers: votes without answers say nothing"
+        )
+    return rule.tail

@@ -46,7 +46,8 @@ def frontier(found: ModelChoice, path: str | Path | None = None) -> Figure:
         axes.plot(
             [one.budget for one in steps], [one.result for one in steps], color=GREY, linewidth=3, alpha=0.35, zorder=0
         )
-        axes.plot([found.cost], [found.result], "*", color=BLACK, markersize=10, zorder=5)
+        if found.model is not None:
+            axes.plot([found.cost], [found.result], "*", color=BLACK, markersize=10, zorder=5)
         keys.append(Line2D([], [], color=GREY, linewidth=3, alpha=0.35, label="best choice"))
         keys.append(
             Line2D(
@@ -56,15 +57,18 @@ def frontier(found: ModelChoice, path: str | Path | None = None) -> Figure:
                 color=BLACK,
                 linestyle="none",
                 markersize=8,
-                label=f"{found.model[:18]}, k {found.k}",
+                label="silence" if found.model is None else f"{found.model[:18]}, k {found.k}",
             )
         )
         if found.budget is not None:
             axes.axvline(found.budget, color=BLACK, linestyle=":", linewidth=0.8)
         if found.target is not None:
             axes.axhline(found.target, color=BLACK, linestyle=":", linewidth=0.8)
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel(found.rule)
+        if found.wrong_cost:
+            axes.axhline(0, color=GREY, linewidth=0.8)
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_ylabel(found.result_name)
         if found.unit == "flops":
             canvas.axis(axes.xaxis, "FLOP per question", flops=True)
         else:

@@ -52,7 +52,7 @@ def tail(result: TailFit, path: str | Path | None = None) -> Figure:
         figure = new(4.6 if several else 2.8)
         grid = figure.subplots(2 if several else 1, 1, squeeze=False)[:, 0]
         lines = []
-        for i, (rate, row) in enumerate(zip(result.rates, result.rule.tail.shares, strict=True)):
+        for i, (rate, row) in enumerate(zip(result.rates, result.tail.shares, strict=True)):
             shown = np.asarray(row)[:12]
             colour, mark = colours[i % 4], marks[i % 4]
             grid[0].plot(np.arange(1, len(shown) + 1), shown, color=colour, marker=mark, markersize=3, linewidth=1)

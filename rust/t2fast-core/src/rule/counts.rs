@@ -73,6 +73,8 @@ struct Worth<'a> {
     /// By tail, where there are several, and j; NaN where not yet known.
     known: Vec<Vec<f64>>,
     nodes: Vec<(f64, f64)>,
+    /// Of a best score: for each score ln phi of a right answer's, but for a constant, and ln Phi of both.
+    scores: Vec<[f64; 3]>,
 }
 
 /// Nodes of integrals over [0, 1] of what falls at most as e^-45.
@@ -88,7 +90,8 @@ impl<'a> Worth<'a> {
         let tails = if let Rule::Majority { tails, .. } = &rule.rule { tails.len() } else { 1 };
         let known = vec![vec![f64::NAN; k as usize + 1]; tails];
         let nodes = if matches!(rule.rule, Rule::Verifier(_)) { legendre(NODES) } else { Vec::new() };
-        Self { rule, what, k, known, nodes }
+        let scores = if let Rule::BestOf { d_prime } = rule.rule { scores(d_prime) } else { Vec::new() };
+        Self { rule, what, k, known, nodes, scores }
     }
 
     /// The mean over the right ones among k of n samples, c of which are right.
@@ -135,7 +138,7 @@ impl<'a> Worth<'a> {
                 self.verified(verifier, verifier.false_positives(p, 1.0 - p).0, j)
             }
             Rule::Verifier(verifier) => self.kept(0, j, |worth| worth.verified(verifier, verifier.false_positive, j)),
-            Rule::BestOf { d_prime } => rule.priced(self.kept(0, j, |worth| best(*d_prime, j, worth.k - j))),
+            Rule::BestOf { .. } => rule.priced(self.kept(0, j, |worth| best(&worth.scores, j, worth.k - j))),
             Rule::Majority { tails, rates } => rule.priced(
                 tails
                     .iter()
@@ -189,20 +192,26 @@ impl<'a> Worth<'a> {
     }
 }
 
+/// What does not depend on the number of samples, at each score.
+fn scores(d_prime: f64) -> Vec<[f64; 3]> {
+    let ln_below = |x: f64| if x < 0.0 { upper_tail(-x).ln() } else { (-upper_tail(x)).ln_1p() };
+    let (mut found, mut x) = (Vec::new(), -END);
+    while x < END + d_prime {
+        let at = x - d_prime;
+        found.push([-0.5 * at * at, ln_below(at), ln_below(x)]);
+        x += STEP;
+    }
+    found
+}
+
 /// The chance that the best score of so many right answers exceeds that of so many wrong ones.
 #[allow(clippy::cast_precision_loss)]
-fn best(d_prime: f64, right: u64, wrong: u64) -> f64 {
+fn best(scores: &[[f64; 3]], right: u64, wrong: u64) -> f64 {
     if right == 0 || wrong == 0 {
         return if right == 0 { 0.0 } else { 1.0 };
     }
-    let ln_below = |x: f64| if x < 0.0 { upper_tail(-x).ln() } else { (-upper_tail(x)).ln_1p() };
     let (j, others) = (right as f64, wrong as f64);
-    let (mut sum, mut x) = (0.0, -END);
-    while x < END + d_prime {
-        let at = x - d_prime;
-        let ln = -0.5 * at * at + (j - 1.0) * ln_below(at) + others * ln_below(x);
-        sum += ln.exp();
-        x += STEP;
-    }
+    let sum: f64 =
+        scores.iter().map(|[density, here, there]| (density + (j - 1.0) * here + others * there).exp()).sum();
     (sum * STEP * j / (2.0 * std::f64::consts::PI).sqrt()).min(1.0)
 }
