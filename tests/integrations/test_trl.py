@@ -104,6 +104,15 @@ def test_settings_of_the_trainer_hold(make):
     check(trainer, made, temperature=0.5)
 
 
+def test_a_completion_keeps_the_token_that_ends_it(make):
+    """By which the trainer tells completions that were cut off."""
+    trainer = make(max_completion_length=12)
+    trainer.eos_token_ids = list(range(0, 320, 4))
+    ended = [ids for ids in rollout([PROMPTS[0]] * 16, trainer)["completion_ids"] if len(ids) < 12]
+    assert ended
+    assert all(ids[-1] % 4 == 0 and all(token % 4 for token in ids[:-1]) for ids in ended)
+
+
 def test_training_draws_from_the_latest_weights(make):
     seen = []
 
