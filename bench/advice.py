@@ -64,7 +64,7 @@ def regret(name: str, table: Table) -> None:
     for protocol in found.protocols:
         for other in ("t2", "chinchilla"):
             gap = found.difference(protocol, other, "average")
-            print(f"{protocol}: {gap.rule} = {gap.regret:.3f} [{gap.low:.3f}, {gap.high:.3f}]")
+            print(f"{protocol}: {gap.strategy} = {gap.regret:.3f} [{gap.low:.3f}, {gap.high:.3f}]")
     suite = fitting.suite.Suite.of(table)
     train, inference = suite.budgets(), suite.inference_budgets()
     cache: dict[bytes, dict[str, Law]] = {}

@@ -88,6 +88,7 @@ def test_units_are_checked_and_given():
     with pytest.raises(t2fast.DataError, match=r"n_tokens is 80 in the middle.*units=\{'n_tokens': 1e9\}"):
         read_table(billions)
     assert read_table(billions, units={"n_tokens": 1e9})["n_tokens"].tolist() == [2e10, 1.4e11]
+    assert read_table(billions, units={"n_tokens": 1})["n_tokens"].tolist() == [20, 140]
     odd = read_table({"n_params": [1e9, 7e9, 1e9], "n_tokens": [2e8, 2e8, 2e10]})
     assert "n_tokens is below n_params in 2 of 3 rows" in odd.warnings[0]
     with pytest.raises(t2fast.DataError, match=r"pass_at_k reaches 55.*0.01"):

@@ -22,7 +22,7 @@ def arguments(table):
 
 def test_regrets_are_those_of_following_the_rules(table):
     tested = left_out(*arguments(table))
-    rules = {row.rule: row.regret for row in fitting.regret(table, n_resamples=2).protocols["lobo"].rules}
+    rules = {row.strategy: row.regret for row in fitting.regret(table, n_resamples=2).protocols["lobo"].strategies}
     for form in fitting.FORMS:
         assert tested.scores[form].regret == pytest.approx(rules[form], abs=1e-12)
     assert tested.scores["equal"].regret == pytest.approx(rules["average"], abs=1e-12)

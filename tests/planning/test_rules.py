@@ -133,7 +133,9 @@ def test_what_votes_do_to_the_optimum(tail, at_pass_design, best):
 def test_scores_and_votes_plan_with_an_average_of_laws():
     for rule in (t2.BestOf(1.2), t2.Majority(t2.Tail.uniform(10))):
         found = t2.plan("pythia-gsm8k-average", BUDGET, rule=rule)
-        assert 0 < found.result < found.pass_at_k
+        # Two votes are worth one, so that a vote which loses to wrong answers is one sample: pass@1.
+        assert 0 < found.result <= found.pass_at_k * (1 + 1e-12)
+        assert (found.k == 1) == isinstance(rule, t2.Majority)
         assert np.isfinite(found.unlimited.result)
         axes = (np.geomspace(1e8, 3e9, 4), np.geomspace(5e9, 3e11, 4), np.array([1.0, 4, 16, 64, 256]))
         grid = t2.grid_search("pythia-gsm8k-average", BUDGET, *axes, rule=rule, surface=True)
@@ -165,3 +167,18 @@ def test_two_votes_are_no_better_than_one():
     """A tie of two is decided by chance, so the second vote buys nothing and is not recommended."""
     budget = t2.Budget(train_flops=1e20, inference_flops=1.4e11)
     assert t2.plan("pythia-gsm8k", budget, rule=t2.Majority(t2.Tail.zipf(1.0, 30))).k == 1
+
+
+NOTHING_GAINED = [
+    (t2.BestOf(0), 0), (t2.Verifier(1, 1), 0), (t2.Verifier(0.4, 0.4), 1e-6), (t2.Verifier(1, 1, "abstain"), 1e-6)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "wrong_cost"), NOTHING_GAINED)
+def test_where_samples_change_nothing_the_fewest_are_named(rule, wrong_cost):
+    for stop in (False, True) if isinstance(rule, t2.Verifier) else (False,):
+        found = t2.plan("lab-tiny", SMALL, rule=rule, wrong_cost=wrong_cost, stop_on_success=stop)
+        assert {one.k for one in found.designs.values()} == {1}
+        law = under_rule(t2.load_law("pythia-gsm8k-average"), rule, wrong_cost, stop)
+        k = law.chosen_k(np.array([1e8, 1e9]), np.array([1e11, 1e10]), np.array([500.0, 20.0]), 1e6)
+        assert k.tolist() == [1, 1]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.support.cluster import cluster
 from tests.support.stand_in import StandIn
 
 from t2fast.errors import T2Error
@@ -24,16 +25,8 @@ PARAMS = SamplingParams(k=6, max_new_tokens=20, logprobs=True)
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster():
-    here = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-    ray.init(
-        num_cpus=3,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": here}},
-        object_store_memory=100_000_000,
-    )
-    yield
-    ray.shutdown()
+    with cluster():
+        yield
 
 
 def _sorted(path):

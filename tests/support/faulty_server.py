@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FaultyServer(ThreadingHTTPServer):
-    daemon_threads = True
+    # Whoever closes the server waits for those it serves, so that no connection is left to the next test.
+    daemon_threads = False
     request_queue_size = 128
 
     def __init__(self, faults=(), rate=0.0, most_n=None, port=0):

@@ -21,6 +21,13 @@ class StandIn:
     dies_after: int | None = None
     died: str = ""
 
+    def __post_init__(self):
+        self.cancelled, self.unwanted = set(), set()
+
+    def cancel(self, prompt_id):
+        self.unwanted.add(prompt_id)
+        return True
+
     def identity(self):
         return {"name": self.name, "weights": "0" * 8, "dtype": "float32", "n_params": 123_000}
 
@@ -34,12 +41,17 @@ class StandIn:
         stops = {prompt.id for prompt in prompts if prompt.params(params).stop_on_success}
         turns = {name: iter(sorted(j for prompt, j in todo if prompt.id == name)) for name in stops}
         self.tokens, done = 0, set()
+        self.cancelled.clear()
+        self.unwanted.clear()
         for count, (prompt, j) in enumerate(todo):
             if count == self.dies_after and not os.path.exists(self.died):
                 if self.died:
                     open(self.died, "w").close()
                 os.kill(os.getpid(), signal.SIGKILL)
             if prompt.id in done:
+                continue
+            if prompt.id in self.unwanted:
+                self.cancelled.add(prompt.id)
                 continue
             time.sleep(self.pause)
             sample = answer(prompt, next(turns[prompt.id]) if prompt.id in stops else j, params, seed, verifier)

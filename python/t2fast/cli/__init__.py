@@ -23,6 +23,7 @@ VERBS = (
     "fit",
     "regret",
     "sample",
+    "serve",
     "score",
     "passk",
     "cost",
@@ -32,6 +33,7 @@ VERBS = (
     "choose",
     "presets",
     "lab",
+    "app",
 )
 
 #: Exit code after Ctrl-C, as shells have it.

@@ -15,7 +15,8 @@ from t2fast.laws import DEFAULT_LAW
 from t2fast.quantity import parse_quantity
 
 
-def _design(text: str) -> planning.Point:
+def design(text: str) -> planning.Point:
+    """A design as it is written: N:D or N:D:k=K."""
     parts = text.split(":")
     if len(parts) not in (2, 3):
         raise T2Error(f"design = {text!r}: write N:D or N:D:k=K, for example 70B:1.4T:k=10")
@@ -37,7 +38,7 @@ def compare(
 
     Costs are FLOP; with any option of the card they are dollars.
     """
-    result = planning.compare(law, [_design(text) for text in designs], *use, **select)
+    result = planning.compare(law, [design(text) for text in designs], *use, **select)
     o.show(result, as_json)
     o.write_csv(csv, result.rows())
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -30,23 +31,37 @@ T = TypeVar("T")
 _OUTPUT = "Output"
 
 
-#: The flags that the user wrote, whatever the others' defaults are.
-_WRITTEN: ContextVar[frozenset[str]] = ContextVar("written", default=frozenset())
+#: The flags that the user wrote, each with what stands after it ("on" for a switch), whatever the others' defaults are.
+_WRITTEN: ContextVar[Mapping[str, str]] = ContextVar("written", default=MappingProxyType({}))
 
 
 @contextmanager
 def written(context: typer.Context) -> Iterator[None]:
-    """Remember which flags a command line has, for :func:`no_effect`."""
-    flags: set[str] = set()
+    """Remember which flags a command line has, for :func:`no_effect` and :func:`texts`."""
+    flags: dict[str, str] = {}
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
-            flags |= {*parameter.opts, *parameter.secondary_opts}
-    token = _WRITTEN.set(frozenset(flags))
+            value = context.params.get(parameter.name or "")
+            for flag in (*parameter.opts, *parameter.secondary_opts):
+                flags[flag] = "on" if value is True else str(value)
+    with asked(flags):
+        yield
+
+
+@contextmanager
+def asked(flags: Mapping[str, str]) -> Iterator[None]:
+    """The same for flags that were not read from a command line."""
+    token = _WRITTEN.set(flags)
     try:
         yield
     finally:
         _WRITTEN.reset(token)
+
+
+def texts(names: Iterable[str]) -> dict[str, str]:
+    """What the user wrote after those of these options, named without dashes, that the command line has."""
+    return {name: _WRITTEN.get()[f"--{name}"] for name in names if f"--{name}" in _WRITTEN.get()}
 
 
 def no_effect(why: str, *flags: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,9 @@ def plan(
     as_json: o.AsJson = False,
     csv: o.CsvFile = None,
     plot: o.PlotFile = None,
+    html: Annotated[
+        Path | None, o.output("--html", "Also write the page of t2fast app to this one file.", rich_help_panel="Output")
+    ] = None,
 ) -> None:
     """Recommend model size N, training tokens D and samples per problem k.
 
@@ -40,11 +44,18 @@ def plan(
     that errs, a vote or a score, in place of pass@k.
     """
     goal = o.number("--target", target)
+    if goal is not None:
+        o.no_effect("the page shows a plan, not the cheapest budget", "--html")
     result = planning.plan(law, budget, **select) if goal is None else planning.cheapest(law, budget, goal, **select)
     o.show(result, as_json)
     o.write_csv(csv, result.rows())
     if plot is not None:
         result.plot(plot)
+    if html is not None:
+        from t2fast.app.page import write_page
+        from t2fast.app.question import OPTIONS, Question
+
+        write_page(Question(o.texts(OPTIONS)), html, "--html")
 
 
 def register(app: typer.Typer) -> None:

@@ -142,7 +142,8 @@ def read_table(
     columns
         Role to column name, for columns that don't go by a usual name (see :data:`ROLES`).
     units
-        Role to factor: ``{"n_tokens": 1e9}`` for tokens counted in billions.
+        Role to factor: ``{"n_tokens": 1e9}`` for tokens counted in billions. A unit given is believed: 1 takes numbers
+        that look too small as they stand.
 
     Raises
     ------
@@ -187,7 +188,7 @@ def read_table(
         if not (factor > 0 and np.isfinite(factor)):
             raise DataError(f"units: {role} = {factor}: must be positive and finite")
         out[role] = out[role] * factor
-    return Table(out, origin, found, _check_units(out, origin))
+    return Table(out, origin, found, _check_units(out, origin, frozenset(units or ())))
 
 
 def _from_frame(source: Any) -> Mapping[str, Sequence[Any] | NDArray[Any]]:
@@ -272,7 +273,7 @@ def _no_number(column: NDArray[Any]) -> int:
     return 0
 
 
-def _check_units(columns: Mapping[str, NDArray[Any]], origin: str) -> tuple[str, ...]:
+def _check_units(columns: Mapping[str, NDArray[Any]], origin: str, given: frozenset[str]) -> tuple[str, ...]:
     warnings: list[str] = []
 
     def number(name: str) -> NDArray[np.float64] | None:
@@ -281,14 +282,14 @@ def _check_units(columns: Mapping[str, NDArray[Any]], origin: str) -> tuple[str,
 
     n, d = number("n_params"), number("n_tokens")
     for name, column in (("n_params", n), ("n_tokens", d)):
-        if column is None or not np.any(column > 0):
+        if column is None or name in given or not np.any(column > 0):
             continue
         middle = float(np.median(column[column > 0]))
         if middle < 2e4:
             # A model of 12 "parameters" has 12 million or billion of them; the data can't say which, the user can.
             raise DataError(
                 f"{origin}: {name} is {middle:g} in the middle of the table: probably millions or billions; "
-                f"give the unit with units={{'{name}': 1e9}}"
+                f"give the unit with units={{'{name}': 1e9}} (1 if they are as they stand)"
             )
     for name, column, most, likely in (("n_params", n, 1e14, "FLOP or bytes"), ("n_tokens", d, 1e18, "FLOP")):
         if column is not None and np.any(column > most):

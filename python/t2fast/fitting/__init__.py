@@ -17,7 +17,7 @@ from t2fast.fitting.isoflop_result import IsoFlopBudget, IsoFlopLaw, IsoFlopMini
 from t2fast.fitting.left_out import LeftOut
 from t2fast.fitting.recipes import OBJECTIVES
 from t2fast.fitting.refit import Observed
-from t2fast.fitting.regret import DecisionBacktest, Protocol, RuleRegret, regret
+from t2fast.fitting.regret import DecisionBacktest, Protocol, StrategyRegret, regret
 from t2fast.fitting.result import FitResult
 from t2fast.fitting.scores import ScoreFit, fit_scores
 from t2fast.fitting.table import average_table, fit_table, isoflop_table
@@ -41,8 +41,8 @@ __all__ = [
     "LeftOut",
     "Observed",
     "Protocol",
-    "RuleRegret",
     "ScoreFit",
+    "StrategyRegret",
     "TailFit",
     "VerifierFit",
     "accuracy_table",

@@ -144,7 +144,7 @@ class ItemResponseLaw(AbilityLaw):
         return found, None if priced is None else found - priced.of_logits(h, b, k)
 
     def _drawn(self, rule: _core.Rule, n: _Floats, d: _Floats, k: _Floats) -> _Floats:
-        return rule.drawn_of_logits(self.abilities(n, d), np.array(self.difficulties), k)
+        return rule.of_logits(self.abilities(n, d), np.array(self.difficulties), k, True)
 
     def _form(self) -> dict[str, Any]:
         return {name: list(getattr(self, name)) for name in self.own_keys}
@@ -221,7 +221,7 @@ class BetaAbilityLaw(AbilityLaw):
         return found, None if priced is None else found - priced.of_beta(a, b, k)
 
     def _drawn(self, rule: _core.Rule, n: _Floats, d: _Floats, k: _Floats) -> _Floats:
-        return rule.drawn_of_beta(*self._beta(n, d), k)
+        return rule.of_beta(*self._beta(n, d), k, True)
 
     def _form(self) -> dict[str, Any]:
         return {name: list(getattr(self, name)) for name in self.own_keys}

@@ -267,4 +267,4 @@ class T2PassLaw(PowerLaw):
         loss = self.E + self.A * n**-self.alpha + self.B * d**-self.beta + self.F * (d / n) ** self.delta
         mean = self.theta2 * np.exp(-np.logaddexp(0.0, self.theta1 * (loss - self.theta0)))
         concentration = np.exp(np.clip(self.theta3 + self.theta4 * loss, -300, 300))
-        return rule.drawn_of_beta(mean * concentration, (1 - mean) * concentration, k)
+        return rule.of_beta(mean * concentration, (1 - mean) * concentration, k, True)

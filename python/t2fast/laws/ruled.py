@@ -18,7 +18,7 @@ from t2fast.laws.law import Law, effective_tokens
 from t2fast.laws.power import T2PassLaw, repeated
 from t2fast.rules import AnyCorrect, Majority, Rule, Verifier, as_rule
 
-__all__ = ["RuledLaw", "under_rule"]
+__all__ = ["RuledLaw", "core_rule", "under_rule"]
 
 _Floats = NDArray[np.float64]
 
@@ -209,14 +209,22 @@ class RuledLaw(Law):
     def chosen_k(
         self, n: _Floats, d: _Floats, paid: _Floats, most: float, unique_tokens: float | None = None
     ) -> _Floats:
-        """The whole number of samples, of those paid for, with the best result at each point; 0 is silence."""
+        """The whole number of samples, of those paid for, with the best result at each point; 0 is silence.
+
+        Where no more is gained by several than by one sample, it is one.
+        """
+        one_will_do = not self._rule.depends_on_k
         if self._rule.rises and self.wrong_cost == 0 and not self.stop_on_success:
+            if one_will_do:
+                most = min(most, 1.0)
             return super().chosen_k(n, d, paid, most, unique_tokens)
         if self.in_core:
             return _core.chosen(self._handle, n, d, paid, most, unique_tokens)
         if unique_tokens is not None:
             d = effective_tokens(d, unique_tokens)
         k = np.floor(np.minimum(self._drawable_k(n, d, paid, most), most) * (1 + 1e-12))
+        if one_will_do:
+            k = np.minimum(k, 1.0)
         if self._rule.rises and self.wrong_cost == 0:
             return k
         best, value = k.copy(), self._values(n, d, np.maximum(k, 1.0))
@@ -224,7 +232,8 @@ class RuledLaw(Law):
         while (rung >= 1).any():
             at = np.maximum(rung, 1.0)
             there = self._values(n, d, at)
-            better = there > value
+            # Of equals the fewest: two votes are worth one.
+            better = there > value - np.where(at == 1, 1e-9 * np.abs(value), 0.0)
             best, value = np.where(better, at, best), np.where(better, there, value)
             rung = np.floor(rung / _RUNG)
         return np.where((value < 0) & (self.wrong_cost > 0), 0.0, best)

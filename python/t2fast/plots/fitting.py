@@ -168,18 +168,18 @@ def plot_backtest(backtest: LawBacktest, path: str | Path | None = None) -> Figu
 
 @_styled
 def plot_regret(found: DecisionBacktest, path: str | Path | None = None) -> Figure:
-    """What following each rule would have cost, with its interval over training budgets."""
-    most = max(len(protocol.rules) for protocol in found.protocols.values())
+    """What following each strategy would have cost, with its interval over training budgets."""
+    most = max(len(protocol.strategies) for protocol in found.protocols.values())
     figure, axes = _figure(len(found.protocols), 0.9 + 0.22 * most)
     for axis, protocol in zip(axes, found.protocols.values(), strict=True):
-        rows = protocol.rules[::-1]
+        rows = protocol.strategies[::-1]
         at = np.arange(len(rows))
         middle = np.array([row.regret for row in rows])
         ends = np.abs(np.array([[row.low, row.high] for row in rows]).T - middle)
-        averages = [row.rule == "average" for row in rows]
+        averages = [row.strategy == "average" for row in rows]
         axis.errorbar(middle, at, xerr=ends, fmt="none", ecolor=canvas.GREY, elinewidth=1)
         axis.scatter(middle, at, s=16, c=[canvas.ORANGE if one else canvas.BLUE for one in averages], zorder=3)
-        axis.set_yticks(at, [row.rule for row in rows])
+        axis.set_yticks(at, [row.strategy for row in rows])
         axis.axvline(0, color=canvas.GREY, lw=0.6)
         axis.set(xlabel=f"regret in {found.quantity}", title=f"{protocol.name}, best {protocol.best:.3f}")
     return canvas.save(figure, path)

@@ -54,6 +54,13 @@ class Draws(Protocol):
     def identity(self) -> dict[str, Any]:
         """What the samples depend on: model, weights, number type, tokenizer."""
 
+    def cancel(self, prompt_id: str) -> bool:
+        """Draw no more samples of a prompt, while a call is under way that has it; whether there is one."""
+
+    @property
+    def cancelled(self) -> Collection[str]:
+        """Prompts of the latest call that were cancelled, and so lack samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingProgress(Progress):
@@ -333,7 +340,7 @@ class _Run:
                 self.report()
         finally:
             self.report(last=True)
-        self.cancelled = sorted(set(getattr(self.sampler, "cancelled", ())) & set(self.settings))
+        self.cancelled = sorted(set(self.sampler.cancelled) & set(self.settings))
         missing = [one for one in self.settings if not self._complete(one) and one not in self.cancelled]
         done = self.store.samples
         if done != self.total and missing:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -36,6 +38,10 @@ class _Worker:
     def __init__(self, load: Callable[[], Draws]) -> None:
         self._load = load
         self._sampler: Draws | None = None
+        self._lock = threading.Lock()
+        #: Whether the sampler draws, and prompts that were cancelled before it did.
+        self._drawing = False
+        self._unwanted: list[str] = []
 
     def identity(self) -> dict[str, Any]:
         # Here rather than in __init__, whose errors Ray turns into the actor's death.
@@ -50,16 +56,36 @@ class _Worker:
         seed: int,
         verifier: Verifier | None,
         skip: Mapping[str, Collection[int]],
-    ) -> Iterator[tuple[list[Sample], int]]:
+    ) -> Iterator[tuple[list[Sample], int, list[str]]]:
+        """Draw; give samples as they come, the memory used, and at the end the prompts that were cancelled."""
         assert self._sampler is not None
         gathered: list[Sample] = []
         sent = time.monotonic()
-        for sample in self._sampler.sample(prompts, params, seed=seed, verifier=verifier, skip=skip.__getitem__):
-            gathered.append(sample)
-            if time.monotonic() - sent >= _GATHER:
-                yield gathered, peak_memory()
-                gathered, sent = [], time.monotonic()
-        yield gathered, peak_memory()
+        drawn = self._sampler.sample(prompts, params, seed=seed, verifier=verifier, skip=skip.__getitem__)
+        with self._lock:
+            self._drawing = True
+            for prompt_id in self._unwanted:
+                self._sampler.cancel(prompt_id)
+        try:
+            for sample in drawn:
+                gathered.append(sample)
+                if time.monotonic() - sent >= _GATHER:
+                    yield gathered, peak_memory(), []
+                    gathered, sent = [], time.monotonic()
+        finally:
+            with self._lock:
+                self._drawing = False
+                self._unwanted.clear()
+        yield gathered, peak_memory(), sorted(self._sampler.cancelled)
+
+    def cancel(self, prompt_id: str) -> None:
+        # In a thread of its own, beside the one that draws or is about to.
+        with self._lock:
+            if self._drawing:
+                assert self._sampler is not None
+                self._sampler.cancel(prompt_id)
+            else:
+                self._unwanted.append(prompt_id)
 
 
 @dataclass
@@ -69,6 +95,30 @@ class _Task:
     prompts: Sequence[Prompt]
     worker: Any = None
     deaths: int = 0
+
+
+@dataclass(eq=False)
+class _Call:
+    """One call of :meth:`RayWorkers.sample`: what of it may be asked for by other threads."""
+
+    prompts: frozenset[str]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    #: Tasks that workers have in hand, by what they give.
+    running: dict[Any, _Task] = field(default_factory=dict)
+    #: Prompts that nobody wants; those of them that lack samples.
+    unwanted: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Ask, from any thread, for no more samples of a prompt; whether this call has it."""
+        if prompt_id not in self.prompts:
+            return False
+        with self.lock:
+            self.unwanted.add(prompt_id)
+            for task in self.running.values():
+                if any(prompt.id == prompt_id for prompt in task.prompts):
+                    task.worker.cancel.options(concurrency_group="cancel").remote(prompt_id)
+        return True
 
 
 class RayWorkers:
@@ -108,6 +158,9 @@ class RayWorkers:
         #: Tokens that arrived in the latest call.
         self.tokens = 0
         self._load = load
+        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
+        #: Prompts of the latest call that were cancelled.
+        self.cancelled: Collection[str] = ()
         self._memory = 0
         self._workers: list[Any] = []
         self._ours = not ray.is_initialized()
@@ -122,7 +175,8 @@ class RayWorkers:
                 room = f"{gpus} GPUs" if gpus else f"{sum(cpus)} CPUs"
                 raise T2Error(f"workers = {count}: must lie between 1 and what the cluster has, {room}")
             share = {"num_cpus": 1, "num_gpus": 1} if gpus else {"num_cpus": _cpus_each(cpus, count)}
-            self._actor: Any = ray.remote(**share)(_Worker)
+            # A thread of its own, so that a worker hears of what is cancelled while it draws.
+            self._actor: Any = ray.remote(**share, concurrency_groups={"cancel": 1})(_Worker)
             self._workers = [self._actor.remote(load) for _ in range(count)]
             self._identity, *others = self._get([worker.identity.remote() for worker in self._workers])
             if any(other != self._identity for other in others):
@@ -168,12 +222,51 @@ class RayWorkers:
         T2Error
             What a worker's sampler raises, or when workers die again and again over the same prompts.
         """
+        call = _Call(frozenset(prompt.id for prompt in prompts))
+        self.tokens, self.cancelled = 0, call.cancelled
+        self._calls.add(call)
+        return self._under_way(call, self._iterate(call, prompts, params, seed, verifier, skip, progress))
+
+    def _under_way(self, call: _Call, samples: Iterator[Sample]) -> Iterator[Sample]:
+        try:
+            yield from samples
+        finally:
+            self._calls.discard(call)
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Draw no more samples of a prompt: the worker that has it ends them before its next step.
+
+        Samples that are finished are given, once they are judged. From any thread or callback; calls in other threads
+        that draw the same prompt stop with it.
+
+        Parameters
+        ----------
+        prompt_id
+            :attr:`Prompt.id`.
+
+        Returns
+        -------
+        bool
+            Whether a call is under way that has this prompt. Once the call ends, :attr:`cancelled` holds the prompt if
+            samples were dropped.
+        """
+        return sum(call.cancel(prompt_id) for call in list(self._calls)) > 0
+
+    def _iterate(
+        self,
+        call: _Call,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        seed: int,
+        verifier: Verifier | None,
+        skip: Callable[[str], Collection[int]] | None,
+        progress: Callable[[RayWorkers], None] | None,
+    ) -> Iterator[Sample]:
         ray = self._ray
-        self.tokens = 0
         left = deque(prompts)
         again: deque[_Task] = deque()
         idle = deque(self._workers)
-        running: dict[Any, _Task] = {}
+        running = call.running
         starting: dict[Any, Any] = {}
         given: dict[str, set[int]] = {}
         failed_starts = 0
@@ -183,10 +276,17 @@ class RayWorkers:
                 # Large parts first, small ones last, so that all workers end at about the same time.
                 size = max(1, len(left) // (2 * len(self._workers)))
                 task = again.popleft() if again else _Task([left.popleft() for _ in range(size)])
-                task.worker = idle.popleft()
                 stored = {one.id: {*(skip(one.id) if skip else ()), *given.get(one.id, ())} for one in task.prompts}
-                method = task.worker.sample.options(num_returns="streaming")
-                running[method.remote(task.prompts, params, seed, verifier, stored)] = task
+                with call.lock:
+                    dropped = [one for one in task.prompts if one.id in call.unwanted]
+                    call.cancelled.update(
+                        one.id for one in dropped if not stored[one.id].issuperset(range(one.params(params).k))
+                    )
+                    task.prompts = [one for one in task.prompts if one.id not in call.unwanted]
+                    if task.prompts:
+                        task.worker = idle.popleft()
+                        method = task.worker.sample.options(num_returns="streaming")
+                        running[method.remote(task.prompts, params, seed, verifier, stored)] = task
             if not running and not again and not left:
                 return
             ready = ray.wait([*running, *starting], num_returns=1)[0][0]
@@ -206,15 +306,17 @@ class RayWorkers:
                 continue
             task = running[ready]
             try:
-                samples, memory = self._get(next(ready))
+                samples, memory, cancelled = self._get(next(ready))
             except StopIteration:
-                del running[ready]
+                with call.lock:
+                    del running[ready]
                 idle.append(task.worker)
                 for prompt in task.prompts:
                     given.pop(prompt.id, None)
                 continue
             except ray.exceptions.RayActorError:
-                del running[ready]
+                with call.lock:
+                    del running[ready]
                 if task.deaths + 1 == _MOST_DEATHS:
                     first, last = task.prompts[0].id, task.prompts[-1].id
                     raise T2Error(
@@ -226,6 +328,7 @@ class RayWorkers:
                 self._replace(task.worker, starting)
                 continue
             self._memory = max(self._memory, memory)
+            call.cancelled.update(cancelled)
             for sample in samples:
                 given.setdefault(sample.prompt_id, set()).add(sample.sample)
                 self.tokens += sample.n_answer_tokens

@@ -4,6 +4,7 @@
 //!
 //! * [`error`]: one error type, and the checks of numerical ranges that every other module uses;
 //! * [`simd`]: branch-free `exp` and `ln` for loops over vectors; [`special`]: ln Γ, ψ and their differences;
+//! * `quadrature`: Gauss and Legendre's rule;
 //! * [`linear`] and [`newton`]: small dense matrices, and the minimisation that all fits share;
 //! * [`law`]: what a model of N parameters trained on D tokens and sampled k times achieves;
 //! * [`rule`]: how one answer is chosen from k samples, and what that makes of them;
@@ -29,6 +30,7 @@ pub mod linear;
 pub mod newton;
 pub mod passk;
 pub mod plan;
+mod quadrature;
 pub mod random;
 pub mod rule;
 pub mod sampling;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use t2fast_core::law::{AnyLaw, RuledLaw};
-use t2fast_core::rule::{self as rules, Fallback, Priced, Room, Verifier};
+use t2fast_core::rule::{self as rules, Counted, Fallback, Priced, Room, Verifier};
 
 use crate::errors::{Error, Result, T2Error};
 use crate::law::Law;
@@ -68,82 +68,111 @@ impl Rule {
         self.0.shape() == rules::Shape::Rising
     }
 
-    /// The mean value over Beta(a, b) distributed success rates at k samples.
+    /// Whether samples beyond the first change anything.
+    #[getter]
+    fn depends_on_k(&self) -> bool {
+        self.0.depends_on_k()
+    }
+
+    /// Of questions with Beta(a, b) distributed success rates, for each a, b and k: the mean value of k samples, or the mean
+    /// number drawn until one is accepted.
+    #[pyo3(signature = (a, b, k, drawn = false))]
     fn of_beta<'py>(
         &self,
         py: Python<'py>,
-        a: PyReadonlyArray1<'py, f64>,
-        b: PyReadonlyArray1<'py, f64>,
-        k: PyReadonlyArray1<'py, f64>,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (a, b, k) = (a.as_slice()?, b.as_slice()?, k.as_slice()?);
-        let out = work::detached(py, || {
-            let mut room = Room::new();
-            Ok(a.iter().zip(b).zip(k).map(|((&a, &b), &k)| self.0.value(a, b, k, &mut room)).collect())
-        })?;
-        Ok(PyArray1::from_vec(py, out))
+        a: Numbers<'py>,
+        b: Numbers<'py>,
+        k: Numbers<'py>,
+        drawn: bool,
+    ) -> Found<'py> {
+        let [a, b, k] = columns([("a", &a), ("b", &b), ("k", &k)])?;
+        let rule = &self.0;
+        each(
+            py,
+            k.len(),
+            |i, room| {
+                if drawn { rule.drawn(a[i], b[i], k[i], room) } else { rule.value(a[i], b[i], k[i], room) }
+            },
+        )
     }
 
-    /// The mean number of samples drawn until one is accepted, k at most.
-    fn drawn_of_beta<'py>(
-        &self,
-        py: Python<'py>,
-        a: PyReadonlyArray1<'py, f64>,
-        b: PyReadonlyArray1<'py, f64>,
-        k: PyReadonlyArray1<'py, f64>,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (a, b, k) = (a.as_slice()?, b.as_slice()?, k.as_slice()?);
-        let mut room = Room::new();
-        let out = a.iter().zip(b).zip(k).map(|((&a, &b), &k)| self.0.drawn(a, b, k, &mut room)).collect();
-        Ok(PyArray1::from_vec(py, out))
-    }
-
-    /// The mean value of questions whose success rates have the logits ability - difficulty, for each ability and k.
+    /// The same of questions whose success rates have the logits ability - difficulty, for each ability and k.
+    #[pyo3(signature = (ability, difficulties, k, drawn = false))]
     fn of_logits<'py>(
         &self,
         py: Python<'py>,
-        ability: PyReadonlyArray1<'py, f64>,
-        difficulties: PyReadonlyArray1<'py, f64>,
-        k: PyReadonlyArray1<'py, f64>,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (h, b, k) = (ability.as_slice()?, difficulties.as_slice()?, k.as_slice()?);
-        let out = work::detached(py, || Ok(h.iter().zip(k).map(|(&h, &k)| self.0.of_logits(h, b, k)).collect()))?;
-        Ok(PyArray1::from_vec(py, out))
+        ability: Numbers<'py>,
+        difficulties: Numbers<'py>,
+        k: Numbers<'py>,
+        drawn: bool,
+    ) -> Found<'py> {
+        let ([h, k], [b]) = (columns([("ability", &ability), ("k", &k)])?, columns([("difficulties", &difficulties)])?);
+        if b.is_empty() {
+            return Err(T2Error::new_err("difficulties is empty: there must be a question"));
+        }
+        let rule = &self.0;
+        each(
+            py,
+            k.len(),
+            |i, _| {
+                if drawn { rule.drawn_of_logits(h[i], b, k[i]) } else { rule.of_logits(h[i], b, k[i]) }
+            },
+        )
     }
 
-    /// The samples drawn for such questions until one is accepted, k at most.
-    fn drawn_of_logits<'py>(
-        &self,
-        py: Python<'py>,
-        ability: PyReadonlyArray1<'py, f64>,
-        difficulties: PyReadonlyArray1<'py, f64>,
-        k: PyReadonlyArray1<'py, f64>,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (h, b, k) = (ability.as_slice()?, difficulties.as_slice()?, k.as_slice()?);
-        let out = work::detached(py, || Ok(h.iter().zip(k).map(|(&h, &k)| self.0.drawn_of_logits(h, b, k)).collect()))?;
-        Ok(PyArray1::from_vec(py, out))
+    /// The same of single questions whose samples are right with probability p, for each p and k.
+    #[pyo3(signature = (p, k, drawn = false))]
+    fn of_rates<'py>(&self, py: Python<'py>, p: Numbers<'py>, k: Numbers<'py>, drawn: bool) -> Found<'py> {
+        let [p, k] = columns([("p", &p), ("k", &k)])?;
+        let rule = &self.0;
+        each(py, k.len(), |i, _| if drawn { rule.drawn_at_rate(p[i], k[i]) } else { rule.at_rate(p[i], k[i]) })
     }
 
-    /// The value of questions whose samples are right with probability p.
-    fn of_rates<'py>(
+    /// The same of single questions c of whose n samples were right, averaged over all choices of k of them.
+    #[pyo3(signature = (n, c, k, drawn = false))]
+    fn of_counts<'py>(
         &self,
         py: Python<'py>,
-        p: PyReadonlyArray1<'py, f64>,
-        k: PyReadonlyArray1<'py, f64>,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (p, k) = (p.as_slice()?, k.as_slice()?);
-        let out = work::detached(py, || Ok(p.iter().zip(k).map(|(&p, &k)| self.0.at_rate(p, k)).collect()))?;
-        Ok(PyArray1::from_vec(py, out))
+        n: Counts<'py>,
+        c: Counts<'py>,
+        k: Counts<'py>,
+        drawn: bool,
+    ) -> Found<'py> {
+        let whole = |name: &str, column: &Counts<'py>| -> PyResult<Vec<u64>> {
+            let negative = |_| T2Error::new_err(format!("{name}: must not be negative"));
+            column.as_slice()?.iter().map(|&value| u64::try_from(value).map_err(negative)).collect()
+        };
+        let (n, c, k) = (whole("n", &n)?, whole("c", &c)?, whole("k", &k)?);
+        let what = if drawn { Counted::Drawn } else { Counted::Value };
+        Ok(PyArray1::from_vec(py, work::detached(py, || self.0.of_counts(what, &n, &c, &k))?))
     }
+}
 
-    /// The samples drawn for such questions until one is accepted, k at most.
-    fn drawn_of_rates<'py>(
-        &self,
-        py: Python<'py>,
-        p: PyReadonlyArray1<'py, f64>,
-        k: PyReadonlyArray1<'py, f64>,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (p, k) = (p.as_slice()?, k.as_slice()?);
-        Ok(PyArray1::from_vec(py, p.iter().zip(k).map(|(&p, &k)| self.0.drawn_at_rate(p, k)).collect()))
+type Numbers<'py> = PyReadonlyArray1<'py, f64>;
+type Counts<'py> = PyReadonlyArray1<'py, i64>;
+type Found<'py> = PyResult<Bound<'py, PyArray1<f64>>>;
+
+/// Columns of one length.
+fn columns<'a, const COUNT: usize>(named: [(&str, &'a Numbers<'_>); COUNT]) -> PyResult<[&'a [f64]; COUNT]> {
+    let mut out = [&[][..]; COUNT];
+    for (slot, (_, column)) in out.iter_mut().zip(named) {
+        *slot = column.as_slice()?;
     }
+    for ((name, _), column) in named.iter().zip(out) {
+        if column.len() != out[0].len() {
+            let (first, length) = (named[0].0, out[0].len());
+            let message = format!("{first} has length {length} and {name} {}: they must be equal", column.len());
+            return Err(T2Error::new_err(message));
+        }
+    }
+    Ok(out)
+}
+
+/// A number for each of so many points, found without the interpreter.
+fn each(py: Python<'_>, count: usize, one: impl Fn(usize, &mut Room) -> f64 + Sync) -> Found<'_> {
+    let out = work::detached(py, || {
+        let mut room = Room::new();
+        Ok((0..count).map(|i| one(i, &mut room)).collect())
+    })?;
+    Ok(PyArray1::from_vec(py, out))
 }

@@ -57,7 +57,7 @@ def test_a_killed_server_and_resume(tmp_path):
         def kill(_):
             if len(list(read_samples(path))) == 30:
                 server.shutdown()
-                server.socket.close()
+                server.server_close()
 
         one = endpoint(server, retries=3)
         with pytest.raises(EndpointError, match="failed 4 times, at last with: .*[Cc]onnection"):
@@ -156,11 +156,13 @@ def test_a_server_that_says_no(monkeypatch):
 
 def test_a_server_that_hangs(monkeypatch):
     with serving() as server:
-        monkeypatch.setattr("tests.support.faulty_server.Handler.answer", lambda *_: time.sleep(30))
+        over = threading.Event()
+        monkeypatch.setattr("tests.support.faulty_server.Handler.answer", lambda *_: over.wait(30))
         begun = time.monotonic()
         with pytest.raises(EndpointError, match="failed 2 times, at last with: timed out"):
             list(endpoint(server, retries=1, timeout=0.2).sample(PROMPTS[:1], PARAMS))
         assert time.monotonic() - begun < 10
+        over.set()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Every causal family of transformers, made small: right, or refused with a reason; never wrong.
 
-``pytest -m slow`` runs it, in some minutes; the table in docs/sample-engine.md counts what it finds.
+``pytest -m slow`` runs it, in some minutes. ``python -m tests.sampling.engine.test_families`` prints what becomes of each,
+which the table in docs/sample-engine.md counts.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 from tests.support.tiny import tokenizer, torch, transformers
@@ -63,20 +66,46 @@ def small(key):
     return made
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("key", FAMILIES)
-def test_right_or_refused(key):
-    made = small(key)
+def outcome(key):
+    """What becomes of a family: right, wrong, refused or not tried; and why."""
+    try:
+        made = small(key)
+    except pytest.skip.Exception as error:
+        return "not tried", str(error)
     try:
         sampler = Sampler(made, tokenizer(), max_batch=16, page_size=8, prefill_tokens=48)
-    except T2Error:
-        return  # refused, in words that the tests of the probe look at
+    except T2Error as error:
+        return "refused", str(error)  # in words that the tests of the probe look at
     sampler.eos = ()
     made.set_attn_implementation("eager")
+    off = [torch.zeros(())]
     for sample in sampler.sample(PROMPTS, SamplingParams(k=2, max_new_tokens=24, logprobs=True), seed=3):
         asked = sampler.tokenizer.encode([p for p in PROMPTS if p.id == sample.prompt_id])[0].tolist()
         with torch.no_grad():
             logits = made(torch.tensor([[*asked, *sample.token_ids]]), use_cache=False).logits[0, len(asked) - 1 : -1]
         chosen = logits.float().log_softmax(-1).gather(1, torch.tensor(sample.token_ids)[:, None])[:, 0]
-        assert sample.logprobs == pytest.approx(chosen.tolist(), abs=1e-3)
+        off.append((torch.tensor(sample.logprobs) - chosen).abs().max())
+    worst = float(torch.stack(off).max())  # NaN is the greatest
+    return "right" if worst < 1e-3 else "wrong", f"log-probabilities off by {worst:.1g} nats at most"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", FAMILIES)
+def test_right_or_refused(key):
+    found, reason = outcome(key)
+    if found == "not tried":
+        pytest.skip(reason)
+    assert found in ("right", "refused"), reason
+
+
+if __name__ == "__main__":
+    counted = Counter()
+    for family in FAMILIES:
+        try:
+            found, why = outcome(family)
+        except Exception as error:
+            found, why = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        counted[found] += 1
+        print(f"{family}\t{found}\t{why}", flush=True)
+    print(dict(counted))

@@ -27,7 +27,8 @@ def check(quantised, within):
 
 @pytest.fixture
 def folder(tmp_path):
-    model().save_pretrained(tmp_path)
+    # bitsandbytes computes no matrix whose sides are no multiples of 64.
+    model(intermediate_size=128).save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     return tmp_path
 
@@ -44,10 +45,58 @@ def test_torchao(folder, tmp_path):
     assert type(quantised.model.layers[0].mlp.up_proj.weight) is not torch.nn.Parameter
     check(quantised, 1e-3)
     # Other weights than the full ones, and their own fingerprint; a folder of them loads too.
-    assert Sampler(quantised, tokenizer()).identity() != Sampler(model(), tokenizer()).identity()
+    assert Sampler(quantised, tokenizer()).identity() != Sampler(model(intermediate_size=128), tokenizer()).identity()
     quantised.save_pretrained(tmp_path / "quantised")
     tokenizer().save_pretrained(tmp_path / "quantised")
     check(Sampler.from_pretrained(tmp_path / "quantised").model, 1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("four", ["nf4", "fp4"])
+def test_bitsandbytes_4_bit(folder, tmp_path, four):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    pytest.importorskip("accelerate")
+    config = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type=four, bnb_4bit_compute_dtype=torch.float32
+    )
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    quantised = load(folder, quantization_config=config, dtype=torch.float32)
+    assert type(quantised.model.layers[0].mlp.up_proj) is bitsandbytes.nn.Linear4bit
+    check(quantised, 0.01)
+    full = model(intermediate_size=128)
+    assert Sampler(quantised, tokenizer()).identity()["weights"] != Sampler(full, tokenizer()).identity()["weights"]
+    # A folder of such weights loads too.
+    quantised.save_pretrained(tmp_path / "quantised")
+    tokenizer().save_pretrained(tmp_path / "quantised")
+    check(Sampler.from_pretrained(tmp_path / "quantised").model, 0.01)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bitsandbytes_8_bit_is_refused(folder):
+    """Its products depend on all rows of a batch, so that no sample could be the same twice: a reason, in one line."""
+    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("accelerate")
+    config = transformers.BitsAndBytesConfig(load_in_8bit=True)
+    quantised = transformers.AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
+    with pytest.raises(T2Error) as refused:
+        Sampler(quantised, tokenizer())
+    assert "--engine generate can" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dynamic_int8_is_refused(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantization = pytest.importorskip("torchao.quantization")
+        pytest.importorskip("accelerate")
+    config = transformers.TorchAoConfig(quantization.Int8DynamicActivationInt8WeightConfig())
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    quantised = load(folder, quantization_config=config, dtype=torch.float32)
+    with pytest.raises(T2Error) as refused:
+        Sampler(quantised, tokenizer())
+    assert "--engine generate can" in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 class Packed(torch.Tensor):

@@ -132,6 +132,33 @@ def test_hooks_and_patched_methods_come_along(reference):
         drawn(one)
 
 
+def test_a_patch_that_calls_the_method_before_it_comes_along(reference):
+    """As trainers do that fuse the loss into the forward pass: one patch over another, held by closures."""
+    live, bare = fresh(), {}
+
+    def patch(number):
+        before = live.forward
+
+        @functools.wraps(type(live).forward)
+        def patched(self, *arguments, bonus=number, **keywords):
+            bare[number] = self
+            out = before(*arguments, **keywords)
+            out.logits = out.logits * bonus
+            return out
+
+        live.forward = MethodType(patched, live)
+
+    patch(2)
+    patch(3)
+    sampler = Sampler(live, tokenizer())
+    assert bare[2] is bare[3]
+    assert bare[2] is not live
+    check_logprobs(live, sampler, 2e-4)
+    assert live.config._attn_implementation != "t2fast"
+    del live.forward
+    assert drawn(sampler) == reference
+
+
 def test_wrappers(reference):
     live = fresh()
     wrapped = torch.nn.DataParallel(live)
@@ -154,8 +181,15 @@ def test_wrappers(reference):
 def test_accelerate():
     accelerate = pytest.importorskip("accelerate")
     live = fresh()
-    prepared = accelerate.Accelerator(cpu=True, mixed_precision="bf16").prepare(live)
-    check_logprobs(prepared, Sampler(prepared, tokenizer()), 0.25)
+    # One state serves a process, and others' tests have theirs.
+    accelerate.state.AcceleratorState._reset_state(True)
+    try:
+        prepared = accelerate.Accelerator(cpu=True, mixed_precision="bf16").prepare(live)
+        sampler = Sampler(prepared, tokenizer())
+        assert sampler.shape.dtype == torch.bfloat16
+        check_logprobs(prepared, sampler, 0.25)
+    finally:
+        accelerate.state.AcceleratorState._reset_state(True)
 
 
 def test_peft(tmp_path):

@@ -7,13 +7,14 @@ import os
 import queue
 import threading
 import urllib.parse
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from t2fast import arguments
 from t2fast.errors import T2Error
-from t2fast.sampling.endpoint.http import EndpointError, Server, Stopped
+from t2fast.sampling.endpoint.http import EndpointError, Server, Stop, Stopped
 from t2fast.sampling.endpoint.messages import check, refuse, request, samples_of, seed_of
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt, unique
@@ -98,6 +99,9 @@ class Endpoint:
         self._model = model
         self._limit = "max_tokens"
         self._lock = threading.Lock()
+        self._calls: weakref.WeakSet[_Work] = weakref.WeakSet()
+        #: Prompts of the latest call that were cancelled.
+        self.cancelled: Collection[str] = ()
 
     @property
     def model(self) -> str:
@@ -110,7 +114,7 @@ class Endpoint:
         return self._model
 
     def _served(self) -> list[str]:
-        answer = self.server.ask("/models", None, threading.Event())
+        answer = self.server.ask("/models", None, Stop())
         data = answer.get("data") if isinstance(answer, dict) else None
         return [str(one["id"]) for one in data or () if isinstance(one, dict) and "id" in one]
 
@@ -159,17 +163,37 @@ class Endpoint:
             refuse(prompt, prompt.params(params))
         if verifier is None and any(one.params(params).stop_on_success for one in prompts):
             raise T2Error("stop_on_success = True: needs a verifier that says what success is")
-        self.tokens, self.usage = 0, {}
-        return self._drawn(_Work(prompts, params, skip or (lambda _: ()), self.per_request), seed, verifier, progress)
+        work = _Work(prompts, params, skip or (lambda _: ()), self.per_request)
+        self.tokens, self.usage, self.cancelled = 0, {}, work.cancelled
+        self._calls.add(work)
+        return self._drawn(work, seed, verifier, progress)
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Draw no more samples of a prompt: its requests are broken off, and the server sees its client leave.
+
+        Samples that have arrived are given, once they are judged. From any thread or callback; calls of this endpoint
+        in other threads that draw the same prompt stop with it.
+
+        Parameters
+        ----------
+        prompt_id
+            :attr:`Prompt.id`.
+
+        Returns
+        -------
+        bool
+            Whether a call is under way that has this prompt. Once the call ends, :attr:`cancelled` holds the prompt if
+            samples were dropped.
+        """
+        return sum(work.cancel(prompt_id) for work in list(self._calls)) > 0
 
     def _drawn(
         self, work: _Work, seed: int, verifier: Verifier | None, progress: Callable[[Endpoint], object] | None
     ) -> Iterator[Sample]:
-        stop = threading.Event()
         found: queue.Queue[list[Sample] | Exception | None] = queue.Queue(4 * self.concurrency)
         # Daemons: a server that hangs must not keep the program from ending.
         workers = [
-            threading.Thread(target=self._ask_all, args=(work, seed, verifier, found, stop), daemon=True)
+            threading.Thread(target=self._ask_all, args=(work, seed, verifier, found), daemon=True)
             for _ in range(min(self.concurrency, max(1, work.requests)))
         ]
         for worker in workers:
@@ -193,16 +217,12 @@ class Endpoint:
                     if progress is not None:
                         progress(self)
         finally:
-            stop.set()
+            work.end()
+            self._calls.discard(work)
 
-    def _ask_all(
-        self,
-        work: _Work,
-        seed: int,
-        verifier: Verifier | None,
-        found: queue.Queue[Any],
-        stop: threading.Event,
-    ) -> None:
+    def _ask_all(self, work: _Work, seed: int, verifier: Verifier | None, found: queue.Queue[Any]) -> None:
+        stop = work.stop
+
         def put(what: Any) -> None:
             while not stop.is_set():
                 with contextlib.suppress(queue.Full):
@@ -210,24 +230,21 @@ class Endpoint:
                     return
 
         try:
-            while not stop.is_set() and (part := work.next(stop)) is not None:
+            while not stop.is_set() and (part := work.next()) is not None:
                 prompt, settings, numbers = part
-                while numbers:
-                    samples = self._ask(prompt, settings, numbers, seed, stop)
-                    if verifier is not None:
-                        samples = [_judged(one, prompt, verifier) for one in samples]
-                    put(samples)
-                    # A server may give fewer than were asked for.
-                    numbers = numbers[len(samples) :]
-        except Stopped:
-            pass
+                with work.asking(prompt) as wish:
+                    while numbers:
+                        samples = self._ask(prompt, settings, numbers, seed, wish)
+                        if verifier is not None:
+                            samples = [_judged(one, prompt, verifier) for one in samples]
+                        put(samples)
+                        # A server may give fewer than were asked for.
+                        numbers = numbers[len(samples) :]
         except Exception as error:
             put(error)
         put(None)
 
-    def _ask(
-        self, prompt: Prompt, params: SamplingParams, numbers: list[int], seed: int, stop: threading.Event
-    ) -> list[Sample]:
+    def _ask(self, prompt: Prompt, params: SamplingParams, numbers: list[int], seed: int, stop: Stop) -> list[Sample]:
         key = seed_of(seed, prompt.id, numbers[0]) if self.seeds else None
         try:
             answer = self.server.ask(*request(self.model, prompt, params, len(numbers), key, self._limit), stop, check)
@@ -272,9 +289,19 @@ class _Work:
         self._turns: dict[str, _Turn] = {}
         self._parts: list[tuple[Prompt, SamplingParams, list[int]]] = []
         self.requests = 0
+        #: Set when the call ends.
+        self.stop = threading.Event()
+        #: What breaks off each request under way, and its prompt.
+        self._asking: dict[Stop, str] = {}
+        #: Prompts that nobody wants; those of them that lack samples, when the call has ended.
+        self._unwanted: set[str] = set()
+        self.cancelled: set[str] = set()
+        #: By prompt: how many samples it lacks.
+        self._missing: dict[str, int] = {}
         for prompt in prompts:
             settings, there = prompt.params(params), frozenset(skip(prompt.id))
             numbers = [j for j in range(settings.k) if j not in there]
+            self._missing[prompt.id] = len(numbers)
             if numbers:
                 self._parts.append((prompt, settings, numbers))
                 self.requests += -(-len(numbers) // size)
@@ -282,17 +309,55 @@ class _Work:
                     self._turns[prompt.id] = _Turn(numbers)
         self._size, self._at, self._begun = size, 0, 0
 
-    def next(self, stop: threading.Event) -> tuple[Prompt, SamplingParams, list[int]] | None:
+    def cancel(self, prompt_id: str) -> bool:
+        """Ask for no more samples of a prompt; whether this call has it."""
+        if prompt_id not in self._missing:
+            return False
+        with self._lock:
+            self._unwanted.add(prompt_id)
+            under_way = [wish for wish, name in self._asking.items() if name == prompt_id]
+            self._lock.notify_all()
+        for wish in under_way:
+            wish.set()
+        return True
+
+    def end(self) -> None:
+        """Ask for nothing more, and break off what is under way."""
+        with self._lock:
+            self.stop.set()
+            self.cancelled |= {one for one in self._unwanted if self._missing[one]}
+            under_way = list(self._asking)
+        for wish in under_way:
+            wish.set()
+
+    @contextlib.contextmanager
+    def asking(self, prompt: Prompt) -> Iterator[Stop]:
+        """Give what breaks off requests for a prompt, which ends the block."""
+        wish = Stop()
+        with self._lock:
+            self._asking[wish] = prompt.id
+            if self.stop.is_set() or prompt.id in self._unwanted:
+                wish.set()
+        try:
+            yield wish
+        except Stopped:
+            pass
+        finally:
+            with self._lock:
+                del self._asking[wish]
+
+    def next(self) -> tuple[Prompt, SamplingParams, list[int]] | None:
         """The next samples to ask for; None when there are none left. Waits while a prompt may be about to stop."""
         with self._lock:
             while self._at < len(self._parts):
                 prompt, settings, numbers = self._parts[self._at]
                 turn = self._turns.get(prompt.id)
-                if self._begun >= len(numbers) or (turn is not None and turn.over):
+                over = prompt.id in self._unwanted or (turn is not None and turn.over)
+                if self._begun >= len(numbers) or over:
                     self._at, self._begun = self._at + 1, 0
                     continue
                 if turn is not None and self._begun - turn.given >= _AHEAD:
-                    if stop.is_set():
+                    if self.stop.is_set():
                         return None
                     self._lock.wait(0.2)
                     continue
@@ -305,6 +370,7 @@ class _Work:
         """The samples that may be given now: of a prompt that stops early, in the order of their numbers."""
         turn = self._turns.get(sample.prompt_id)
         if turn is None:
+            self._missing[sample.prompt_id] -= 1
             return [sample]
         with self._lock:
             if turn.over:
@@ -315,8 +381,10 @@ class _Work:
                 one = turn.waiting.pop(turn.numbers[turn.given])
                 found.append(one)
                 turn.given += 1
+                self._missing[sample.prompt_id] -= 1
                 if one.accepted:
                     turn.over = True
+                    self._missing[sample.prompt_id] = 0
                     turn.waiting.clear()
                     break
             self._lock.notify_all()

@@ -6,18 +6,20 @@ import http.client
 import ipaddress
 import json
 import random
+import socket
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from t2fast.errors import T2Error
 
-__all__ = ["EndpointError", "Half", "Server", "Stopped"]
+__all__ = ["EndpointError", "Half", "Server", "Stop", "Stopped"]
 
 #: Answers after which the same request may succeed later.
 _PASSING = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529))
@@ -35,6 +37,62 @@ class Half(Exception):  # noqa: N818 -- an answer rather than an error
 
 class Stopped(Exception):  # noqa: N818 -- the caller's wish
     """The caller does not want the answer any more."""
+
+
+class Stop:
+    """Says, from any thread, that answers are not wanted any more, and breaks off the connections that wait for them.
+
+    Examples
+    --------
+    >>> stop = Stop()
+    >>> stop.set()
+    >>> stop.is_set()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: set[Any] = set()
+
+    def is_set(self) -> bool:
+        """Whether answers are no longer wanted."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, unless that is said before; whether it was."""
+        return self._event.wait(seconds)
+
+    def set(self) -> None:
+        """Say so. A server that is told to compute sees its client leave, and need not go on."""
+        with self._lock:
+            self._event.set()
+            for one in self._sockets:
+                _hang_up(one)
+
+    @contextmanager
+    def watching(self) -> Iterator[Any]:
+        """Give a function that takes sockets: they are shut down when this is set, until the block ends."""
+        ours: list[Any] = []
+
+        def watch(one: Any) -> None:
+            with self._lock:
+                ours.append(one)
+                self._sockets.add(one)
+                if self._event.is_set():
+                    _hang_up(one)
+
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                self._sockets.difference_update(ours)
+
+
+def _hang_up(one: Any) -> None:
+    # Not the method of a TLS socket, which would take away what another thread reads with.
+    with suppress(OSError):
+        socket.socket.shutdown(one, socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
@@ -65,7 +123,7 @@ class Server:
     def __repr__(self) -> str:  # never the key
         return f"Server({self.url!r})"
 
-    def ask(self, path: str, body: Mapping[str, Any] | None, stop: threading.Event, check: Any = None) -> Any:
+    def ask(self, path: str, body: Mapping[str, Any] | None, stop: Stop, check: Any = None) -> Any:
         """Give what the server answers, after ``check`` has found it whole.
 
         Parameters
@@ -75,7 +133,7 @@ class Server:
         body
             Sent as JSON; None to only look.
         stop
-            Once set, no more attempts are made.
+            Once set, no more attempts are made, and the one under way is broken off.
         check
             Called with the answer; raises :class:`Half` if it is not whole.
 
@@ -87,9 +145,9 @@ class Server:
             When ``stop`` was set meanwhile.
         """
         attempt = 0
-        while True:
+        while not stop.is_set():
             try:
-                found = self._once(path, body)
+                found = self._once(path, body, stop)
                 if check is not None:
                     check(found)
                 return found
@@ -101,23 +159,25 @@ class Server:
             except (OSError, http.client.HTTPException, Half, ValueError) as error:
                 # Refused, reset, timed out; cut off in the middle; no JSON.
                 reason, wait = str(getattr(error, "reason", None) or error) or type(error).__name__, None
+            if stop.is_set():
+                break
             if attempt >= self.retries:
                 raise EndpointError(
                     f"{self.url}{path}: failed {attempt + 1} times, at last with: {' '.join(reason.split())}"
                 )
             pause = min(_LONGEST, self.pause * 2.0**attempt) * random.uniform(0.5, 1.0)
             attempt += 1
-            if stop.wait(max(pause, wait or 0.0)):
-                raise Stopped
+            stop.wait(max(pause, wait or 0.0))
+        raise Stopped
 
-    def _once(self, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _once(self, path: str, body: Mapping[str, Any] | None, stop: Stop) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method="GET" if data is None else "POST")
         begun = time.monotonic()
-        with _opener(self.url).open(request, timeout=self.timeout) as answer:
+        with stop.watching() as watch, _opener(self.url, watch).open(request, timeout=self.timeout) as answer:
             parts = []
             # The time-out is for the whole answer, not for each of its parts.
             while part := answer.read1(1 << 16):
@@ -136,9 +196,38 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+def _watched(kind: type[http.client.HTTPConnection], watch: Any) -> Any:
+    """A kind of connection that shows its socket."""
+
+    class Watched(kind):  # type: ignore[misc,valid-type]
+        def connect(self) -> None:
+            super().connect()
+            watch(self.sock)
+
+    return Watched
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def __init__(self, watch: Any) -> None:
+        super().__init__()
+        self._kind = _watched(http.client.HTTPConnection, watch)
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._kind, req)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def __init__(self, watch: Any) -> None:
+        super().__init__()
+        self._kind = _watched(http.client.HTTPSConnection, watch)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._kind, req, context=self._context)  # type: ignore[attr-defined]
+
+
+def _opener(url: str, watch: Any) -> urllib.request.OpenerDirector:
     # A proxy cannot reach what is on this machine.
-    handlers: list[Any] = [_Stay]
+    handlers: list[Any] = [_Stay, _Plain(watch), _Secure(watch)]
     if _is_local(urllib.parse.urlsplit(url).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
     return urllib.request.build_opener(*handlers)

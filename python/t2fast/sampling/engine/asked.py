@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from t2fast.sampling.engine.schedule import Job
-from t2fast.sampling.engine.tree import Floats, Node
+from t2fast.sampling.engine.tree import Floats, Node, Tokens
 from t2fast.sampling.params import SamplingParams
 
 __all__ = ["Asked"]
@@ -27,11 +27,29 @@ class Asked:
     def __init__(self, jobs: Sequence[Job], settings: Sequence[SamplingParams]) -> None:
         self._jobs: dict[Node, list[Job]] = {}
         self._found: dict[int, Floats] = {}
+        #: By prompt that wants them: the likeliest tokens in the place of each of its own, and their log-probabilities.
+        self._top: dict[int, tuple[Tokens, Floats]] = {}
         for job, one in zip(jobs, settings, strict=True):
             if one.prompt_logprobs and job.end and 0 not in job.skip:
-                self._found[job.index] = np.full(len(job.tokens) - 1, np.nan, np.float32)
-                for node in job.chain():
-                    self._jobs.setdefault(node, []).append(job)
+                self.take_in(job)
+
+    def take_in(self, job: Job, n_top: int = 0) -> None:
+        """Want the log-probabilities of a prompt, with those of the ``n_top`` likeliest tokens in each place."""
+        n = len(job.tokens) - 1
+        self._found[job.index] = np.full(n, np.nan, np.float32)
+        if n_top:
+            self._top[job.index] = np.full((n, n_top), -1, np.int32), np.full((n, n_top), -np.inf, np.float32)
+        for node in job.chain():
+            self._jobs.setdefault(node, []).append(job)
+
+    def forget(self, job: Job) -> None:
+        """A prompt has ended."""
+        self._found.pop(job.index, None)
+        self._top.pop(job.index, None)
+        for node in job.chain():
+            jobs = [one for one in self._jobs.pop(node, ()) if one is not job]
+            if jobs:
+                self._jobs[node] = jobs
 
     def wants(self, node: Node) -> bool:
         """Whether the logits of a node's tokens are wanted."""
@@ -50,8 +68,16 @@ class Asked:
         for job, value in zip(jobs, ends, strict=True):
             self._found[job.index][at:to] = inner
             self._found[job.index][to - 1] = value
+            if job.index in self._top:
+                ids, values = self._top[job.index]
+                top = logits.float().topk(ids.shape[1])
+                ids[at:to], values[at:to] = top.indices.int().cpu(), (top.values - sums[:, None]).cpu()
 
     def of(self, index: int) -> tuple[float, ...] | None:
         """The log-probabilities of a prompt's tokens but the first; they are given once."""
         found = self._found.pop(index, None)
         return None if found is None else tuple(found.tolist())
+
+    def top_of(self, index: int) -> tuple[Tokens, Floats] | None:
+        """The likeliest tokens in the place of each of a prompt's tokens but the first; they are given once."""
+        return self._top.pop(index, None)

@@ -28,7 +28,7 @@ from t2fast.sampling.samples import FinishReason, Sample
 from t2fast.sampling.verify import Verifier
 from t2fast.sampling.verify.judging import Judging
 
-__all__ = ["Call", "Stats"]
+__all__ = ["Call", "Launched", "Stats"]
 
 
 @dataclass
@@ -163,11 +163,12 @@ class Call:
         )
         prepared.pack()
         self.judging = Judging(verifier)
-        self.pending: deque[_Launched] = deque()
+        self.pending: deque[Launched] = deque()
         #: Finished samples of prompts that stop at their first success, until it is their turn.
         self.waiting: dict[int, dict[int, Sample]] = {}
         self.turn = {i: job.upcoming() for i, job in enumerate(self.jobs) if self.settings[i].stop_on_success}
         self.kind = np.zeros(self.memory.slots, np.int32)
+        self._uploaded = -1
         self.stats = Stats(total=total, pages_total=n_pages, page_bytes=size)
         self.begun = time.monotonic()
 
@@ -200,43 +201,7 @@ class Call:
 
     def steps(self) -> Iterator[list[Sample]]:
         """Run to the end; whenever samples are finished and judged, give them."""
-        schedule, runner, stats = self.schedule, self.runner, self.stats
-        uploaded = -1
-        while True:
-            while self._to_cancel:
-                self._drop(self._to_cancel.popleft())
-            nodes, rows = schedule.admit()
-            if rows:
-                stats.prefilled += runner.begin(nodes, rows)
-                self.kind[[row.slot for row in rows]] = self.endings.kind[[row.job.index for row in rows]]
-                self.thinking.begin(rows, schedule.slots)
-            if self.prepared.shape.reach:
-                for row in schedule.leave(self.prepared.shape.reach):
-                    runner.reads(row)
-            if len(schedule.needy()) > schedule.pages.free or (self.thinking.needed and self.thinking.due(schedule)):
-                # Who pauses must have all of its tokens, and who has ended need not pause others.
-                self._drain()
-            schedule.grow()
-            if self.thinking.needed:
-                for slot, token in self.thinking.next(schedule):
-                    runner.force(slot, token)
-                    uploaded = -1
-            stats.preemptions, stats.pages_used = schedule.preemptions, schedule.pages.taken
-            stats.pages = max(stats.pages, stats.pages_used)
-            if schedule.running:
-                if uploaded != schedule.moves:
-                    runner.upload()
-                    uploaded = schedule.moves
-                slots = runner.rows
-                at = schedule.count[slots]
-                self.pending.append(_Launched(slots, schedule.serial[slots], at, runner.step()))
-                schedule.count[slots] += 1
-                stats.steps += 1
-                stats.rows += len(slots)
-            elif not self.pending:
-                break
-            while len(self.pending) > (self.prepared.ahead if schedule.running else 0):
-                self._look(self.pending.popleft())
+        while self._step():
             if found := self._judged():
                 yield found
         while self.judging.outstanding:
@@ -244,6 +209,45 @@ class Call:
                 yield found
         if any(self.waiting.values()):
             raise AssertionError("samples wait for others that were never drawn")
+
+    def _step(self) -> bool:
+        """Let samples begin, launch a step and take in an earlier one; False when there is nothing left to run."""
+        schedule, runner, stats = self.schedule, self.runner, self.stats
+        while self._to_cancel:
+            self._drop(self._to_cancel.popleft())
+        nodes, rows = schedule.admit()
+        if rows:
+            stats.prefilled += runner.begin(nodes, rows)
+            self.kind[[row.slot for row in rows]] = self.endings.kind[[row.job.index for row in rows]]
+            self.thinking.begin(rows, schedule.slots)
+        if self.prepared.shape.reach:
+            for row in schedule.leave(self.prepared.shape.reach):
+                runner.reads(row)
+        if len(schedule.needy()) > schedule.pages.free or (self.thinking.needed and self.thinking.due(schedule)):
+            # Who pauses must have all of its tokens, and who has ended need not pause others.
+            self._drain()
+        schedule.grow()
+        if self.thinking.needed:
+            for slot, token in self.thinking.next(schedule):
+                runner.force(slot, token)
+                self._uploaded = -1
+        stats.preemptions, stats.pages_used = schedule.preemptions, schedule.pages.taken
+        stats.pages = max(stats.pages, stats.pages_used)
+        if schedule.running:
+            if self._uploaded != schedule.moves:
+                runner.upload()
+                self._uploaded = schedule.moves
+            slots = runner.rows
+            at = schedule.count[slots]
+            self.pending.append(Launched(slots, schedule.serial[slots], at, runner.step()))
+            schedule.count[slots] += 1
+            stats.steps += 1
+            stats.rows += len(slots)
+        elif not self.pending:
+            return False
+        while len(self.pending) > (self.prepared.ahead if schedule.running else 0):
+            self._look(self.pending.popleft())
+        return True
 
     def cancel(self, prompt_id: str) -> bool:
         """Ask, from any thread, for no more samples of a prompt; whether this call has it."""
@@ -281,7 +285,7 @@ class Call:
         while self.pending:
             self._look(self.pending.popleft())
 
-    def _look(self, launched: _Launched) -> None:
+    def _look(self, launched: Launched) -> None:
         """Take in what a step drew: record it, and end the samples that it ended."""
         schedule = self.schedule
         begun = time.monotonic()
@@ -290,29 +294,38 @@ class Call:
         slots, steps = launched.slots, launched.steps
         # A row may have ended, or been stopped, while this step was in flight.
         alive = schedule.serial[slots] == launched.serials
+        if (broken := np.flatnonzero(alive & (tokens < 0))).size:
+            self._broken({schedule.running[slot].job for slot in slots[broken].tolist() if slot in schedule.running})
+            alive = schedule.serial[slots] == launched.serials
         if not alive.all():
             slots, steps, tokens, logprobs, top = (one[alive] for one in (slots, steps, tokens, logprobs, top))
         if not len(slots):
             return
-        if tokens.min() < 0:
-            prompt = self.prompts[schedule.running[int(slots[tokens.argmin()])].job.index].id
-            raise T2Error(
-                f"prompt {prompt!r}: the model's logits are not finite: its weights are broken, or its dtype, "
-                f"{str(self.prepared.shape.dtype).removeprefix('torch.')}, is too narrow (try bfloat16 or float32)"
-            )
         schedule.record(slots, steps, tokens, logprobs, top)
         means = self.endings.table[self.kind[slots], tokens]
         ended = (means & ENDS != 0) | (steps + 1 >= schedule.limit[slots])
-        if self.on_tokens is not None:
-            for slot, step in zip(slots.tolist(), steps.tolist(), strict=True):
-                row = schedule.running[slot]
-                self.on_tokens(self.prompts[row.job.index], row.sample, schedule.tokens[slot, : step + 1].tolist())
+        self._tell(slots, steps)
         for i in np.flatnonzero(ended | (means != 0)).tolist():
             row = schedule.running[int(slots[i])]
             drawn = schedule.tokens[row.slot, : steps[i] + 1]
             if ended[i] or self.endings.completed(row.job.index, row.job.tokens, drawn):
                 self._finish(row, drawn, bool(means[i] & ENDS))
         self.stats.seconds = time.monotonic() - self.begun
+
+    def _broken(self, jobs: Collection[Job]) -> None:
+        """Nothing could be drawn for samples of these prompts."""
+        prompt = self.prompts[min(job.index for job in jobs)].id
+        raise T2Error(
+            f"prompt {prompt!r}: the model's logits are not finite: its weights are broken, or its dtype, "
+            f"{str(self.prepared.shape.dtype).removeprefix('torch.')}, is too narrow (try bfloat16 or float32)"
+        )
+
+    def _tell(self, slots: npt.NDArray[np.int64], steps: Tokens) -> None:
+        """Tell whoever follows the samples what they are so far."""
+        if self.on_tokens is not None:
+            for slot, step in zip(slots.tolist(), steps.tolist(), strict=True):
+                row = self.schedule.running[slot]
+                self.on_tokens(self.prompts[row.job.index], row.sample, self.schedule.tokens[slot, : step + 1].tolist())
 
     def _finish(self, row: Row, tokens: Tokens, by_token: bool) -> None:
         job, n = row.job, len(tokens)
@@ -338,7 +351,10 @@ class Call:
         )
         self.schedule.finish(row)
         self.stats.tokens += len(tokens)
-        self.judging.ask(job.index, prompt, sample)
+        self._finished(job, sample)
+
+    def _finished(self, job: Job, sample: Sample) -> None:
+        self.judging.ask(job.index, self.prompts[job.index], sample)
 
     def _judged(self, *, wait: bool = False) -> list[Sample]:
         """The samples whose verdict has come and whose turn it is."""
@@ -373,7 +389,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class _Launched:
+class Launched:
     """A step in flight."""
 
     slots: npt.NDArray[np.int64]

@@ -51,8 +51,9 @@ class Drawn:
         self._device[0, :n] = tokens
         self._device[1, :n].view(torch.float32).copy_(logprobs)
         if top_tokens is not None and top_logprobs is not None:
-            self._device[2 : 2 + self._n, :n] = top_tokens.T
-            self._device[2 + self._n :, :n].view(torch.float32).copy_(top_logprobs.T)
+            most = top_tokens.shape[1]  # of those wanted now
+            self._device[2 : 2 + most, :n] = top_tokens.T
+            self._device[2 + self._n : 2 + self._n + most, :n].view(torch.float32).copy_(top_logprobs.T)
 
     def fetch(self, n: int) -> Callable[[], Step]:
         """Begin to copy what is kept; what it returns waits for that."""

@@ -50,11 +50,9 @@ class Endings:
 
     def __init__(self, tokenizer: Tokenizer, settings: Sequence[SamplingParams], eos: Sequence[int]) -> None:
         self.tokenizer, self.settings = tokenizer, settings
-        kinds: dict[tuple[tuple[str, ...], tuple[int, ...], bool], int] = {}
+        self._kinds = kinds = {}  # type: dict[tuple[tuple[str, ...], tuple[int, ...], bool], int]
         #: Which row of the table a prompt goes by.
-        self.kind = np.array(
-            [kinds.setdefault((s.stop, s.stop_token_ids, s.ignore_eos), len(kinds)) for s in settings], np.int32
-        )
+        self.kind = np.array([kinds.setdefault(_key(one), len(kinds)) for one in settings], np.int32)
         #: uint8 [kinds, vocabulary]: ENDS, MAY_END or both.
         self.table = np.zeros((len(kinds), tokenizer.vocab), np.uint8)
         self._stops: list[_Stops] = []
@@ -73,12 +71,18 @@ class Endings:
 
     def _completing(self, stops: tuple[str, ...]) -> npt.NDArray[np.uint8]:
         """Which tokens may be the last of a stop text: they hold its last character, or part of one."""
-        last = {stop[-1] for stop in stops}
-        found = np.zeros(self.tokenizer.vocab, np.uint8)
-        # Tokenizers swallow blanks at the start of a text, and a token by itself is one.
-        for i, piece in enumerate(self.tokenizer.pieces):
-            found[i] = " " in last or "\ufffd" in piece or any(c in piece for c in last)
+        found = self.tokenizer.with_character("\ufffd").copy()
+        for last in {stop[-1] for stop in stops}:
+            # Tokenizers swallow blanks at the start of a text, and a token by itself is one.
+            found |= self.tokenizer.with_character(last) if last != " " else np.uint8(1)
         return found
+
+    def take(self, prompt: int, settings: SamplingParams) -> bool:
+        """Let another prompt come in the place of one; False where its endings are not in the table yet."""
+        kind = self._kinds.get(_key(settings))
+        if kind is not None:
+            self.kind[prompt] = kind
+        return kind is not None
 
     def text(self, prompt: int, asked: Tokens, tokens: Tokens) -> tuple[str, bool]:
         """The text of an answer, and whether a stop text ended it."""
@@ -106,6 +110,10 @@ class Endings:
             if not any(stop in tail for stop in stops.texts):
                 return False
         return self.text(prompt, asked, tokens)[1]
+
+
+def _key(settings: SamplingParams) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+    return settings.stop, settings.stop_token_ids, settings.ignore_eos
 
 
 def end_tokens(model: Any, tokenizer: Any, vocab: int) -> tuple[int, ...]:

@@ -8,41 +8,32 @@ operator with the same noise: inside ``generate``, as a processor of logits that
 from __future__ import annotations
 
 import time
-import zlib
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import GenerationConfig
 
 from t2fast import arguments
 from t2fast.errors import T2Error
 from t2fast.sampling.engine.call import Stats
-from t2fast.sampling.engine.drawn import top_of
-from t2fast.sampling.engine.endings import ENDS, MAY_END, Endings, end_tokens
+from t2fast.sampling.engine.endings import Endings, end_tokens
 from t2fast.sampling.engine.fingerprint import fingerprint
+from t2fast.sampling.engine.generate_rows import Rows
 from t2fast.sampling.engine.loading import load
 from t2fast.sampling.engine.probe import context_length
 from t2fast.sampling.engine.replica import replica, unwrapped
 from t2fast.sampling.engine.rules import Rules
 from t2fast.sampling.engine.text import Tokenizer
-from t2fast.sampling.engine.thinking import Thinking, force
+from t2fast.sampling.engine.thinking import Thinking
 from t2fast.sampling.engine.tree import Tokens
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt, unique
-from t2fast.sampling.samples import FinishReason, Sample
+from t2fast.sampling.samples import Sample
 from t2fast.sampling.verify import Verifier, judge
-from t2fast_kernels.sample import sample as draw
 
 __all__ = ["GenerateSampler"]
 
@@ -86,6 +77,9 @@ class GenerateSampler:
         self.context = context_length(inner.config)
         self.warnings: tuple[str, ...] = ("drawn by transformers' own generation (engine generate), which is slow",)
         self.stats = Stats()
+        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
+        #: Prompts of the latest call that were cancelled.
+        self.cancelled: Collection[str] = ()
 
     @classmethod
     def from_pretrained(
@@ -138,6 +132,8 @@ class GenerateSampler:
         *,
         seed: int = 0,
         verifier: Verifier | None = None,
+        on_sample: Callable[[Sample], None] | None = None,
+        on_tokens: Callable[[Prompt, int, Sequence[int]], None] | None = None,
         skip: Callable[[str], Collection[int]] | None = None,
         progress: Callable[[Stats], None] | None = None,
     ) -> Iterator[Sample]:
@@ -164,206 +160,107 @@ class GenerateSampler:
         endings = Endings(self.tokenizer, settings, self.eos)
         needed = [[j for j in range(one.k) if j not in (skip or (lambda _: ()))(prompt.id)]
                   for prompt, one in zip(prompts, settings, strict=True)]  # fmt: skip
-        self.stats = Stats(total=sum(map(len, needed)))
-        return self._drawn(prompts, settings, asked, needed, endings, seed, verifier, progress)
+        call = _Call(prompts, settings, asked, needed, endings, seed, verifier, on_tokens)
+        self.stats, self.cancelled = call.stats, call.cancelled
+        self._calls.add(call)
+        return self._iterate(call, on_sample, progress)
 
-    def _drawn(
-        self,
-        prompts: Sequence[Prompt],
-        settings: Sequence[SamplingParams],
-        asked: Sequence[Tokens],
-        needed: Sequence[list[int]],
-        endings: Endings,
-        seed: int,
-        verifier: Verifier | None,
-        progress: Callable[[Stats], None] | None,
+    def _iterate(
+        self, call: _Call, on_sample: Callable[[Sample], None] | None, progress: Callable[[Stats], None] | None
     ) -> Iterator[Sample]:
         model = replica(unwrapped(self.model), None)
         # A model's own defaults, such as penalties, are not asked for.
         model.generation_config = GenerationConfig()
-        thinking = Thinking(self.tokenizer, settings, asked)
-        rules = Rules(settings, endings, self.tokenizer.vocab, next(model.parameters()).device)
-        begun = time.monotonic()
-        for i, (prompt, numbers) in enumerate(zip(prompts, needed, strict=True)):
-            over = False
-            for at in range(0, len(numbers), self.max_batch):
-                if over:
-                    break
-                some = numbers[at : at + self.max_batch]
-                rows = _Rows(i, prompt, settings[i], asked[i], some, endings, rules, thinking, seed)
-                for drawn in rows.run(model, min(settings[i].max_new_tokens, self.context - len(asked[i]))):
-                    sample = drawn
-                    if verifier is not None:
-                        verdict = judge(verifier, prompt, sample.text)
-                        sample = replace(
-                            sample, correct=verdict.correct, score=verdict.score, verifier_error=verdict.error
-                        )
-                    self.stats.samples += 1
-                    self.stats.tokens += len(sample.token_ids)
-                    self.stats.seconds = time.monotonic() - begun
+        begun, stats = time.monotonic(), call.stats
+        thinking = Thinking(self.tokenizer, call.settings, call.asked)
+        rules = Rules(call.settings, call.endings, self.tokenizer.vocab, next(model.parameters()).device)
+        try:
+            for i in range(len(call.prompts)):
+                for sample in call.draw(i, model, self.max_batch, self.context, rules, thinking):
+                    stats.samples += 1
+                    stats.tokens += len(sample.token_ids)
+                    stats.seconds = time.monotonic() - begun
+                    if on_sample is not None:
+                        on_sample(sample)
                     yield sample
-                    if settings[i].stop_on_success and sample.accepted:
-                        over = True
-                        break
-                if progress is not None:
-                    progress(self.stats)
+                    if progress is not None:
+                        progress(stats)
+        finally:
+            self._calls.discard(call)
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Draw no more samples of a prompt: those that run end after the step under way.
+
+        Samples that are finished are given, once they are judged. From any thread or callback; calls of this sampler in
+        other threads that draw the same prompt stop with it.
+
+        Parameters
+        ----------
+        prompt_id
+            :attr:`Prompt.id`.
+
+        Returns
+        -------
+        bool
+            Whether a call is under way that has this prompt. ``stats.cancelled`` counts the samples dropped.
+        """
+        return sum(call.cancel(prompt_id) for call in list(self._calls)) > 0
 
 
-class _Chooses(LogitsProcessor):
-    """The rows' part of choosing tokens inside ``generate``."""
+@dataclass(eq=False)
+class _Call:
+    """One call of :meth:`GenerateSampler.sample`."""
 
-    def __init__(self, rows: _Rows) -> None:
-        self._rows = rows
+    prompts: Sequence[Prompt]
+    settings: Sequence[SamplingParams]
+    asked: Sequence[Tokens]
+    #: By prompt: numbers of the samples to draw.
+    needed: Sequence[list[int]]
+    endings: Endings
+    seed: int
+    verifier: Verifier | None
+    on_tokens: Callable[[Prompt, int, Sequence[int]], None] | None
+    #: Prompts cancelled so far, where that dropped samples; and those that nobody wants.
+    cancelled: set[str] = field(default_factory=set)
+    unwanted: set[str] = field(default_factory=set)
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Any:
-        return self._rows.choose(input_ids, scores)
+    def __post_init__(self) -> None:
+        self.stats = Stats(total=sum(map(len, self.needed)))
 
+    def cancel(self, prompt_id: str) -> bool:
+        """Ask, from any thread, for no more samples of a prompt; whether this call has it."""
+        known = any(prompt.id == prompt_id for prompt in self.prompts)
+        if known:
+            self.unwanted.add(prompt_id)
+        return known
 
-class _Ends(StoppingCriteria):
-    """The rows' part of ending samples inside ``generate``."""
+    def draw(
+        self, index: int, model: Any, max_batch: int, context: int, rules: Rules, thinking: Thinking
+    ) -> Iterator[Sample]:
+        """Draw the samples of a prompt, batch after batch."""
+        prompt, settings, asked = self.prompts[index], self.settings[index], self.asked[index]
+        left = list(self.needed[index])
+        while left and prompt.id not in self.unwanted:
+            rows = Rows(
+                index, prompt, settings, asked, left[:max_batch], self.endings, rules, thinking, self.seed,
+                self.on_tokens, lambda: prompt.id in self.unwanted,
+            )  # fmt: skip
+            for drawn in rows.run(model, min(settings.max_new_tokens, context - len(asked))):
+                if settings.stop_on_success and drawn.sample != left[0]:
+                    break  # those before it were cancelled
+                sample = self._judged(prompt, drawn)
+                left.remove(sample.sample)
+                yield sample
+                if settings.stop_on_success and sample.accepted:
+                    self.stats.total -= len(left)
+                    return
+        if left:
+            self.cancelled.add(prompt.id)
+            self.stats.cancelled += len(left)
+            self.stats.total -= len(left)
 
-    def __init__(self, rows: _Rows) -> None:
-        self._rows = rows
-
-    def __deepcopy__(self, _: Any) -> _Ends:
-        # transformers copies stopping criteria, and this one remembers in the rows.
-        return self
-
-    def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Any:
-        return self._rows.ended(input_ids)
-
-
-class _Rows:
-    """Samples of one prompt drawn together: chooses their tokens inside ``generate``, and says when each has ended."""
-
-    def __init__(
-        self,
-        index: int,
-        prompt: Prompt,
-        settings: SamplingParams,
-        asked: Tokens,
-        numbers: list[int],
-        endings: Endings,
-        rules: Rules,
-        thinking: Thinking,
-        seed: int,
-    ) -> None:
-        self.index, self.prompt, self.settings, self.asked, self.numbers = index, prompt, settings, asked, numbers
-        self.endings, self.rules, self.thinking = endings, rules, thinking
-        self.seed = seed - (1 << 64) if seed >= 1 << 63 else seed
-        self.key = int(np.uint32(zlib.crc32(prompt.id.encode())).view(np.int32))
-        self.logprobs: list[Tensor] = []
-        self.top: list[Tensor] = []
-        #: By row: the step from which the end of its thinking is forced.
-        self.since: dict[int, int] = {}
-        self.asked_logprobs: tuple[float, ...] | None = None
-        #: By row: how many tokens it has, once it has ended.
-        self.ends: dict[int, int] = {}
-
-    @torch.no_grad()
-    def run(self, model: Any, most: int) -> list[Sample]:
-        """Draw them."""
-        n, device = len(self.numbers), next(model.parameters()).device
-        ids = torch.from_numpy(self.asked).long().to(device).expand(n, -1)
-        if self.settings.prompt_logprobs and 0 in self.numbers:
-            logits = model(ids[:1]).logits[0, :-1].float()
-            chosen = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
-            self.asked_logprobs = tuple(chosen.tolist())
-        plain = GenerationConfig(do_sample=False, max_new_tokens=most, pad_token_id=0, eos_token_id=None)
-        out = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            generation_config=plain,
-            logits_processor=LogitsProcessorList([_Chooses(self)]),
-            stopping_criteria=StoppingCriteriaList([_Ends(self)]),
-        )
-        drawn = out[:, len(self.asked) :].cpu().numpy().astype(np.int32)
-        logprobs = torch.stack(self.logprobs, 1).cpu().numpy()
-        top = torch.stack(self.top, 1).cpu().numpy()
-        return [self._sample(row, drawn[row], logprobs[row], top[row], most) for row in range(n)]
-
-    def _sample(self, row: int, tokens: Any, logprobs: Any, top: Any, most: int) -> Sample:
-        count = self.ends.get(row, most)
-        tokens, settings = tokens[:count], self.settings
-        ids, values = top_of(top[:count], settings.top_logprobs)
-        text, by_text = self.endings.text(self.index, self.asked, tokens)
-        by_token = bool(self.endings.table[self.endings.kind[self.index], tokens[-1]] & ENDS)
-        reason: FinishReason = "length" if most == settings.max_new_tokens else "context"
-        return Sample(
-            prompt_id=self.prompt.id,
-            sample=self.numbers[row],
-            text=text,
-            token_ids=tuple(tokens.tolist()),
-            finish_reason="stop" if by_token or by_text else reason,
-            n_prompt_tokens=len(self.asked),
-            logprobs=tuple(logprobs[:count].tolist()) if settings.logprobs else None,
-            top_token_ids=tuple(map(tuple, ids)) if settings.top_logprobs else None,
-            top_logprobs=tuple(map(tuple, values)) if settings.top_logprobs else None,
-            prompt_logprobs=self.asked_logprobs if self.numbers[row] == 0 else None,
-            forced=self.thinking.span(self.index, self.since.get(row), count),
-        )
-
-    def choose(self, ids: Tensor, logits: Tensor) -> Tensor:
-        """Logits that leave one token of each row: the one drawn."""
-        n, step = len(ids), ids.shape[1] - len(self.asked)
-        s, device = self.settings, logits.device
-        if self.rules.needed:
-            kind = torch.full((n,), int(self.rules.kind[self.index]), device=device)
-            least = torch.full((n,), s.min_new_tokens, device=device)
-            reach = self.rules.reach
-            padded = torch.cat([torch.full((n, reach), -1, device=device), ids[:, len(self.asked) :]], 1)
-            recent = padded[:, padded.shape[1] - reach :] if reach else None
-            logits = self.rules.apply(logits, kind, torch.full((n,), step, device=device), least, recent)
-        if self.thinking.needed:
-            logits = force(logits, self._forced(ids, step))
-        given: dict[str, Any] = {
-            name: getattr(s, name)
-            for name, off in (("top_k", None), ("top_p", 1.0), ("min_p", 0.0), ("repetition_penalty", 1.0),
-                              ("presence_penalty", 0.0), ("frequency_penalty", 0.0))
-            if getattr(s, name) != off
-        }  # fmt: skip
-        counts = None
-        if given.keys() & {"repetition_penalty", "presence_penalty", "frequency_penalty"}:
-            counts = torch.zeros(n, logits.shape[1], dtype=torch.int32, device=device)
-            answer = ids[:, len(self.asked) :]
-            counts.scatter_add_(1, answer, torch.ones_like(answer, dtype=torch.int32))
-            asked = torch.zeros_like(counts, dtype=torch.bool).index_fill_(1, ids[0, : len(self.asked)], True)
-            counts[asked & (counts == 0)] = -1
-        tokens, logprobs, *top = draw(
-            logits.float(),
-            torch.tensor([self.seed], device=device),
-            torch.full((n,), self.key, dtype=torch.int32, device=device),
-            torch.tensor(self.numbers, dtype=torch.int32, device=device),
-            torch.full((n,), step, dtype=torch.int32, device=device),
-            temperature=s.temperature,
-            order="top_k_first",
-            counts=counts,
-            n_logprobs=s.top_logprobs,
-            **given,
-        )
-        if int(tokens.min()) < 0:
-            raise T2Error(f"prompt {self.prompt.id!r}: the model's logits are not finite: its weights are broken")
-        self.logprobs.append(logprobs)
-        there = [top[0].int(), top[1].view(torch.int32)] if top else [logprobs.new_empty((n, 0), dtype=torch.int32)]
-        self.top.append(torch.cat(there, 1))
-        return torch.full_like(logits, -torch.inf).scatter_(1, tokens.long()[:, None], 0.0)
-
-    def _forced(self, ids: Tensor, step: int) -> Tensor:
-        """The token that each row is forced to draw in this step, or -1."""
-        if step == self.settings.max_thinking_tokens:
-            answers = ids[:, len(self.asked) :].cpu().numpy().astype(np.int32)
-            self.since = {row: step for row in range(len(ids)) if self.thinking.spent(self.index, answers[row])}
-        forced = [self.thinking.forced(self.index, self.since.get(row, -1 << 20), step) for row in range(len(ids))]
-        return torch.tensor(forced, device=ids.device)
-
-    def ended(self, ids: Tensor) -> Tensor:
-        """Whether each row has ended."""
-        answers = ids[:, len(self.asked) :].cpu().numpy().astype(np.int32)
-        means = self.endings.table[self.endings.kind[self.index], answers[:, -1]]
-        for row in np.flatnonzero(means).tolist():
-            if row in self.ends:
-                continue
-            by_text = bool(means[row] & MAY_END) and self.endings.completed(self.index, self.asked, answers[row])
-            if means[row] & ENDS or by_text:
-                self.ends[row] = answers.shape[1]
-        return torch.tensor([row in self.ends for row in range(len(ids))], device=ids.device)
+    def _judged(self, prompt: Prompt, sample: Sample) -> Sample:
+        if self.verifier is None:
+            return sample
+        verdict = judge(self.verifier, prompt, sample.text)
+        return replace(sample, correct=verdict.correct, score=verdict.score, verifier_error=verdict.error)

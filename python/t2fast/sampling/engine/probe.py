@@ -125,6 +125,9 @@ class _Probe:
         if window is not None and (not isinstance(window, int) or window < 1):
             raise self.refuse(f"has a sliding window of {window!r} in layer {layer}")
         self._check_mask(layer, mask, window)
+        if torch.is_autocast_enabled(query.device.type):
+            # Around the whole model, or inside its forward, where accelerate puts it.
+            self.dtype = torch.get_autocast_dtype(query.device.type)
         self.seen[layer] = (query.shape[1], key.shape[1], key.shape[3], value.shape[3])
         self.kinds |= {key.dtype, value.dtype}
         self.window = max(self.window, window or 0)
@@ -231,9 +234,6 @@ def probe(model: Any, device: torch.device) -> Shape:
         raise found.refuse(f"has {', '.join(sorted(kinds))} layers")
     if getattr(config, "num_kv_shared_layers", 0):
         raise found.refuse("shares keys and values between layers")
-    if torch.is_autocast_enabled(device.type):
-        # What transformers' own attention computes in, there.
-        found.dtype = torch.get_autocast_dtype(device.type)
     ids = torch.arange(_TOKENS, device=device)[None] % max(1, int(getattr(config, "vocab_size", 0) or 1))
     positions = torch.arange(_TOKENS, device=device)[None]
     with _making(found.mask):

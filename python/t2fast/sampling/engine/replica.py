@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from types import MethodType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 from torch import nn
@@ -106,11 +106,42 @@ def replica(model: nn.Module, attention: str | None) -> Any:
     return double(model)
 
 
-def _rebound(value: Any, old: nn.Module, new: nn.Module) -> Any:
+def _rebound(value: Any, old: nn.Module, new: nn.Module, within: frozenset[int] = frozenset()) -> Any:
+    """What calls the new module wherever ``value`` called the old one; the same object where it never did.
+
+    Who replaces a ``forward`` often calls the one before, held by a closure or a decorator: trainers do so to fuse the
+    loss into it, accelerate to compute it in another type.
+    """
+    if value is old:
+        return new
+    if id(value) in within:  # a function that calls itself
+        return value
+    within |= {id(value)}
     if isinstance(value, MethodType):
-        return MethodType(value.__func__, new)
-    arguments = [new if one is old else one for one in value.args]
-    return functools.update_wrapper(functools.partial(value.func, *arguments, **value.keywords), value)
+        return MethodType(_rebound(value.__func__, old, new, within), new) if value.__self__ is old else value
+    if isinstance(value, functools.partial):
+        arguments = [_rebound(one, old, new, within) for one in value.args]
+        made: Any = functools.partial(_rebound(value.func, old, new, within), *arguments, **value.keywords)
+        return functools.update_wrapper(made, value)
+    if isinstance(value, FunctionType):
+        try:
+            held = [cell.cell_contents for cell in value.__closure__ or ()]
+        except ValueError:  # a name that has no value yet
+            return value
+        found = [_rebound(one, old, new, within) for one in held]
+        if all(one is other for one, other in zip(found, held, strict=True)):
+            return value
+        cells = tuple(map(CellType, found))
+        made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
+        made.__kwdefaults__ = value.__kwdefaults__
+        return functools.update_wrapper(made, value)
+    if callable(value) and "__wrapped__" in getattr(value, "__dict__", ()) and not isinstance(value, nn.Module | type):
+        state = {key: _rebound(one, old, new, within) for key, one in value.__dict__.items()}
+        if any(state[key] is not one for key, one in value.__dict__.items()):
+            made = object.__new__(type(value))
+            made.__dict__ = state
+            return made
+    return value
 
 
 def _nested(config: Any) -> list[Any]:

@@ -163,14 +163,13 @@ class Runner:
     @torch.no_grad()
     def begin(self, nodes: Sequence[Node], rows: Sequence[Row]) -> int:
         """Take in what :meth:`Schedule.admit` gives; returns the number of tokens that were computed for it."""
-        slots = self.schedule.slots
         texts = []
         chunk = self.chunk
         for node in nodes:
             length = node.end - node.begin
-            self._runs[node.table - slots] = node.table, 0, length, node.begin
+            self.placed(node)
             before = self._places([] if node.parent is None else node.parent.chain())
-            tokens = self.jobs[node.prompt].tokens[node.begin : node.end]
+            tokens = self.jobs[node.prompt].tokens[node.begin : node.end] if node.tokens is None else node.tokens
             wanted = self.asked.wants(node)
             if wanted:
                 chunk = max(1, min(chunk, _LOGITS // self.prepared.shape.vocab))
@@ -220,6 +219,10 @@ class Runner:
             tokens, times = np.unique(row.tokens, return_counts=True)
             found = on_device(np.stack([tokens, times.astype(np.int32)]), self.device)
             counts[row.slot, found[0].long()] = found[1]
+
+    def placed(self, node: Node) -> None:
+        """Take in where a node lies."""
+        self._runs[node.table - self.schedule.slots] = node.table, 0, node.end - node.begin, node.begin
 
     def reads(self, row: Row) -> None:
         """Take in which nodes a row reads: those of its prefix that are not behind all windows."""
@@ -313,7 +316,7 @@ class Runner:
             logits = force(logits, state[_FORCED])
         tokens, logprobs, *top = draw(
             logits,
-            self._seed,
+            self._seed if len(self._seed) == 1 else self._seed[:n],
             state[_PROMPT],
             state[_SAMPLE],
             state[_INDEX],

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from t2fast.sampling.engine.call import Call, Stats
 from t2fast.sampling.engine.config import Config, Graphs
 from t2fast.sampling.engine.endings import end_tokens
 from t2fast.sampling.engine.fingerprint import fingerprint
+from t2fast.sampling.engine.live import Live
 from t2fast.sampling.engine.loading import load
 from t2fast.sampling.engine.memory import Memory
 from t2fast.sampling.engine.prepared import Prepared, prepare
 from t2fast.sampling.engine.probe import Shape
 from t2fast.sampling.engine.replica import unwrapped
-from t2fast.sampling.engine.score import Score, scores
+from t2fast.sampling.engine.score import Score, scores, token_scores
 from t2fast.sampling.engine.selftest import complaint
 from t2fast.sampling.engine.text import Tokenizer
 from t2fast.sampling.params import SamplingParams
@@ -246,6 +248,33 @@ class Sampler:
         if prepared.graphs == "cuda":
             self._kept = call.memory
 
+    def live(self, *, most_context: int | None = None) -> Live:
+        """A call without end that prompts join while it runs, as a server needs it; :class:`Live` says how.
+
+        It takes the model as it is now, and memory for as many of the longest texts as the batch has rows, or what
+        ``kv_memory`` allows.
+
+        Parameters
+        ----------
+        most_context
+            Longest prompt and answer together, in tokens; by default the model's own limit.
+
+        Raises
+        ------
+        T2Error
+            When the model cannot be used.
+
+        Examples
+        --------
+        ::
+
+            live = sampler.live(most_context=8192)
+        """
+        prepared = self._prepare()
+        prepared = replace(prepared, config=replace(prepared.config, levels=max(8, prepared.config.levels)))
+        with prepared.running():
+            return Live(prepared, most_context=most_context or prepared.context)
+
     def cancel(self, prompt_id: str) -> bool:
         """Draw no more samples of a prompt: those that run leave before the next step, and their pages with them.
 
@@ -348,12 +377,37 @@ class Sampler:
         """
         return scores(self._prepare(), prompts)
 
+    def score_tokens(self, texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[tuple[int, float, bool]]:
+        """Compute the negative log-likelihoods of continuations that are given as tokens.
+
+        What texts have in common before their continuations is computed once.
+
+        Parameters
+        ----------
+        texts
+            What comes before, at least one token, and the tokens to score. All but the last must fit the context.
+
+        Yields
+        ------
+        place, nll, greedy
+            Which of the texts, in no fixed order; -ln of the probability of its continuation, in nats; and whether
+            every token of that is the likeliest.
+
+        Raises
+        ------
+        T2Error
+            When a text is empty or too long, or has tokens that the model lacks.
+        """
+        return token_scores(self._prepare(), texts)
+
     def _prepare(self) -> Prepared:
         """Make ready the model as it is now; one of a kind not met before is compared with its own attention."""
         model = unwrapped(self.model)
         prepared = prepare(model, self.tokenizer, self.eos, self.config)
         #: What its attention looks like.
         self.shape: Shape = prepared.shape
+        #: Most tokens of a text.
+        self.context: int = prepared.context
         found = complaint(prepared, model)
         if found is not None:
             if not self.trust:

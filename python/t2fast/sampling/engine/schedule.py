@@ -98,10 +98,20 @@ class Schedule:
         Most nodes in memory.
     n_top
         How many of the likeliest tokens are recorded for each.
+    width
+        Pages that the tables have room for at least.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], *, n_pages: int, page_size: int, slots: int, node_tables: int, n_top: int = 0
+        self,
+        jobs: Sequence[Job],
+        *,
+        n_pages: int,
+        page_size: int,
+        slots: int,
+        node_tables: int,
+        n_top: int = 0,
+        width: int = 1,
     ) -> None:
         self.page_size, self.slots = page_size, slots
         self.pages = Pages(n_pages)
@@ -126,7 +136,7 @@ class Schedule:
         #: Page ids, int32 [slots + node_tables, pages of the longest]: a row for each slot, then one for each node; and
         #: the rows that changed since the caller last emptied the set.
         widest = max((self._size(n) for job in self._jobs for n in self._lengths(job)), default=1)
-        self.tables = np.zeros((slots + node_tables, widest), np.int32)
+        self.tables = np.zeros((slots + node_tables, max(widest, width)), np.int32)
         self.changed: set[int] = set()
         #: By slot: who is in it, by order of admission, or -1.
         self.serial = np.full(slots, -1, np.int64)
@@ -253,7 +263,8 @@ class Schedule:
         self._free_slots.append(row.slot)
         self.pages.give_back(row.pages[self._left[row.slot] :])
         row.pages, row.slot = [], -1
-        for node in row.job.chain()[row.behind :]:
+        # The last first: what comes before it is of use to more.
+        for node in row.job.chain()[row.behind :][::-1]:
             self._unread(node)
 
     def _unread(self, node: Node) -> None:
@@ -273,8 +284,13 @@ class Schedule:
         job.over = True
         for node in job.chain()[::-1]:
             node.waiting -= 1
-            if not node.waiting and node.pages is not None:
-                self._drop(node)
+            if not node.waiting:
+                self._unwanted(node)
+
+    def _unwanted(self, node: Node) -> None:
+        """No sample below this node is left to draw."""
+        if node.pages is not None:
+            self._drop(node)
 
     def stop(self, job: Job, sample: int) -> None:
         """Want no samples of this prompt from number ``sample`` on: rows that draw them leave."""

@@ -20,7 +20,7 @@ from t2fast.sampling.engine.tree import Node, Tokens, build_tree
 from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.verify import Choice
 
-__all__ = ["Score", "scores"]
+__all__ = ["Score", "scores", "token_scores"]
 
 #: Logits computed at a time, in elements of fp32.
 _LOGITS = 1 << 26
@@ -68,21 +68,53 @@ def scores(prepared: Prepared, prompts: Sequence[Prompt]) -> Iterator[Score]:
     T2Error
         When an answer cannot be scored.
     """
-    return _score(prepared, prompts, *_answers(prepared, prompts))
+    asked, wanted, answers = _answers(prepared, prompts)
+    return (
+        Score(prompts[one.prompt].id, *wanted[place], nll, len(one.tokens), greedy)
+        for place, one, nll, greedy in _score(prepared, asked, answers)
+    )
+
+
+def token_scores(
+    prepared: Prepared, texts: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> Iterator[tuple[int, float, bool]]:
+    """Score continuations given as tokens; see :meth:`Sampler.score_tokens`.
+
+    Raises
+    ------
+    T2Error
+        When one cannot be scored.
+    """
+    asked: dict[tuple[int, ...], int] = {}
+    answers = []
+    for place, (before, tokens) in enumerate(texts):
+        if not len(before) or not len(tokens):
+            raise T2Error(f"text {place}: {'what is scored' if len(before) else 'what comes before'} has no tokens")
+        if (most := max(*before, *tokens)) >= prepared.shape.vocab or min(*before, *tokens) < 0:
+            raise T2Error(f"text {place}: token {most} is not among the model's {prepared.shape.vocab}")
+        if (n := len(before) + len(tokens) - 1) > prepared.context:
+            raise T2Error(
+                f"text {place}: has {n} tokens before its last, and the model's context is {prepared.context}"
+            )
+        prompt = asked.setdefault(tuple(before), len(asked))
+        answers.append(_Answer(prompt, np.asarray(tokens, np.int32)))
+    found = _score(prepared, [np.asarray(one, np.int32) for one in asked], answers)
+    return ((place, nll, greedy) for place, _, nll, greedy in found)
 
 
 @dataclass(frozen=True)
 class _Answer:
+    #: Which of the texts before it, and its own tokens.
     prompt: int
-    choice: int | None
-    text: str
-    correct: bool
     tokens: Tokens
 
 
-def _answers(prepared: Prepared, prompts: Sequence[Prompt]) -> tuple[list[Tokens], list[_Answer]]:
+def _answers(
+    prepared: Prepared, prompts: Sequence[Prompt]
+) -> tuple[list[Tokens], list[tuple[int | None, str, bool]], list[_Answer]]:
+    """The prompts' tokens; of each answer its choice, its text and whether it is right; and its tokens."""
     asked = prepared.tokenizer.encode(prompts)
-    found = []
+    found, answers = [], []
     for i, prompt in enumerate(prompts):
         if prompt.choices is not None:
             right = None if prompt.answer is None else Choice().right(prompt)
@@ -93,7 +125,8 @@ def _answers(prepared: Prepared, prompts: Sequence[Prompt]) -> tuple[list[Tokens
             wanted = [(None, prompt.answer, True)]
         else:
             raise T2Error(f"prompt {prompt.id!r}: has neither answer nor choices to score")
-        for choice, text, correct in wanted:
+        for one in wanted:
+            text = one[1]
             tokens = prepared.tokenizer.continuation(prompt, asked[i], text)
             if not len(tokens):
                 raise T2Error(f"prompt {prompt.id!r}: its answer {text!r} has no tokens")
@@ -102,13 +135,14 @@ def _answers(prepared: Prepared, prompts: Sequence[Prompt]) -> tuple[list[Tokens
                     f"prompt {prompt.id!r}: with its answer {text!r} it has {len(asked[i]) + len(tokens)} tokens, "
                     f"and the model's context is {prepared.context}"
                 )
-            found.append(_Answer(i, choice, text, correct, tokens))
-    return asked, found
+            found.append(one)
+            answers.append(_Answer(i, tokens))
+    return asked, found, answers
 
 
 def _score(
-    prepared: Prepared, prompts: Sequence[Prompt], asked: list[Tokens], answers: list[_Answer]
-) -> Iterator[Score]:
+    prepared: Prepared, asked: list[Tokens], answers: list[_Answer]
+) -> Iterator[tuple[int, _Answer, float, bool]]:
     """Answer after answer in the order of the tree, so that what they share stays in memory just as long as needed.
 
     As in sampling, a prefix is all of a prompt but its last token. An answer is then the text of that token and all of
@@ -138,7 +172,7 @@ def _score(
     while done < len(order):
         # As many answers as fit a pass, with what they need before them.
         texts: list[Text] = []
-        scored: dict[int, _Answer] = {}
+        scored: dict[int, int] = {}
         own: list[int] = []
         while done < len(order) and sum(len(text.tokens) for text in texts) < chunk:
             one = answers[order[done]]
@@ -157,11 +191,11 @@ def _score(
                 before = np.concatenate([before, held[node]])
             taken = pages.take(pages_for(len(one.tokens), page_size))
             own += taken
-            scored[len(texts)] = one
+            scored[len(texts)] = order[done]
             tokens = np.concatenate([asked[one.prompt][-1:], one.tokens[:-1]])
             texts.append(Text(tokens, places(taken, page_size, len(tokens)), before, wanted=True))
             done += 1
-        yield from _scores(prepared, prompts, pool, texts, scored, chunk)
+        yield from _scores(prepared, pool, texts, scored, answers, chunk)
         pages.give_back(own)
 
 
@@ -173,14 +207,14 @@ def _let_go(node: Node, held: dict[Node, npt.NDArray[np.int64]], pages: Pages) -
 
 
 def _scores(
-    prepared: Prepared, prompts: Sequence[Prompt], pool: Pool, texts: list[Text], scored: dict[int, _Answer], chunk: int
-) -> list[Score]:
-    """Compute the texts and judge those that are answers."""
+    prepared: Prepared, pool: Pool, texts: list[Text], scored: dict[int, int], answers: list[_Answer], chunk: int
+) -> list[tuple[int, _Answer, float, bool]]:
+    """Compute the texts, and score those that are answers."""
     nll = dict.fromkeys(scored, 0.0)
     greedy = dict.fromkeys(scored, True)
     with torch.no_grad(), prepared.running():
         for parts, logits in forward_texts(prepared.model, pool, texts, chunk):
-            wanted = np.concatenate([scored[i].tokens[a:b] for i, a, b in parts])
+            wanted = np.concatenate([answers[scored[i]].tokens[a:b] for i, a, b in parts])
             targets = on_device(wanted, logits.device).long()
             chosen = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
             likeliest = (logits.argmax(-1) == targets).cpu()
@@ -189,7 +223,4 @@ def _scores(
                 nll[i] -= float(values.sum())
                 greedy[i] = greedy[i] and bool(likeliest[at : at + b - a].all())
                 at += b - a
-    return [
-        Score(prompts[one.prompt].id, one.choice, one.text, one.correct, nll[i], len(one.tokens), greedy[i])
-        for i, one in scored.items()
-    ]
+    return [(place, answers[place], nll[i], greedy[i]) for i, place in scored.items()]

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from t2fast.errors import T2Error
 from t2fast.sampling.engine.tree import Tokens
@@ -247,6 +248,23 @@ class Tokenizer:
     def pieces(self) -> list[str]:
         """The text of every token by itself, special ones included."""
         return [self._raw([i]) for i in range(min(len(self.tokenizer), self.vocab))]
+
+    def with_character(self, character: str) -> npt.NDArray[np.uint8]:
+        """By token: 1 where its text has this character."""
+        known = self._with_character
+        found = known.get(character)
+        if found is None or len(found) != self.vocab:
+            if len(known) >= 64:
+                known.pop(next(iter(known)))
+            found = np.zeros(self.vocab, np.uint8)
+            pieces = self.pieces[: self.vocab]
+            found[: len(pieces)] = [character in piece for piece in pieces]
+            known[character] = found
+        return found
+
+    @cached_property
+    def _with_character(self) -> dict[str, npt.NDArray[np.uint8]]:
+        return {}
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that differ for tokenizers that write other tokens."""

@@ -33,6 +33,8 @@ class Node:
     #: Its row in the page tables and its pages, while it is in memory.
     table: int = -1
     pages: list[int] | None = None
+    #: Its tokens, where it may outlive that prompt.
+    tokens: Tokens | None = None
 
     def chain(self) -> list[Node]:
         """Itself and what comes before it, first text first."""

@@ -36,6 +36,10 @@ impl Law for RuledLaw {
         false
     }
 
+    fn depends_on_k(&self) -> bool {
+        self.rule.depends_on_k()
+    }
+
     fn rises_with_k(&self) -> bool {
         self.rule.shape() == Shape::Rising
     }
@@ -121,6 +125,10 @@ impl Law for Envelope<'_> {
 
     fn improves_as_loss_falls(&self) -> bool {
         false
+    }
+
+    fn depends_on_k(&self) -> bool {
+        self.ruled.depends_on_k()
     }
 
     fn at_loss(&self, loss: f64, k: f64) -> f64 {

@@ -3,6 +3,7 @@
 use super::estimate::{ln_failure, pass_at_k};
 use super::histogram::Sum;
 use crate::error::{Error, Result};
+use crate::quadrature::legendre;
 use crate::random::Philox;
 
 /// What a tie for the most votes counts.
@@ -121,35 +122,6 @@ pub fn majority_work(votes: &[u64], correct: Option<usize>, k: usize) -> f64 {
         work += ((k - x + 1) * (x + 1)) as f64 * (large * nodes) as f64 + (k - x + 1) as f64;
     }
     work
-}
-
-/// The rule of Gauss and Legendre on [0, 1] with so many nodes: (node, weight), exact for polynomials up to degree
-/// 2 x nodes - 1.
-#[allow(clippy::cast_precision_loss)]
-fn legendre(nodes: usize) -> Vec<(f64, f64)> {
-    if nodes == 1 {
-        return vec![(0.5, 1.0)];
-    }
-    let count = nodes as f64;
-    let one = |i: usize| {
-        let mut z = (std::f64::consts::PI * (i as f64 + 0.75) / (count + 0.5)).cos();
-        let mut slope = 0.0;
-        for _ in 0..100 {
-            let (mut before, mut value) = (1.0, z);
-            for j in 2..=nodes {
-                let j = j as f64;
-                (before, value) = (value, ((2.0 * j - 1.0) * z * value - (j - 1.0) * before) / j);
-            }
-            slope = count * (z * value - before) / (z * z - 1.0);
-            let step = value / slope;
-            z -= step;
-            if step.abs() < 1e-15 {
-                break;
-            }
-        }
-        ((1.0 - z) / 2.0, 1.0 / ((1.0 - z * z) * slope * slope))
-    };
-    (0..nodes).map(one).collect()
 }
 
 /// The probabilities of 0, 1, ... min(m, k) successes in m trials, scaled to sum to 1 with those beyond k.

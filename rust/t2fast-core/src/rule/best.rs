@@ -12,15 +12,15 @@ use super::sheet::Sheet;
 use crate::simd;
 
 /// Distance between nodes of the score, in standard deviations.
-const STEP: f64 = 0.09;
+pub(super) const STEP: f64 = 0.09;
 /// Where the scores' distribution ends: at 1e-19.
-const END: f64 = 9.0;
+pub(super) const END: f64 = 9.0;
 /// Distance between rows in ln k, and their number: k to e^16, nine million.
 const ROW: f64 = 0.25;
 const ROWS: u32 = 65;
 
 /// 1 - Phi(x).
-fn upper_tail(x: f64) -> f64 {
+pub(super) fn upper_tail(x: f64) -> f64 {
     if x < 0.0 {
         return 1.0 - upper_tail(-x);
     }

@@ -9,6 +9,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod best;
+mod counts;
 mod logit;
 mod search;
 mod sheet;
@@ -17,6 +18,7 @@ mod vote;
 
 use std::sync::Arc;
 
+pub use counts::Counted;
 pub use search::Shape;
 pub use verifier::{Fallback, Verifier};
 
@@ -112,6 +114,22 @@ impl Priced {
         }
     }
 
+    /// Whether samples beyond the first change anything: a score that is noise, or a test that accepts right and wrong answers
+    /// alike, leaves any number of samples worth one.
+    #[must_use]
+    pub fn depends_on_k(&self) -> bool {
+        match &self.rule {
+            Rule::Verifier(verifier) => !verifier.indifferent(),
+            Rule::BestOf { d_prime } => *d_prime > 0.0,
+            Rule::Majority { .. } => true,
+        }
+    }
+
+    /// The number of samples that as many are worth: one where more change nothing, so that every digit is the same.
+    fn worth_as(&self, k: f64) -> f64 {
+        if self.depends_on_k() { k } else { 1.0 }
+    }
+
     /// The nodes of a verifier.
     fn verifier(&self) -> Option<&Nodes> {
         match &*self.table {
@@ -128,6 +146,7 @@ impl Priced {
 
     /// The mean value of questions with Beta(a, b) distributed success rates at a real `k >= 1`; within 1e-10.
     pub fn value(&self, a: f64, b: f64, k: f64, room: &mut Room) -> f64 {
+        let k = self.worth_as(k);
         match &*self.table {
             Table::Nodes(nodes) => nodes.value(a, b, k, room),
             Table::Sheet(sheet) => self.priced(sheet.weighed(a, b).value(k)),
@@ -141,6 +160,9 @@ impl Priced {
 
     /// The value at each of several k.
     pub fn values(&self, a: f64, b: f64, k: &[f64], out: &mut [f64], room: &mut Room) {
+        if !self.depends_on_k() {
+            return out.fill(self.value(a, b, 1.0, room));
+        }
         let nodes = match &*self.table {
             Table::Nodes(nodes) => nodes,
             Table::Sheet(sheet) => {
@@ -203,7 +225,7 @@ impl Priced {
     /// The k, real or whole, of at most `most` with the largest value; 0, silence, where wrong answers cost more than all
     /// right ones bring.
     pub fn best(&self, a: f64, b: f64, most: f64, whole: bool, room: &mut Room) -> (f64, f64) {
-        let most = if whole { floor(most) } else { most };
+        let most = self.worth_as(if whole { floor(most) } else { most });
         let nodes = match &*self.table {
             Table::Nodes(nodes) => nodes,
             Table::Sheet(sheet) => {

@@ -62,12 +62,18 @@ impl Verifier {
     }
 
     /// Whether f rises with p.
-    fn rises(&self) -> bool {
+    pub(super) fn rises(&self) -> bool {
         self.slope > 0.0 && self.false_positive > 0.0 && self.false_positive < 1.0
     }
 
+    /// Whether an accepted answer is right no more often than any sample, so that k changes nothing.
+    pub(super) fn indifferent(&self) -> bool {
+        let alike = !self.rises() && self.false_positive >= self.recall && self.false_positive <= self.recall;
+        alike && (self.fallback == Fallback::Rejected || self.recall >= 1.0)
+    }
+
     /// (f, 1 - f) at the odds of p given as (p, 1 - p).
-    fn false_positives(&self, p: f64, q: f64) -> (f64, f64) {
+    pub(super) fn false_positives(&self, p: f64, q: f64) -> (f64, f64) {
         let f = self.false_positive;
         if !self.rises() {
             return (f, 1.0 - f);
