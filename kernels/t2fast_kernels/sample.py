@@ -159,9 +159,10 @@ def sample(
 ) -> tuple[Tensor, ...]:
     """Draw one token per row.
 
-    The noise of token t in a row is word t % 4 of Philox4x32-10 at the counter (t // 4, step, sample, prompt) under the
-    row's seed, so a row's token depends on its own logits, settings and keys alone: not on its place in the batch,
-    nor on what else is in it.
+    The first token to ring is drawn, where each rings after an exponential time whose rate is its weight. The times
+    come from Philox4x32-10 at counters of (token, step, sample, prompt) under the row's seed, one for every 32 tokens
+    and then those of the group that matters (:func:`t2fast_kernels.reference.sample.clocks`), so a row's token depends
+    on its own logits, settings and keys alone: not on its place in the batch, nor on what else is in it.
 
     Logits pass through bias, penalties, allowed tokens, temperature, then top-k, top-p and min-p. Top-k keeps a token
     with fewer than k strictly more likely ones; top-p one with less than p of the probability on strictly more likely

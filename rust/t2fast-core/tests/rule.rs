@@ -427,6 +427,23 @@ fn no_grid_beats_a_plan_under_a_rule() {
     }
 }
 
+#[test]
+fn votes_are_planned_with_odd_numbers_on_both_sides() {
+    // The best real k is 5, for the cost of 4.2 samples; of whole ones 7 is best.
+    let rule = Rule::Majority { tails: vec![vec![0.5, 0.5], vec![0.8, 0.2]], rates: vec![0.1, 0.7] };
+    let able = T2PassLaw::new(tiny().chinchilla, [1.5, 2.0, 0.9, 1.0, -0.2]).unwrap();
+    let law = AnyLaw::Ruled(RuledLaw { law: able, ..ruled(rule, 0.5) });
+    let budget = Budget {
+        train: Some(4.051_303_908_781_15e21),
+        inference: Some(11_004_968_150.274_845),
+        k: Range { lo: 1.0, hi: 2e4 },
+        ..Budget::default()
+    };
+    let best = plan(&law, &budget, None).unwrap().best;
+    assert_eq!(best.k, 7.0);
+    assert!(best.value > 0.78048, "{best:?}");
+}
+
 /// `cargo test --release -p t2fast-core --test rule -- --ignored --nocapture`, some minutes.
 #[test]
 #[ignore = "takes minutes"]

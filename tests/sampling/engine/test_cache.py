@@ -37,11 +37,12 @@ def read(dim, group, dtype=torch.float32, *, exact=False, **options):
 def check(dim, group, dtype, **options):
     exact = read(dim, group, dtype, exact=True, **options)
     ours = read(dim, group, dtype, **options)
-    use_native(None)
-    try:
-        assert not torch.equal(ours, read(dim, group, dtype, **options)), "the core declined"
-    finally:
-        native.install()
+    if options.get("window") != 1:  # a token that sees itself alone gives its value back, whoever reads
+        use_native(None)
+        try:
+            assert not torch.equal(ours, read(dim, group, dtype, **options)), "the core declined"
+        finally:
+            native.install()
     # As for the kernels: the error's norm over the result's.
     assert (ours.double() - exact).norm() <= (1e-6 if dtype == torch.float32 else 4e-3) * exact.norm()
 
