@@ -20,8 +20,9 @@ PROMPTS = ["The answer is 42.", "Question: what is 3 + 4?"]
 CHATS = [[{"role": "user", "content": text}] for text in PROMPTS]
 
 
-def length(completion_ids, **_):
-    return [float(len(ids)) for ids in completion_ids]
+def even(completion_ids, **_):
+    """A reward that differs within almost every group: the share of even tokens."""
+    return [sum(token % 2 == 0 for token in ids) / max(1, len(ids)) for ids in completion_ids]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def make(tmp_path, monkeypatch):
             learning_rate=1e-2, **settings,
         )  # fmt: skip
         return trl.GRPOTrainer(
-            live, length, args=args, train_dataset=Dataset.from_dict({"prompt": prompts}), processing_class=words,
+            live, even, args=args, train_dataset=Dataset.from_dict({"prompt": prompts}), processing_class=words,
             rollout_func=rollout, peft_config=lora,
         )  # fmt: skip
 

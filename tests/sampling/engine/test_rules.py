@@ -20,7 +20,7 @@ def drawn(one=None, **settings):
 
 def test_no_end_before_its_time():
     lengths = [len(s.token_ids) for s in drawn(logit_bias={0: 3.0}, k=30)]
-    assert min(lengths) < 5
+    assert min(lengths) <= 8
     late = drawn(logit_bias={0: 3.0}, min_new_tokens=8)
     assert all(len(s.token_ids) > 8 for s in late)
     assert any(s.finish_reason == "stop" for s in late)
