@@ -127,7 +127,18 @@ def _launch(call: SampleCall) -> Drawn:
     shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
     for number in range(1, passes + 1):
         launch(kernels.verify_kernel, (size,), logits, *shared, PASS=number, ALIGNED=aligned, **sizes, **OPTIONS)
-    launch(kernels.finish_kernel, (rows,), logits, *shared, tokens, logprobs, PASS=passes, ALIGNED=aligned, **sizes, **OPTIONS)
+    launch(
+        kernels.finish_kernel,
+        (rows,),
+        logits,
+        *shared,
+        tokens,
+        logprobs,
+        PASS=passes,
+        ALIGNED=aligned,
+        **sizes,
+        **OPTIONS,
+    )
     if n_logprobs:
         launch(
             kernels.top_kernel, (rows,), logits,

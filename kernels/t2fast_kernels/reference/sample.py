@@ -55,7 +55,9 @@ def exponentials(quad: Tensor, seed: Tensor, prompt: Tensor, sample: Tensor, ste
 
 def _grouped(y: Tensor) -> Tensor:
     """Heated logits ``[rows, groups, 32]``, -inf beyond the vocabulary."""
-    return torch.nn.functional.pad(y, (0, -y.shape[1] % GROUP), value=-torch.inf).unflatten(1, (-1, GROUP))
+    padded = torch.nn.functional.pad(y, (0, -y.shape[1] % GROUP), value=-torch.inf)
+    groups: Tensor = padded.unflatten(1, (-1, GROUP))
+    return groups
 
 
 def _near(groups: Tensor) -> Tensor:
@@ -74,9 +76,7 @@ def leaders(y: Tensor, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tenso
     return (near[:, :, 0] + (weight / rings[:, : groups.shape[1]]).log()).argmax(1, keepdim=True)
 
 
-def clocks(
-    y: Tensor, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor, live: Tensor | None = None
-) -> Tensor:
+def clocks(y: Tensor, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor, live: Tensor | None = None) -> Tensor:
     """When each token's clock rings, as its negative logarithm: fp32 ``[rows, vocab]``, the largest first.
 
     Token t of weight w = exp(y) rings after an exponential time of rate w, independently of all others, so the first
@@ -199,10 +199,10 @@ def sample(call: SampleCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if filtered:
             out = y < threshold(y, top_k, top_p, min_p, top_k_first)
             live = _grouped(y.masked_fill(out, -torch.inf)).amax(2) > -torch.inf
-            chosen = clocks(y, *key, live=live).masked_fill_(out, -torch.inf)
+            chosen = clocks(y, key[0], key[1], key[2], key[3], live).masked_fill_(out, -torch.inf)
         else:  # then no other group matters
             live = torch.zeros(rows, -(-vocab // GROUP), dtype=torch.bool, device=x.device)
-            chosen = clocks(y, *key, live=live.scatter_(1, leaders(y, *key), True))  # noqa: FBT003
+            chosen = clocks(y, key[0], key[1], key[2], key[3], live.scatter_(1, leaders(y, *key), True))
         chosen = torch.where(cold, y, chosen)
     tokens = chosen.argmax(1)
     empty, broken = top == -torch.inf, top.isnan() | (top == torch.inf)

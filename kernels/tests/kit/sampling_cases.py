@@ -72,9 +72,7 @@ def cases(chip: str) -> list[Case]:
                 if kernel in (sample.scan_kernel, sample.verify_kernel) and not settings:
                     for layout in ("even", "odd"):
                         full = f"sample-{name}-{dtype}-{layout}"
-                        found.append(
-                            case(chip, full, kernel, "sample", SIZES | constants, layout, logits=f"*{dtype}")
-                        )
+                        found.append(case(chip, full, kernel, "sample", SIZES | constants, layout, logits=f"*{dtype}"))
         tensors = dict.fromkeys(("v_a", "v_b", "v"), f"*{dtype}")
         block = {"BLOCK_HEADS": shipped["merge_state"].BLOCK_HEADS}
         sizes = block | {"HEADS": 32, "DIM": 128, "BLOCK_DIM": 128}

@@ -125,7 +125,9 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
         wholes.extend((-2..=2).flat_map(|step| [real.floor() + f64::from(step), real.ceil() + f64::from(step)]));
         wholes.retain(|&k| k % 2.0 == 1.0 || k == real.floor() || k == real.ceil());
     }
-    wholes.iter_mut().for_each(|k| *k = k.clamp(lo, hi));
+    for k in &mut wholes {
+        *k = k.clamp(lo, hi);
+    }
     wholes.sort_by(f64::total_cmp);
     wholes.dedup();
     // The last is for a budget that pays for `real` but for rounding, and so for neither neighbour.

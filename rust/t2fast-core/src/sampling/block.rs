@@ -295,6 +295,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::cast_precision_loss)]
     fn norms_are_their_definition() {
         for width in [1, 3, 16, 40, 67, 512] {
             for rows in [1, 5, 33] {

@@ -102,6 +102,9 @@ const PART: usize = 256;
 /// maj@k and its Monte-Carlo standard error (0 where exact), of shape (problems, ks). `votes` holds each problem's counts
 /// of distinct answers between `offsets`, `correct` the place of the right one or -1. Problems with the same votes are worked
 /// out once. Where the exact way takes more than `exact` multiplications, `draws` samples are drawn.
+/// Stands for the error of a value that is another problem's.
+const COPIED: f64 = -1.0;
+
 #[pyfunction]
 #[pyo3(signature = (votes, offsets, correct, k, ties, exact, draws, seed, threads = None, report = None))]
 #[allow(clippy::too_many_arguments, clippy::cast_precision_loss)]
@@ -149,7 +152,6 @@ pub fn majority<'py>(
             return Ok((values, errors));
         }
         // What is exact is worked out once for each kind; drawn votes are independent for each problem.
-        const COPIED: f64 = -1.0;
         values.par_chunks_mut(width * PART).zip(errors.par_chunks_mut(width * PART)).enumerate().try_for_each_init(
             || ballots.clone(),
             |ballots, (part, (values, errors))| {

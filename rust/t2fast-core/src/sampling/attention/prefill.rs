@@ -100,7 +100,9 @@ pub fn prefill<E: Element>(
     if parallel {
         work.into_par_iter().for_each(|piece| arch.dispatch(piece));
     } else {
-        work.into_iter().for_each(|piece| arch.dispatch(piece));
+        for piece in work {
+            arch.dispatch(piece);
+        }
     }
     Ok(())
 }
@@ -121,6 +123,7 @@ impl<E: Element> WithSimd for Piece<'_, '_, E> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_wrap)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { texts, queries, keys, values, reads, at, out } = self;
         let &Texts { kv_heads, group, head_dim: dim, scale, window, cap, sinks, .. } = texts;
