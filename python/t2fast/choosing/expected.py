@@ -1,9 +1,10 @@
 """What a rule makes of counts that alone do not say it: its mean over the success rates that they leave possible.
 
 A share of false positives that rises with the success rate, or a tail of wrong answers that changes with it, is no
-property of the samples at hand; and votes among very many take long to count. Success rates are Beta distributed over problems, as fitted to the counts, and of a
-problem with c of n right Beta(a + c, b + n - c): over that the rule's value is averaged. Right answers are then scaled
-by how far pass@k, so averaged over all problems, lies from its unbiased estimate: a rule makes no more than pass@k.
+property of the samples at hand; and votes among very many take long to count. Success rates are Beta distributed over
+problems, as fitted to the counts, and of a problem with c of n right Beta(a + c, b + n - c): over that the rule's value
+is averaged. Right answers are then scaled by how far pass@k, so averaged over all problems, lies from its unbiased
+estimate: a rule makes no more than pass@k.
 """
 
 from __future__ import annotations
