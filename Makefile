@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest doors vllm constraints bench docs site clean
+.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest doors vllm sglang constraints bench docs site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -30,6 +30,7 @@ test-rust:  ## Tests of the Rust core
 test-python:  ## Tests of the Python packages and the documentation
 	$(PYTHON) -m pytest -n auto
 	$(PYTHON) -m pytest -n auto kernels
+	T2FAST_NATIVE=1 $(PYTHON) -m pytest -n auto kernels
 
 test-slow:  ## Tests that train and sample for minutes
 	$(PYTHON) -m pytest -m slow
@@ -51,8 +52,11 @@ newest:  ## Tests on the newest versions of everything, in an environment of its
 doors:  ## Tests against the programs of doors.txt (harnesses, trainers, clients), in an environment of its own
 	bash .ci/versions doors
 
-vllm:  ## Tests of the vLLM plug-in against vLLM on the CPU, in an environment of its own (6 GB, ten minutes)
-	bash .ci/vllm
+vllm:  ## Tests of the vLLM plug-in against vLLM on the CPU, in an environment of its own (7 GB, ten minutes)
+	bash .ci/stacks vllm
+
+sglang:  ## Tests of the SGLang plug-in against SGLang's kernels in Triton's interpreter, in the same environment
+	bash .ci/stacks sglang
 
 constraints:  ## Write the newest versions that install together to constraints.txt; run the tests before it is committed
 	folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder && $$folder/bin/python -m pip install --quiet ./kernels '.[dev]' \

@@ -38,7 +38,17 @@ ROOMS = (
 )
 
 #: What needs an extra that may be absent.
-EXTRAS = {"sampling": "transformers", "lab": "transformers", "serve": "uvicorn"}
+EXTRAS = {
+    "sampling": "transformers",
+    "lab": "transformers",
+    "serve": "uvicorn",
+    "app": "plotly",
+    "app.notebook": "anywidget",
+    "integrations": "transformers",
+    "integrations.inspect": "inspect_ai",
+    "integrations.lm_eval": "lm_eval",
+    "integrations.trl": "trl",
+}
 
 #: Public names that have no Examples section yet. It shrinks: an entry that is no longer needed fails the test.
 WITHOUT_EXAMPLES: set[str] = set()
@@ -105,8 +115,9 @@ def test_every_public_name_stands_on_a_page():
 def modules():
     """All modules with doctests that import without an extra which is absent."""
     for found in pkgutil.walk_packages(t2fast.__path__, "t2fast."):
-        room = found.name.split(".")[1]
-        if room in EXTRAS and importlib.util.find_spec(EXTRAS[room]) is None:
+        parts = found.name.split(".")[1:]
+        needs = {EXTRAS.get(".".join(parts[: n + 1])) for n in range(len(parts))} - {None}
+        if any(importlib.util.find_spec(extra) is None for extra in needs):
             continue
         spec = importlib.util.find_spec(found.name)
         if spec.origin and spec.origin.endswith(".py") and ">>> " in Path(spec.origin).read_text(encoding="utf-8"):

@@ -27,6 +27,9 @@ PASSES = 3
 HELD = 64
 #: Launch options of every kernel. Fused multiply-add is Triton's default up to 3.9; named, it gives no warning.
 OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
+#: Of the scan where nothing is done to the logits: as many registers as half of the warps would leave unused make up
+#: for twice the tokens each, and what a program does once is done by fewer.
+SCAN_WARPS = 4
 #: The search holds maxima and candidates of a whole row in registers; AMD's warps are twice as wide.
 SHARE_WARPS = {"cuda": 16, "hip": 8}
 
@@ -91,7 +94,10 @@ def _launch(call: SampleCall) -> Drawn:
     winners = logits.new_empty((passes + 1, rows, n_chunks), dtype=torch.int32)
     groups = logits.new_empty((rows, n_groups), dtype=torch.float32)
     plain = counts is None and logit_bias is None and allowed is None
-    processed = None if plain else logits.new_empty((rows, vocab), dtype=torch.float32)
+    # Rows of vector loads: a quad of tokens each.
+    aligned = logits.stride(0) % 4 == 0 and logits.data_ptr() % 16 == 0
+    width = -(-vocab // 16) * 16
+    processed = None if plain else logits.new_empty((rows, width), dtype=torch.float32)
     packed = allowed is not None and allowed.dtype == torch.int32
     launch(
         kernels.scan_kernel, (size,), logits,
@@ -100,9 +106,11 @@ def _launch(call: SampleCall) -> Drawn:
         logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
         allowed if packed or allowed is None else allowed.view(torch.uint8),
         0 if allowed is None else allowed.stride(0),
-        packed, processed, groups, found, winners, size, QUADS=QUADS, **OPTIONS,
+        packed, processed, width, groups, found, winners, size, ALIGNED=aligned, QUADS=QUADS,
+        **OPTIONS | ({"num_warps": SCAN_WARPS} if plain else {}),
     )  # fmt: skip
-    read = (logits, logits.stride(0)) if processed is None else (processed, vocab)
+    read = (logits, logits.stride(0)) if processed is None else (processed, width)
+    aligned |= processed is not None
     shares = None
     if call.top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
         shares = logits.new_empty(rows, dtype=torch.float32)
@@ -118,8 +126,19 @@ def _launch(call: SampleCall) -> Drawn:
     limits = (temperature, top_k, top_p, min_p, shares)
     shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
     for number in range(1, passes + 1):
-        launch(kernels.verify_kernel, (size,), logits, *shared, PASS=number, **sizes, **OPTIONS)
-    launch(kernels.finish_kernel, (rows,), logits, *shared, tokens, logprobs, PASS=passes, **sizes, **OPTIONS)
+        launch(kernels.verify_kernel, (size,), logits, *shared, PASS=number, ALIGNED=aligned, **sizes, **OPTIONS)
+    launch(
+        kernels.finish_kernel,
+        (rows,),
+        logits,
+        *shared,
+        tokens,
+        logprobs,
+        PASS=passes,
+        ALIGNED=aligned,
+        **sizes,
+        **OPTIONS,
+    )
     if n_logprobs:
         launch(
             kernels.top_kernel, (rows,), logits,
@@ -151,9 +170,10 @@ def sample(
 ) -> tuple[Tensor, ...]:
     """Draw one token per row.
 
-    The noise of token t in a row is word t % 4 of Philox4x32-10 at the counter (t // 4, step, sample, prompt) under the
-    row's seed, so a row's token depends on its own logits, settings and keys alone: not on its place in the batch,
-    nor on what else is in it.
+    The first token to ring is drawn, where each rings after an exponential time whose rate is its weight. The times
+    come from Philox4x32-10 at counters of (token, step, sample, prompt) under the row's seed, one for every 32 tokens
+    and then those of the group that matters (:func:`t2fast_kernels.reference.sample.clocks`), so a row's token depends
+    on its own logits, settings and keys alone: not on its place in the batch, nor on what else is in it.
 
     Logits pass through bias, penalties, allowed tokens, temperature, then top-k, top-p and min-p. Top-k keeps a token
     with fewer than k strictly more likely ones; top-p one with less than p of the probability on strictly more likely

@@ -1,4 +1,7 @@
-"""The tests run the PyTorch reference, the kernels in Triton's interpreter (``TRITON_INTERPRET=1``), or the kernels on a GPU."""
+"""The tests run the PyTorch reference, the kernels in Triton's interpreter (``TRITON_INTERPRET=1``), or the kernels on a GPU.
+
+``T2FAST_NATIVE=1`` puts the compiled core of t2fast, where that is installed, in place of the reference on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,11 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 #: What the operators run on.
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 TRITON = INTERPRETED or DEVICE == "cuda"
+
+if os.environ.get("T2FAST_NATIVE") == "1":
+    from t2fast.sampling.engine.native import install
+
+    install()
 
 # The interpreter takes a second for what the others do at once.
 settings.register_profile("interpreted", max_examples=15, deadline=None)
@@ -34,3 +42,9 @@ def poison():
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture
+def no_native(monkeypatch):
+    """The operators themselves, which is what graphs hold, though a compiled core may stand in for them elsewhere."""
+    monkeypatch.setattr("t2fast_kernels.backend._native", None)

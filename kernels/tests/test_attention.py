@@ -320,7 +320,7 @@ def test_a_query_is_needed_for_every_planned_row():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_opcheck(monkeypatch):
+def test_opcheck(monkeypatch, no_native):  # noqa: ARG001
     torch.use_deterministic_algorithms(False)
     buffers = SHARED.buffers()
     SHARED.plan(buffers)
@@ -331,7 +331,7 @@ def test_opcheck(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_traces_as_one_graph_for_every_plan():
+def test_traces_as_one_graph_for_every_plan(no_native):  # noqa: ARG001
     torch.use_deterministic_algorithms(False)
     torch.compiler.reset()
     buffers = SHARED.buffers()

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from conftest import INTERPRETED
-from kit.offline import SHARED, Case, assembly, build, intermediate, loop_instructions
+from kit.offline import SHARED, Case, assembly, build, intermediate, loop_instructions, program
 from kit.sampling_cases import cases
 from t2fast_kernels.configs import Chip, Launch, overlaps, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
@@ -136,3 +136,27 @@ def test_instructions_of_the_loop(name):
         case = attention_case("suffix", "sm_90", "bf16", 128, launch, cache=cache)
     assert case.constants["BLOCK_N"] == 64
     assert loop_instructions(build(case)) <= MOST[name]
+
+
+#: Instructions of whole kernels per warp and 512 tokens, on sm_90: the most that Triton 3.6 and 3.9 gave when they were
+#: last worked on.
+MOST_OF_SAMPLING = {
+    "scan-fp32": 950, "scan-fp32-even": 925, "scan-fp32-odd": 930,
+    "scan-bf16": 1015, "scan-bf16-even": 955, "scan-bf16-odd": 975,
+    "verify-1-fp32": 785, "verify-1-fp32-even": 745, "verify-1-fp32-odd": 750,
+    "verify-1-bf16": 815, "verify-1-bf16-even": 770, "verify-1-bf16-odd": 765,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOST_OF_SAMPLING)
+def test_instructions_and_loads_of_the_sampler(name):
+    case = next(case for case in cases("sm_90") if case.name == f"sample-{name}")
+    words = [words for _, words in program(build(case))]
+    per_warp = 4 * case.constants["QUADS"] / case.num_warps
+    assert len(words) <= MOST_OF_SAMPLING[name] * per_warp / 512
+    # Rows that begin on borders of 16 bytes are read four tokens at a time, whatever the vocabulary; others one by one.
+    wide = "LDG.E.128" if "fp32" in name else "LDG.E.64"
+    loads = sum(word.startswith(wide) for word in words)
+    if name.startswith("scan"):
+        loads -= 1 if wide == "LDG.E.64" else 0  # the seed
+    assert loads * 4 * 32 >= per_warp * ("odd" not in name)

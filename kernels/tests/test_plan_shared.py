@@ -147,7 +147,7 @@ def test_bad_input(change, message):
     assert message in str(error.value)
 
 
-def test_planning_and_decoding_trace_as_one_graph():
+def test_planning_and_decoding_trace_as_one_graph(no_native):  # noqa: ARG001
     torch.compiler.reset()
     buffers = DecodeBuffers(3, 2, 1, 16, max_segments=2, device=DEVICE)
     tables = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 1, 4]], dtype=torch.int32, device=DEVICE)

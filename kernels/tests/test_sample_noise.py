@@ -54,27 +54,51 @@ def test_philox_is_tritons_bit_for_bit(device) -> None:
         assert torch.equal(torch.stack(ours), out.cpu().long() & 0xFFFFFFFF)
 
 
-def test_noise_is_the_oracles() -> None:
+def test_clocks_are_the_oracles() -> None:
     keys = [torch.tensor(k) for k in ([0, -5], [3, 2**31 - 1], [1, -7], [0, 12])]
-    noise = reference.gumbel(1001, *keys)
+    y = torch.randn(2, 1001, generator=torch.Generator().manual_seed(3)) * 3
+    y[0, 32:70] = -torch.inf  # a whole group and a part of one
+    times = reference.clocks(y, *keys)
     for r in range(2):
-        expected = oracle.noise(1001, *(int(k[r]) % (2**64 if i == 0 else 2**32) for i, k in enumerate(keys)))
-        assert np.abs(noise[r].numpy() - expected).max() < 2e-6
+        key = [int(k[r]) % (2**64 if i == 0 else 2**32) for i, k in enumerate(keys)]
+        expected = oracle.clocks(y[r].double().numpy(), *key)
+        possible = expected > -np.inf
+        assert np.array_equal(times[r].numpy() > -np.inf, possible)
+        assert np.abs(times[r].numpy()[possible] - expected[possible]).max() < 5e-6
 
 
-def test_noise_is_exact_in_the_tails(monkeypatch) -> None:
+def test_the_leading_group_holds_the_first_token() -> None:
+    rows = torch.arange(50)
+    y = torch.randn(50, 999, generator=torch.Generator().manual_seed(5)) * 2
+    key = [torch.tensor(3), rows, rows % 7, rows % 3]
+    assert torch.equal(reference.leaders(y, *key)[:, 0], reference.clocks(y, *key).argmax(1) // reference.GROUP)
+
+
+def test_variates_are_exact_in_the_tails(monkeypatch) -> None:
     words = torch.tensor([[0, 1, 2**26 - 1, 2**26], [2**31, 2**32 - 2, 2**32 - 1, 12345]])
-    monkeypatch.setattr(reference, "philox", lambda *_: list(words[:, None, :].unbind(2)))
+    monkeypatch.setattr(reference, "philox", lambda *_: list(words.unbind(1)))
     key = torch.zeros(2, dtype=torch.int64)
     u = (words.double() + 0.5) / 2**32
-    noise = reference.gumbel(4, key, key, key, key).double()
-    assert (noise + torch.log(-torch.log1p(-u))).abs().max() < 3e-7 * 23
-    assert noise.isfinite().all()
+    drawn = reference.exponentials(key, key, key, key, key).double()
+    expected = -torch.log1p(-u)
+    assert ((drawn - expected).abs() / expected).max() < 3e-7
+    assert (drawn > 0).all()
+    assert drawn.isfinite().all()
 
 
-def test_gumbel_moments() -> None:
-    rows = torch.arange(64)
-    noise = reference.gumbel(4096, torch.tensor([11]), rows, rows % 3, rows % 5).double()
-    assert float(noise.mean()) == pytest.approx(0.57722, abs=0.01)
-    assert float(noise.var()) == pytest.approx(np.pi**2 / 6, abs=0.03)
-    assert np.abs(np.corrcoef(noise.numpy()) - np.eye(64)).max() < 0.09  # 5.7 standard deviations
+def test_clocks_are_independent_exponentials() -> None:
+    """Of the tokens' own rates, whichever is the first of its group."""
+    rows = torch.arange(4000)
+    y = torch.randn(70, generator=torch.Generator().manual_seed(1)) * 1.5  # two groups and the beginning of a third
+    times = reference.clocks(y.expand(4000, 70), torch.tensor(11), rows, rows % 3, rows % 5).double()
+    waits = (y - times).exp()  # exponential variates of rate 1
+    assert (waits.mean(0) - 1).abs().max() < 4.5 / 4000**0.5
+    assert (waits.var(0) - 1).abs().max() < 4.5 * (8 / 4000) ** 0.5  # the variance of a variance is (9 - 1) / n
+    assert np.abs(np.corrcoef(waits.T.numpy()) - np.eye(70)).max() < 0.075  # 4.7 standard deviations
+    # Minima of pairs ring at the sum of their rates: within a group, and across groups.
+    for a, b in ((0, 1), (5, 31), (3, 40), (64, 69)):
+        rate = y[a].exp() + y[b].exp()
+        both = torch.maximum(times[:, a], times[:, b]).neg().exp() * rate
+        assert abs(float(both.mean()) - 1) < 4.5 / 4000**0.5
+        share = float((times[:, a] > times[:, b]).double().mean())
+        assert share == pytest.approx(float(y[a].exp() / rate), abs=4.5 * 0.5 / 4000**0.5)

@@ -16,6 +16,7 @@ from t2fast.results import Progress, Result
 
 if TYPE_CHECKING:
     from t2fast import costs, datasets, fitting, passk, planning, rules
+    from t2fast.app.notebook import explore
     from t2fast.choosing import ModelChoice, Price, choose, read_prices
     from t2fast.planning import (
         Design,
@@ -59,6 +60,7 @@ _LAZY = {
     "Verifier": "rules",
     "cheapest": "planning",
     "choose": "choosing",
+    "explore": "app.notebook",
     "compare": "planning",
     "load_rule": "rules",
     "frontier": "planning",
@@ -105,6 +107,7 @@ __all__ = [
     "compare",
     "costs",
     "datasets",
+    "explore",
     "fitting",
     "frontier",
     "grid_search",

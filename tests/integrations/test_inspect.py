@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -165,11 +166,13 @@ def test_what_t2fast_lacks(api):
 
 def test_the_command_by_its_entry_point(folder, tmp_path):
     (tmp_path / "task.py").write_text(TASK)
-    # As an installed distribution has it.
+    # As an installed distribution has it, from a checkout too.
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     info = tmp_path / "site" / "t2fast_door-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: t2fast-door\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[inspect_ai]\nt2fast = t2fast.integrations.inspect\n")
+    points = "".join(f"{name} = {where}\n" for name, where in project["entry-points"]["inspect_ai"].items())
+    (info / "entry_points.txt").write_text(f"[inspect_ai]\n{points}")
     command = [sys.executable, "-m", "inspect_ai", "eval", "task.py", "--model", f"t2fast/{folder}", "--epochs", "8",
                "--max-tokens", "6", "--temperature", "0.8", "--seed", "5", "--log-dir", "logs", "--display", "none"]  # fmt: skip
     path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])

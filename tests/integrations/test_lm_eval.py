@@ -114,7 +114,7 @@ def test_single_requests_as_its_own_model_answers_them(folder, given):
 def test_repeats_are_one_group_and_passk_reads_the_verdicts(folder, tmp_path):
     tasks = write_tasks(tmp_path / "tasks", sums=REPEATS)
     command = [sys.executable, "-m", "t2fast.integrations.lm_eval", "--model", "t2fast", "--model_args",
-               f"pretrained={folder},seed=5", "--tasks", "sums", "--include_path", str(tasks), "--device", "cpu",
+               f"pretrained={folder},seed=5", "--tasks", "sums", "--include_path", str(tasks),
                "--log_samples", "--output_path", str(tmp_path / "out")]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

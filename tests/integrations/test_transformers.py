@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from itertools import pairwise
 
 import pytest
 from tests.support.tiny import model, tokenizer, torch
@@ -97,35 +98,57 @@ def test_bfloat16():
     assert ours[1][0] == pytest.approx(eager[1][0], abs=0.05)
 
 
-@pytest.mark.parametrize("implementation", ["paged|t2fast", "t2fast"])
-@pytest.mark.usefixtures("memory")
-def test_the_prefix_is_read_once_per_step(implementation, monkeypatch):
-    steps = []
-    original = door.prefix_decode
+@pytest.fixture
+def reads(monkeypatch):
+    """Of each call in order: rows that decode, tokens read together and alone, their lengths; or None for prompts."""
+    found, original, prompts = [], door.prefix_decode, door._prompts
 
     def counted(q, k_cache, v_cache, tables, lens, buffers, **named):
         made = buffers.planned
         shared = sum(end - begin for _, _, _, begin, end, *_ in made.items[: int(made.counts[0])].tolist())
-        alone = int((lens - made.rows[: len(lens), 1]).sum())
-        steps.append((len(q), shared, alone, lens.tolist()))
+        found.append((len(q), shared, int((lens - made.rows[: len(lens), 1]).sum()), lens.tolist()))
         return original(q, k_cache, v_cache, tables, lens, buffers, **named)
 
+    def marked(*arguments):
+        found.append(None)
+        return prompts(*arguments)
+
     monkeypatch.setattr(door, "prefix_decode", counted)
-    prompt = (ids()[0] * 5)[:100]
-    generate("llama", implementation, [prompt, prompt[::-1]], 6, new=5)
-    layers = model().config.num_hidden_layers
-    decoding = [step for step in steps if step[0] == 12]
-    assert len(decoding) >= 4 * layers
+    monkeypatch.setattr(door, "_prompts", marked)
+    return found
+
+
+PROMPT = (ids()[0] * 5)[:100]
+
+
+@pytest.mark.usefixtures("memory")
+@pytest.mark.parametrize(("implementation", "family", "full"), [("paged|t2fast", "llama", 4), ("t2fast", "gemma3", 2)])
+def test_the_prefix_is_read_once_per_step(implementation, family, full, reads):
+    generate(family, implementation, [PROMPT, PROMPT[::-1]], 6, new=5)
+    decoding = [step for step in reads if step is not None and step[0] == 12]
+    assert len(decoding) >= 4 * full
     for _, shared, alone, lens in decoding:
         # Of 99 tokens in pages of 8, 96 are on pages that the six of each prompt share.
         assert shared == 2 * 96
         assert alone == sum(lens) - 12 * 96
 
 
+@pytest.mark.usefixtures("memory")
+def test_prompts_beside_them_do_not_keep_samples_from_sharing(reads):
+    """The second prompt is computed in pieces while the samples of the first draw."""
+    settings = {"new": 12, "max_batch_tokens": 32, "scheduler_type": "fifo"}
+    found = generate("llama", "paged|t2fast", [PROMPT, PROMPT[::-1]], 4, **settings)
+    mixed = [step for step, after in pairwise(reads) if step is not None and after is None and step[0] >= 4]
+    assert len(mixed) >= 4
+    for rows, shared, alone, lens in mixed:
+        assert (rows, shared, alone) == (4, 96, sum(lens) - 4 * 96)
+    same(found, generate("llama", "paged|eager", [PROMPT, PROMPT[::-1]], 4, **settings))
+
+
 def test_neighbours_are_found_wherever_they_stand():
     tables = torch.tensor([[7, 1, 2], [3, 4, 5], [7, 1, 9], [3, 4, 6], [7, 0, 0]], dtype=torch.int32)
     assert door._order(tables).tolist() == [1, 3, 4, 0, 2]
-    assert door._order(tables[[1, 3, 4, 0, 2]]) is None
+    assert door._order(tables[:, :0]).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_runs_where_transformers_cannot_tell_the_memory(monkeypatch):

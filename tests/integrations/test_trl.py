@@ -20,8 +20,9 @@ PROMPTS = ["The answer is 42.", "Question: what is 3 + 4?"]
 CHATS = [[{"role": "user", "content": text}] for text in PROMPTS]
 
 
-def length(completion_ids, **_):
-    return [float(len(ids)) for ids in completion_ids]
+def even(completion_ids, **_):
+    """A reward that differs within almost every group: the share of even tokens."""
+    return [sum(token % 2 == 0 for token in ids) / max(1, len(ids)) for ids in completion_ids]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def make(tmp_path, monkeypatch):
             learning_rate=1e-2, **settings,
         )  # fmt: skip
         return trl.GRPOTrainer(
-            live, length, args=args, train_dataset=Dataset.from_dict({"prompt": prompts}), processing_class=words,
+            live, even, args=args, train_dataset=Dataset.from_dict({"prompt": prompts}), processing_class=words,
             rollout_func=rollout, peft_config=lora,
         )  # fmt: skip
 
@@ -102,6 +103,15 @@ def test_settings_of_the_trainer_hold(make):
     assert len(made["completion_ids"][0]) <= 3
     # Of the whole vocabulary, as the loss has it: with one token to choose from, those of the draw would be 0.
     check(trainer, made, temperature=0.5)
+
+
+def test_a_completion_keeps_the_token_that_ends_it(make):
+    """By which the trainer tells completions that were cut off."""
+    trainer = make(max_completion_length=12)
+    trainer.eos_token_ids = list(range(0, 320, 4))
+    ended = [ids for ids in rollout([PROMPTS[0]] * 16, trainer)["completion_ids"] if len(ids) < 12]
+    assert ended
+    assert all(ids[-1] % 4 == 0 and all(token % 4 for token in ids[:-1]) for ids in ended)
 
 
 def test_training_draws_from_the_latest_weights(make):

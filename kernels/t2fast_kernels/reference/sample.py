@@ -9,11 +9,15 @@ from torch import Tensor
 
 from t2fast_kernels.calls import SampleCall
 
-__all__ = ["gumbel", "heated", "philox", "processed", "sample", "threshold"]
+__all__ = ["clocks", "exponentials", "heated", "leaders", "philox", "processed", "sample", "threshold"]
 
 _LOW = 0xFFFFFFFF
-#: Counters worked on at a time, so that the integer temporaries stay in a core's cache.
-_BLOCK = 32768
+#: Tokens that share a noise: 32 that follow one another, the first of them a multiple of 32.
+GROUP = 32
+#: Added to the first word of a counter: three streams of noise.
+_FIRST, _GROUP, _LATER = 0, 1 << 31, 1 << 30
+#: Groups worked on at a time, so that the integer temporaries stay in a core's cache.
+_BLOCK = 4096
 #: Sorting this many largest logits settles almost every row; the others sort everything.
 _HEAD = 1024
 
@@ -36,27 +40,71 @@ def philox(counter: Sequence[Tensor], seed: Tensor) -> list[Tensor]:
     return [c0, c1 & _LOW, c2, c3 & _LOW]
 
 
-def gumbel(vocab: int, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor) -> Tensor:
-    """Gumbel noise, fp32 ``[rows, vocab]``, -log(-log(1 - u)) with u = (word + 1/2) / 2^32.
+def exponentials(quad: Tensor, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor) -> Tensor:
+    """Exponential variates, fp32 ``[..., 4]``: -log(1 - u) with u = (word + 1/2) / 2^32.
 
-    Token t of a row takes word t % 4 of the counter (t // 4, step, sample, prompt). One Philox call serves four
-    tokens: with one each, the noise would cost more than reading the logits. The keys are ``[rows]`` or broadcast.
-    The largest values, which win, come from u near 0, where fp32 is dense.
+    The words are Philox's four at the counters (quad, step, sample, prompt); all arguments are int64 and broadcast. The
+    smallest variates, which win, come from u near 0, where fp32 is dense.
     """
-    rows = max(t.numel() for t in (seed, prompt, sample, step))
-    key, *words = (t.reshape(-1, 1).expand(rows, 1).long() for t in (seed, step, sample, prompt))
-    n_quads = (vocab + 3) // 4
-    quads = torch.arange(n_quads, device=seed.device)
-    noise = torch.empty(rows, n_quads, 4, device=seed.device)
-    height = max(1, _BLOCK // n_quads)
-    for first in range(0, rows, height):
-        part = slice(first, first + height)
-        for word, drawn in enumerate(philox([quads, *(w[part] & _LOW for w in words)], key[part])):
-            low = drawn < 1 << 26  # u < 1/64: there the series is as exact as fp32; above, the complement 1 - u is
-            u = torch.where(low, drawn, _LOW - drawn).float().add_(0.5).mul_(2.0**-32)
-            series = u * (1 + u * (1 / 2 + u * (1 / 3 + u * (1 / 4))))
-            noise[part, :, word] = torch.where(low, series, u.log().neg_()).log_().neg_()
-    return noise.reshape(rows, -1)[:, :vocab]
+    words = torch.stack(philox([quad, step & _LOW, sample & _LOW, prompt & _LOW], seed), -1)
+    low = words < 1 << 26  # u < 1/64: there the series is as exact as fp32; above, the complement 1 - u is
+    u = torch.where(low, words, _LOW - words).float().add_(0.5).mul_(2.0**-32)
+    series = u * (1 + u * (1 / 2 + u * (1 / 3 + u * (1 / 4))))
+    return torch.where(low, series, u.log().neg_())
+
+
+def _grouped(y: Tensor) -> Tensor:
+    """Heated logits ``[rows, groups, 32]``, -inf beyond the vocabulary."""
+    padded = torch.nn.functional.pad(y, (0, -y.shape[1] % GROUP), value=-torch.inf)
+    groups: Tensor = padded.unflatten(1, (-1, GROUP))
+    return groups
+
+
+def _near(groups: Tensor) -> Tensor:
+    """What exponents are taken beside: the maximum of a group, but 0 where it is impossible."""
+    first = groups.amax(-1, keepdim=True)
+    return torch.where(first == -torch.inf, 0.0, first)
+
+
+def leaders(y: Tensor, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor) -> Tensor:
+    """The first group of each row to ring, ``[rows, 1]``."""
+    groups = _grouped(y)
+    near = _near(groups)
+    four = torch.arange(_GROUP, _GROUP + (groups.shape[1] + 3) // 4, device=y.device)
+    rings = exponentials(four, *(key.reshape(-1, 1) for key in (seed, prompt, sample, step))).flatten(1)
+    weight = (groups - near).exp().sum(2)
+    return (near[:, :, 0] + (weight / rings[:, : groups.shape[1]]).log()).argmax(1, keepdim=True)
+
+
+def clocks(y: Tensor, seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor, live: Tensor | None = None) -> Tensor:
+    """When each token's clock rings, as its negative logarithm: fp32 ``[rows, vocab]``, the largest first.
+
+    Token t of weight w = exp(y) rings after an exponential time of rate w, independently of all others, so the first
+    of any set to ring is t with the probability w over the sum of the set's weights. The times come from few variates.
+    Group g of 32 tokens that follow one another first rings after e / (sum of its weights), where e is word g % 4 at
+    the counter (2^31 + g // 4, step, sample, prompt); the first of its tokens is the one with the smallest e / w, where
+    e is word t % 4 at (t // 4, ...); each other follows after another e / w, of (2^30 + t // 4, ...). Minimum and place
+    of the minimum of exponential variates are independent, and what remains of the others is exponential again.
+
+    Keys are ``[rows]`` or broadcast. ``live``, bool ``[rows, groups]``, restricts the work: other groups never ring.
+    """
+    groups = _grouped(y)
+    rows, n_groups = groups.shape[:2]
+    key = torch.stack([k.reshape(-1).long().expand(rows) for k in (seed, prompt, sample, step)])
+    row, group = (torch.ones(rows, n_groups, device=y.device) if live is None else live).nonzero(as_tuple=True)
+    times = torch.full_like(groups, -torch.inf)
+    for first in range(0, len(row), _BLOCK):
+        r, g = row[first : first + _BLOCK], group[first : first + _BLOCK]
+        keys = [k[:, None] for k in key[:, r]]
+        its = groups[r, g]
+        near = _near(its)
+        weight = (its - near).exp()
+        quads = (g * (GROUP // 4))[:, None] + torch.arange(GROUP // 4, device=y.device)
+        leads = (weight / exponentials(_FIRST + quads, *keys).flatten(1)).argmax(1, keepdim=True)
+        rings = exponentials(_GROUP + g[:, None] // 4, *keys)[:, 0].gather(1, g[:, None] % 4)
+        later = exponentials(_LATER + quads, *keys).flatten(1) / weight
+        times[r, g] = near - (rings / weight.sum(1, keepdim=True) + later.scatter(1, leads, 0.0)).log()
+    return times.flatten(1)[:, : y.shape[1]]
 
 
 def processed(
@@ -146,9 +194,16 @@ def sample(call: SampleCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     chosen = y
     cold = torch.as_tensor(temperature, device=x.device) <= 0
     if not bool(cold.all()):
-        chosen = y + torch.where(cold, 0.0, gumbel(vocab, seed, prompt, sample, step))
-        if any(row is not None for row in per_row[1:4]) or list(settings[1:4]) != [0, 1, 0]:
-            chosen.masked_fill_(y < threshold(y, top_k, top_p, min_p, top_k_first), -torch.inf)
+        key = [k.reshape(-1).long().expand(rows) for k in (seed, prompt, sample, step)]
+        filtered = any(row is not None for row in per_row[1:4]) or list(settings[1:4]) != [0, 1, 0]
+        if filtered:
+            out = y < threshold(y, top_k, top_p, min_p, top_k_first)
+            live = _grouped(y.masked_fill(out, -torch.inf)).amax(2) > -torch.inf
+            chosen = clocks(y, key[0], key[1], key[2], key[3], live).masked_fill_(out, -torch.inf)
+        else:  # then no other group matters
+            live = torch.zeros(rows, -(-vocab // GROUP), dtype=torch.bool, device=x.device)
+            chosen = clocks(y, key[0], key[1], key[2], key[3], live.scatter_(1, leaders(y, *key), True))
+        chosen = torch.where(cold, y, chosen)
     tokens = chosen.argmax(1)
     empty, broken = top == -torch.inf, top.isnan() | (top == torch.inf)
     logprobs = torch.where(empty, -torch.inf, y.gather(1, tokens[:, None])[:, 0] - total)

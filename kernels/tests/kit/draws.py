@@ -26,15 +26,15 @@ def logits_of(rows: int, vocab: int, device: torch.device, seed: int = 0, dtype=
     return (noise * torch.linspace(0.5, 4, rows)[:, None]).to(dtype).to(device)
 
 
-# The two logits of a tie are rounded to fp32 at a size of 25 or less, and so is their noise: 1e-5 is five steps of that
-# rounding (2^-20 to 2^-19). Log-probabilities are twice that, for the sum over the row.
+# Logarithms of times are rounded to fp32 at a size of 25 or less: 1e-5 is five steps of that rounding (2^-20 to 2^-19).
+# Log-probabilities are twice that, for the sum over the row.
 def agrees(tokens, logprobs, logits, key, *, filters=({},), temperature=(1.0,), **processing) -> None:
     """Compare with the oracle, row by row; draws within 1e-5 of the winner count as ties."""
     for r, row in enumerate(logits.float().cpu().numpy()):
         own = {k: v[r] if isinstance(v, np.ndarray) and v.ndim == 2 else v for k, v in processing.items()}
         heat = temperature[r % len(temperature)]
         x = oracle.processed(row, heat, **own)
-        score = x + (oracle.noise(len(x), *(int(k[r]) for k in key)) if heat > 0 else 0)
+        score = oracle.clocks(x, *(int(k[r]) for k in key)) if heat > 0 else x
         keep = oracle.kept(x, **filters[r % len(filters)]) if heat > 0 else np.ones(len(x), bool)
         token = int(tokens[r])
         assert keep[token]

@@ -40,6 +40,8 @@ class Case:
     num_stages: int
     needs: str | None = None  #: an instruction that must be there: "wgmma", "mma"
     registers: int = 255  #: at most this many per thread
+    multiples: frozenset[str] = frozenset()  #: further integers known to be multiples of 16
+    anything: frozenset[str] = frozenset()  #: strides not known to be
 
     def __str__(self) -> str:
         return f"{self.target}-{self.name}"
@@ -74,7 +76,12 @@ def _compiled(case: Case) -> Any:
         (i,): [["tt.divisibility", 16]]
         for i, name in enumerate(names)
         if not case.kernel.params[i].do_not_specialize
-        and (signature[name].startswith("*") or ("stride" in name and signature[name] != "constexpr"))
+        and name not in case.anything
+        and (
+            signature[name].startswith("*")
+            or name in case.multiples
+            or ("stride" in name and signature[name] != "constexpr")
+        )
     }
     source = ASTSource(
         fn=case.kernel,
@@ -111,10 +118,15 @@ def _dump(cubin: bytes, what: str) -> str:
         return subprocess.run([CUOBJDUMP, what, file.name], capture_output=True, text=True, check=True).stdout
 
 
+def program(built: Built) -> list[tuple[int, str]]:
+    """Places and words of a kernel's machine instructions, without what fills it up."""
+    found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+ )?([A-Z][^;]*);", _dump(built.cubin, "--dump-sass"))
+    return [(int(at, 16), words) for at, words in found if not words.startswith("NOP")]
+
+
 def loop_instructions(built: Built) -> int:
     """Machine instructions in the loop over blocks: the shortest backward branch around products on tensor cores."""
-    found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+ )?([A-Z][^;]*);", _dump(built.cubin, "--dump-sass"))
-    code = [(int(at, 16), words) for at, words in found]
+    code = program(built)
     loops = []
     for at, words in code:
         to = re.match(r"BRA\S* .*?0x([0-9a-f]+)", words)

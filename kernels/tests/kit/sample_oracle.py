@@ -16,10 +16,25 @@ def philox(counter: list[int], seed: int) -> list[int]:
     return c
 
 
-def noise(vocab: int, seed: int, prompt: int, sample: int, step: int) -> np.ndarray:
-    words = [philox([quad, step, sample, prompt], seed) for quad in range((vocab + 3) // 4)]
-    u = [(word + 0.5) / 2.0**32 for quad in words for word in quad]
-    return np.array([-math.log(-math.log1p(-x)) for x in u[:vocab]])
+def variate(index: int, stream: int, seed: int, prompt: int, sample: int, step: int) -> float:
+    word = philox([stream + index // 4, step, sample, prompt], seed)[index % 4]
+    return -math.log1p(-(word + 0.5) / 2.0**32)
+
+
+def clocks(x, *key: int) -> np.ndarray:
+    """When each token rings, after exponential times of the rates exp(x), as negative logarithms."""
+    times = np.full(len(x), np.inf)
+    for g in range(0, len(x), 32):
+        weight = {t: math.exp(x[t] - max(x)) for t in range(g, min(g + 32, len(x)))}
+        possible = [t for t in weight if weight[t] > 0]
+        if not possible:
+            continue
+        first = variate(g // 32, 1 << 31, *key) / sum(weight.values())
+        leader = min(possible, key=lambda t: variate(t, 0, *key) / weight[t])
+        for t in possible:
+            times[t] = first if t == leader else first + variate(t, 1 << 30, *key) / weight[t]
+    with np.errstate(divide="ignore"):
+        return max(x) - np.log(times)
 
 
 def processed(

@@ -30,13 +30,26 @@ PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACK
 SIZES = {"QUADS": shipped["sample"].QUADS, "CHUNKS": 64, "GROUPS": 8192, "HELD": shipped["sample"].HELD}
 
 
-def case(chip: str, name: str, kernel: Any, operator: str, constants: dict[str, Any], **types: str) -> Case:
+#: Vocabularies that are multiples of 16, that are not though rows begin on borders of 16 bytes, and contiguous odd ones.
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "even": {"multiples": frozenset({"vocab"})},
+    "padded": {},
+    "odd": {"anything": frozenset({"logits_stride"})},
+}
+
+
+def case(
+    chip: str, name: str, kernel: Any, operator: str, constants: dict[str, Any], layout: str = "padded", **types: str
+) -> Case:
     types = dict.fromkeys(kernel.arg_names, "i32") | TYPES | types
+    constants = {"ALIGNED": layout != "odd"} | constants
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     warps = shipped[operator].OPTIONS["num_warps"]
     if kernel is sample.share_kernel:
         warps = shipped[operator].SHARE_WARPS["hip" if chip == "gfx942" else "cuda"]
-    return Case(name, chip, kernel, types, constants, warps, 3)
+    if kernel is sample.scan_kernel and "processed" in constants:
+        warps = shipped[operator].SCAN_WARPS
+    return Case(name, chip, kernel, types, constants, warps, 3, **LAYOUTS[layout])
 
 
 def cases(chip: str) -> list[Case]:
@@ -56,6 +69,10 @@ def cases(chip: str) -> list[Case]:
             for settings in ({}, per_row)[: 1 + (dtype == "bf16")]:
                 full = f"sample-{name}-{dtype}{'-rows' if settings else ''}"
                 found.append(case(chip, full, kernel, "sample", SIZES | constants, logits=f"*{dtype}", **settings))
+                if kernel in (sample.scan_kernel, sample.verify_kernel) and not settings:
+                    for layout in ("even", "odd"):
+                        full = f"sample-{name}-{dtype}-{layout}"
+                        found.append(case(chip, full, kernel, "sample", SIZES | constants, layout, logits=f"*{dtype}"))
         tensors = dict.fromkeys(("v_a", "v_b", "v"), f"*{dtype}")
         block = {"BLOCK_HEADS": shipped["merge_state"].BLOCK_HEADS}
         sizes = block | {"HEADS": 32, "DIM": 128, "BLOCK_DIM": 128}

@@ -12,7 +12,7 @@ from t2fast.app.question import Question
 from t2fast.errors import MissingExtraError
 from t2fast.files import replacing
 
-__all__ = ["plotly_js", "static", "write_page"]
+__all__ = ["plotly_js", "static", "whole_page", "write_page"]
 
 
 def static(name: str) -> str:
@@ -58,21 +58,23 @@ def write_page(question: Question, path: Path, name: str = "path") -> None:
     >>> write_page(Question({"law": "hoffmann", "train-flops": "1e21"}), Path("plan.html"))
     """
     answer = plan_answer(question) | curve_answer(question)
-    whole = static("page.html")
-    # Each part is put in once, and a part's own text is never searched for the next one's place.
+    text = whole_page("held", {"question": dict(question.given), "answer": answer})
+    with replacing(path, name) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def whole_page(name: str, data: Any) -> str:
+    """The page with all of its parts inside, and data in an element of a name."""
+    held = json.dumps(data).replace("<", "\\u003c")
+    given = f'<script id="{name}" type="application/json">{held}</script>\n'
     parts = {
         '<link rel="stylesheet" href="page.css">': f"<style>\n{static('page.css')}</style>",
         '<script src="plotly.js"></script>': f"<script>{plotly_js()}</script>",
-        '<script src="page.js"></script>': _data(question, answer) + f"<script>\n{static('page.js')}</script>",
+        '<script src="page.js"></script>': f"{given}<script>\n{static('page.js')}</script>",
     }
-    text = ""
+    text, rest = "", static("page.html")
+    # Each part is put in once, and a part's own text is never searched for the next one's place.
     for place, part in parts.items():
-        before, whole = whole.split(place)
+        before, rest = rest.split(place)
         text += before + part
-    with replacing(path, name) as beside:
-        beside.write_text(text + whole, encoding="utf-8")
-
-
-def _data(question: Question, answer: dict[str, Any]) -> str:
-    held = json.dumps({"question": dict(question.given), "answer": answer}).replace("<", "\\u003c")
-    return f'<script id="held" type="application/json">{held}</script>\n'
+    return text + rest

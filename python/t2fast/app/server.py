@@ -6,13 +6,11 @@ import contextlib
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from t2fast.app import answers
 from t2fast.app.page import plotly_js, static
-from t2fast.app.question import Question
+from t2fast.app.views import VIEWS, told
 from t2fast.errors import MissingExtraError, T2Error
 
 __all__ = ["application", "serve"]
@@ -60,14 +58,13 @@ def application(host: str = "127.0.0.1") -> Any:
         text = static(name) if name != "plotly.js" else plotly
         return lambda _request: Response(text, media_type=kind, headers=_SAFE)
 
-    def told(make: Callable[[Any], Any]) -> Callable[[Request], Any]:
-        async def answer(request: Request) -> Response:
-            try:
-                return JSONResponse(await run_in_threadpool(make, request.query_params), headers=_SAFE)
-            except (T2Error, MissingExtraError) as error:
-                return JSONResponse({"error": str(error)}, 400, headers=_SAFE)
+    def answer(view: str) -> Callable[[Request], Any]:
+        async def response(request: Request) -> Response:
+            asked = {name: request.query_params.getlist(name) for name in request.query_params}
+            said = await run_in_threadpool(told, view, asked)
+            return JSONResponse(said, 400 if isinstance(said, dict) and "error" in said else 200, headers=_SAFE)
 
-        return answer
+        return response
 
     async def keep(request: Request) -> Response:
         """Keep a file that the page hands over, until the server ends; say where it is."""
@@ -97,62 +94,13 @@ def application(host: str = "127.0.0.1") -> Any:
         Route("/page.js", part("page.js", "text/javascript")),
         Route("/page.css", part("page.css", "text/css")),
         Route("/plotly.js", part("plotly.js", "text/javascript")),
-        Route("/api/laws", told(lambda _: answers.laws_answer())),
         Route("/api/files", keep, methods=["POST"]),
-        *(Route(f"/api/{name}", told(make)) for name, make in _VIEWS.items()),
+        *(Route(f"/api/{view}", answer(view)) for view in VIEWS),
     ]
     hosts = ["*"] if host in ("0.0.0.0", "::") else [*_LOOPBACK, host]
     return Starlette(
         routes=routes, lifespan=lifespan, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
     )
-
-
-def _taken(asked: Any, *names: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The question of an address, and what a view asks beside it."""
-    one = dict(asked)
-    beside = {name: one.pop(name) for name in names if name in one}
-    one.pop("view", None)
-    return one, beside
-
-
-def _plan(make: Callable[[Question], Any], asked: Any) -> Any:
-    return make(Question(_taken(asked)[0]))
-
-
-def _frontier(asked: Any) -> Any:
-    given, beside = _taken(asked, "low", "high", "count")
-    return answers.frontier_answer(
-        Question(given), beside.get("low", ""), beside.get("high", ""), beside.get("count", "13")
-    )
-
-
-def _compare(asked: Any) -> Any:
-    given, beside = _taken(asked, "designs")
-    return answers.compare_answer(Question(given), beside.get("designs", ""))
-
-
-def _regret(asked: Any) -> Any:
-    if "table" not in asked:
-        raise T2Error("table: choose a file of checkpoints first")
-    return answers.regret_answer(Path(asked["table"]), asked.getlist("unit"))
-
-
-def _choose(asked: Any) -> Any:
-    files = [Path(one) for one in asked.getlist("file")]
-    if not files or "prices" not in asked:
-        raise T2Error("files: choose the samples of each model, and a CSV of prices, first")
-    return answers.choice_answer(files, Path(asked["prices"]), asked.get("dollars", ""))
-
-
-#: What the page may ask, besides laws and files.
-_VIEWS: dict[str, Callable[[Any], Any]] = {
-    "plan": partial(_plan, answers.plan_answer),
-    "curve": partial(_plan, answers.curve_answer),
-    "frontier": _frontier,
-    "compare": _compare,
-    "regret": _regret,
-    "choose": _choose,
-}
 
 
 def serve(host: str = "127.0.0.1", port: int = 8642, browser: bool = True) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.models.utils import (
@@ -33,6 +34,7 @@ __all__ = ["T2FastLM", "main"]
 
 #: Longest answer where a task says nothing, as for the harness's other models.
 _MOST_NEW = 256
+_THEIR_DEVICE = "cuda:0"
 
 
 @register_model("t2fast")
@@ -50,7 +52,8 @@ class T2FastLM(TemplateLM):
     seed
         Key of the random numbers.
     dtype, device, trust_remote_code
-        As for :meth:`Sampler.from_pretrained`; ``dtype=auto`` is what the files hold.
+        As for :meth:`Sampler.from_pretrained`; ``dtype=auto`` is what the files hold, and ``cuda:0``, which the harness
+        gives where nobody says, is the CPU where there is no GPU.
     batch_size
         Most samples drawn together. ``auto``, and 1, which the harness gives where nobody says, are t2fast's own
         choice; results depend on neither.
@@ -113,6 +116,8 @@ class T2FastLM(TemplateLM):
             for name in options:
                 arguments.choice("model_args", name, known)
             batch = _batch(batch_size) or _batch(max_batch_size)
+            if device == _THEIR_DEVICE and not torch.cuda.is_available():
+                device = None
             self.sampler = Sampler.from_pretrained(
                 pretrained, dtype=None if dtype == "auto" else dtype, device=device,
                 trust_remote_code=trust_remote_code, max_batch=batch, **options,

@@ -1,17 +1,19 @@
 """Shared-prefix decoding in transformers' continuous batching: ``attn_implementation="paged|t2fast"``.
 
-Importing this module registers the attention. In steps in which every request decodes one token, requests that share
-pages, as those forked from one prompt do, read them together, once. Steps with prompts in them, and layers with sliding
-windows, are computed by PyTorch's own attention, request by request.
+Importing this module registers the attention. Requests that decode one token and share pages, as those forked from one
+prompt do, read them together, once per step. Prompts, and layers with sliding windows, are computed by PyTorch's own
+attention, request by request.
 
-Written against transformers 5.17 and 5.24. The newer takes only implementations that it knows by name, and both give
-block tables to flash attention alone, so two functions of continuous batching, and the one that measures memory, are
-wrapped; the wrappers change nothing for other implementations.
+Written against transformers 5.17 and 5.24. The newer takes only implementations that it knows by name, both give block
+tables to flash attention alone, and the newer copies all keys that a step reads before attention is called. So three
+functions of continuous batching, and the one that measures memory, are wrapped; for other implementations the wrappers
+change nothing.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import threading
 import weakref
@@ -94,10 +96,10 @@ def attend(
         softcap,
         None if s_aux is None else s_aux.detach().float(),
     )
-    kind = "full_attention" if sliding_window is None else "sliding_attention"
-    lens_k, lens_q = _of_kind(more["cu_seq_lens_k"], kind), more["cu_seq_lens_q"]
-    cache, table = more.get("cache"), more.get("block_table")
-    if table is None:
+    ends_k, ends_q = _of_kind(more["cu_seq_lens_k"], sliding_window), more["cu_seq_lens_q"]
+    pages = more.get("t2fast_pages") or _pages(module.layer_idx, more)
+    if pages is None:
+        cache = more.get("cache")
         if cache is not None:  # in 5.17 the attention itself stores keys and values, and fetches the earlier ones
             stored = cache.update(
                 key_states=key,
@@ -107,32 +109,31 @@ def attend(
                 write_index=more["write_index"],
             )
             key, value = (one.transpose(0, 1)[None] for one in stored)
-        return _prefill(query, key, value, lens_q.tolist(), lens_k.tolist(), rules)[None], None
-    if cache is not None:
-        group, layer = cache.layer_index_to_group_indices[module.layer_idx]
-        shape = (-1, cache.block_size, cache.num_key_value_heads, cache.head_dim)
-        k_cache, v_cache, table = cache.key_cache[layer].view(shape), cache.value_cache[layer].view(shape), table[group]
-    else:
-        k_cache, v_cache = more["k_cache"], more["v_cache"]
+        return _prompts(query, key, value, ends_q.tolist(), ends_k.tolist(), rules)[None], None
     q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
-    step = _step(lens_q, lens_k, table, q, k_cache)
-    k_cache.flatten(0, 1).index_copy_(0, step.slots, k)
-    v_cache.flatten(0, 1).index_copy_(0, step.slots, v)
-    out = prefix_decode(
-        q if step.order is None else q[step.order],
-        k_cache,
-        v_cache,
-        step.tables,
-        step.lens,
-        step.buffers,
-        scale=rules.scale,
-        window=rules.window,
-        logits_soft_cap=rules.soft_cap,
-        sinks=rules.sinks,
-    )
-    assert isinstance(out, Tensor)
-    if step.order is not None:
-        out = torch.empty_like(out).index_copy_(0, step.order, out)
+    step = _step(ends_q, ends_k, pages, q)
+    for stored, new in ((pages.k, k), (pages.v, v)):
+        stored.flatten(0, 1).index_copy_(0, step.slots, new)
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    if len(step.rows):
+        read = prefix_decode(
+            q[step.rows],
+            pages.k,
+            pages.v,
+            step.tables,
+            step.lens,
+            step.buffers,
+            scale=rules.scale,
+            window=rules.window,
+            logits_soft_cap=rules.soft_cap,
+            sinks=rules.sinks,
+        )
+        assert isinstance(read, Tensor)
+        out.index_copy_(0, step.rows, read)
+    if step.prompts is not None:
+        tokens, slots, ends = step.prompts
+        k, v = (one.flatten(0, 1)[slots].transpose(0, 1)[None] for one in (pages.k, pages.v))
+        out.index_copy_(0, tokens, _prompts(query[:, :, tokens], k, v, *ends, rules))
     return out[None], None
 
 
@@ -146,13 +147,42 @@ class _Rules:
     sinks: Tensor | None
 
 
-def _of_kind(lens: Any, kind: str) -> Tensor:
-    """The ends of the requests, which models with layers of several kinds have for each kind."""
-    found: Tensor = lens[kind if kind in lens else next(iter(lens))] if isinstance(lens, dict) else lens
+def _of_kind(ends: Any, window: int | None) -> Tensor:
+    """Where requests end among the keys, which models with layers of several kinds have for each kind."""
+    kind = "full_attention" if window is None else "sliding_attention"
+    found: Tensor = ends[kind if kind in ends else next(iter(ends))] if isinstance(ends, dict) else ends
     return found
 
 
-# ---------------------------------------------------------------------------------------------------- steps that decode
+@dataclass(frozen=True)
+class _Pages:
+    """A layer's keys and values, ``[pages, page size, heads, head_dim]``, and where requests have theirs."""
+
+    k: Tensor
+    v: Tensor
+    #: Pages of each request; or None, and then:
+    table: Tensor | None
+    #: the slots of all keys of all requests, and those of the new ones.
+    read: Tensor | None = None
+    write: Tensor | None = None
+
+
+def _pages(layer: int, more: dict[str, Any]) -> _Pages | None:
+    """Where a layer's keys and values lie; None where they are not pages in order, or no earlier ones are read."""
+    table, cache = more.get("block_table"), more.get("cache")
+    if cache is None:
+        return None if table is None else _Pages(more["k_cache"], more["v_cache"], table)
+    # Version 5.17; a window of 1 is its word for none.
+    group, inner = cache.layer_index_to_group_indices[layer]
+    read = more["read_index"][group]
+    if table is None and (cache.sliding_windows[layer] != 1 or not len(read)):
+        return None
+    shape = (-1, cache.block_size, cache.num_key_value_heads, cache.head_dim)
+    k, v = cache.key_cache[inner].view(shape), cache.value_cache[inner].view(shape)
+    return _Pages(k, v, None if table is None else table[group], read, more["write_index"][group])
+
+
+# -------------------------------------------------------------------------------------------------- tokens that decode
 
 
 @dataclass(frozen=True)
@@ -161,58 +191,82 @@ class _Step:
 
     #: The tensor that the step's layers have in common: who meets another plans anew.
     known_by: weakref.ref[Tensor]
-    #: Requests in the order of the tables; None where they come in it.
-    order: Tensor | None
+    #: The tokens that decode, in the order of the tables.
+    rows: Tensor
     tables: Tensor
     lens: Tensor
-    #: Where each request's new token goes, in the order of the requests.
-    slots: Tensor
     buffers: DecodeBuffers
+    #: Where the new keys and values of all tokens go.
+    slots: Tensor
+    #: The tokens of requests with several, the slots of their keys, and where each request ends among both.
+    prompts: tuple[Tensor, Tensor, tuple[list[int], list[int]]] | None
 
 
 #: Of each thread, the latest step by the shape of attention: managers have threads of their own.
 _latest = threading.local()
 
 
-def _step(lens_q: Tensor, lens_k: Tensor, table: Tensor, q: Tensor, k_cache: Tensor) -> _Step:
+def _step(ends_q: Tensor, ends_k: Tensor, pages: _Pages, q: Tensor) -> _Step:
     """Plan a step when its first layer comes by; the others find it here."""
     steps: dict[Any, _Step] = _latest.__dict__.setdefault("steps", {})
-    shape = (q.device, *q.shape[1:], k_cache.shape[1:], k_cache.dtype)
+    shape = (q.device, *q.shape[1:], pages.k.shape[1:], pages.k.dtype)
     last = steps.get(shape)
-    if last is not None and last.known_by() is lens_q:
+    if last is not None and last.known_by() is ends_q:
         return last
-    rows, page = len(q), k_cache.shape[1]
-    lens = (lens_k[1 : rows + 1] - lens_k[:rows]).int()
-    newest = (lens - 1).long()
-    slots = table[:rows].gather(1, (newest // page)[:, None])[:, 0].long() * page + newest % page
-    order = _order(table[:rows])
+    page = pages.k.shape[1]
+    prompts = None
+    if pages.table is not None:
+        rows = torch.arange(len(q), device=q.device)
+        tables = pages.table[: len(q)]
+        lens = (ends_k[1 : len(q) + 1] - ends_k[: len(q)]).int()
+        newest = (lens - 1).long()
+        slots = tables.gather(1, (newest // page)[:, None])[:, 0].long() * page + newest % page
+    else:
+        assert pages.read is not None
+        assert pages.write is not None
+        slots = pages.write
+        begin_q, begin_k = ends_q[:-1].long(), ends_k[:-1].long()
+        n_q, n_k = ends_q[1:] - begin_q, ends_k[1:] - begin_k
+        single = n_q == 1
+        rows, lens = begin_q[single], n_k[single].int()
+        # The first slot of each page tells which it is; past a request's end any will do.
+        longest = int(lens.max()) if len(lens) else 0
+        firsts = begin_k[single][:, None] + torch.arange(0, longest, page, device=q.device)
+        tables = pages.read[firsts.clamp(max=len(pages.read) - 1)] // page
+        if len(rows) < len(n_q):
+            several = ~single
+            tokens, keys = (torch.repeat_interleave(several, one.long()).nonzero()[:, 0] for one in (n_q, n_k))
+            ends = tuple([0, *one[several].cumsum(0).tolist()] for one in (n_q, n_k))
+            prompts = tokens, pages.read[keys], (ends[0], ends[1])
+    order = _order(tables)
+    rows, tables, lens = rows[order], tables[order].int().contiguous(), lens[order].contiguous()
     buffers = None if last is None else last.buffers
-    if buffers is None or buffers.max_rows < rows:
-        room = max(rows, 16)
+    if buffers is None or buffers.max_rows < len(rows):
+        room = max(len(rows), 16)
         buffers = DecodeBuffers(
-            room, q.shape[1], k_cache.shape[2], q.shape[2],
-            max_segments=room, max_levels=2, device=q.device, itemsize=k_cache.element_size(),
+            room, q.shape[1], pages.k.shape[2], q.shape[2],
+            max_segments=room, max_levels=2, device=q.device, itemsize=pages.k.element_size(),
         )  # fmt: skip
-    tables = table[:rows].int() if order is None else table[order].int()
-    lens = lens if order is None else lens[order]
-    step = _Step(weakref.ref(lens_q), order, tables.contiguous(), lens.contiguous(), slots, buffers)
-    plan_shared(buffers, step.tables, step.lens, page, min_tokens=page if q.device.type == "cpu" else LEAST)
+    if len(rows):
+        least = page if q.device.type == "cpu" else LEAST
+        plan_shared(buffers, tables, lens, page, min_tokens=least)
+    step = _Step(weakref.ref(ends_q), rows, tables, lens, buffers, slots, prompts)
     steps[shape] = step
     return step
 
 
-def _order(tables: Tensor) -> Tensor | None:
-    """Rows sorted by their pages; None where they are already. On a GPU by the first page, without waiting for it."""
+def _order(tables: Tensor) -> Tensor:
+    """Rows sorted by their pages; on a GPU by the first page, without waiting for it."""
     if tables.device.type != "cpu":
         return tables[:, 0].argsort(stable=True)
-    order = np.lexsort(tables.numpy().T[::-1])
-    return None if (order[1:] > order[:-1]).all() else torch.from_numpy(order)
+    columns = tables.numpy().T[::-1]
+    return torch.from_numpy(np.lexsort(columns)) if len(columns) else torch.arange(len(tables))
 
 
 # ------------------------------------------------------------------------------------------------- steps with prompts
 
 
-def _prefill(query: Tensor, key: Tensor, value: Tensor, ends_q: list[int], ends_k: list[int], rules: _Rules) -> Tensor:
+def _prompts(query: Tensor, key: Tensor, value: Tensor, ends_q: list[int], ends_k: list[int], rules: _Rules) -> Tensor:
     """Causal attention of each request's new tokens over its own, ``[tokens, heads, head_dim]``.
 
     Neighbours of one shape are computed together.
@@ -290,6 +344,19 @@ def _decode_tables(original: Callable[..., Any], config: Any, settings: Any, *mo
     return None
 
 
+def _update(original: Callable[..., Any], cache: Any, key: Tensor, value: Tensor, layer: int, kwargs: Any) -> Any:
+    """Hand on where keys and values lie, instead of copies of all that the requests read."""
+    if not _ours(cache.config) or kwargs.get("block_table") is not None:
+        return original(cache, key, value, layer, kwargs)
+    allocator = cache.layer_to_allocator[layer]
+    read, write = (kwargs[name][allocator.index] for name in ("read_index", "write_index"))
+    if not allocator.supports_block_table or not len(read):
+        return original(cache, key, value, layer, kwargs)
+    k_cache, v_cache = allocator.get_cache_for_block_table(layer)
+    kwargs["t2fast_pages"] = _Pages(k_cache, v_cache, None, read, write)
+    return key, value
+
+
 def _memory(original: Callable[..., int], handler: Any) -> int:
     """What is free on the CPU where transformers cannot tell: 5.17 never, later versions without psutil."""
     found = original(handler)
@@ -323,6 +390,8 @@ def _register() -> None:
     _wrap(continuous_api.ContinuousBatchingManager, "switch_to_cb_friendly_attn", _switch)
     _wrap(initialization, "ensure_decode_fast_path_is_available", _decode_tables)
     _wrap(cache_module.PagedAttentionMemoryHandler, "get_available_memory", _memory)
+    if "kwargs" in inspect.signature(cache_module.PagedAttentionCache.update).parameters:  # not in 5.17
+        _wrap(cache_module.PagedAttentionCache, "update", _update)
     native.install()
 
 

@@ -71,9 +71,9 @@ def rollout(prompts: list[Any], trainer: Any) -> dict[str, list[list[Any]]]:
         Prompt(str(i), token_ids=tuple(ids), overrides={"k": k})
         for i, (ids, (_, k)) in enumerate(zip(_tokens([prompt for prompt, _ in groups], trainer), groups, strict=True))
     ]
-    drawn = {
-        (one.prompt_id, one.sample): one for one in sampler.sample(asked, params_of(trainer), seed=seed)
-    }  # in any order
+    # Samples come in any order.
+    drawn = {(one.prompt_id, one.sample): one for one in sampler.sample(asked, params_of(trainer), seed=seed)}
+    sampler.release()  # the memory of keys and values is the training step's now
     made: dict[str, list[list[Any]]] = {"prompt_ids": [], "completion_ids": [], "logprobs": []}
     for prompt, (_, k) in zip(asked, groups, strict=True):
         for j in range(k):

@@ -53,7 +53,7 @@ def prompt_id(token_ids: Sequence[int]) -> str:
 
 
 class Piece(NamedTuple):
-    """More of a choice: text, and the tokens that were read since the last piece."""
+    """More of a choice: text that is sure by now, and the tokens since the last piece."""
 
     choice: int
     text: str
@@ -121,6 +121,8 @@ class _Choices:
         self.follows = ticket.request.stream
         self._first, self._left = number * params.k, params.k
         self._increments: dict[int, Increments] = {}
+        #: By sample: how many of its tokens were told of.
+        self._told: dict[int, int] = {}
 
     def _increment(self, sample: int) -> Increments:
         if sample not in self._increments:
@@ -131,19 +133,16 @@ class _Choices:
         return self._increments[sample]
 
     def tokens(self, sample: int, tokens: Tokens, logprobs: Floats, top: Tokens) -> None:
-        one = self._increment(sample)
-        read = one.read
-        text = one.push(tokens)
-        if one.read > read:
-            new = slice(read, one.read)
-            found = tokens[new].copy(), logprobs[new].copy(), top[new].copy()
-            self._batch.tell(self._ticket, Piece(self._first + sample, text, *found))
+        new = slice(self._told.get(sample, 0), len(tokens))
+        self._told[sample] = len(tokens)
+        found = tokens[new].copy(), logprobs[new].copy(), top[new].copy()
+        self._batch.tell(self._ticket, Piece(self._first + sample, self._increment(sample).push(tokens), *found))
 
     def finished(self, sample: Sample, prompt_top: tuple[Tokens, Floats] | None) -> None:
         text, sent = sample.text, 0
         if self.follows:
             one = self._increment(sample.sample)
-            text, sent = one.close(text), one.read
+            text, sent = one.close(text), self._told.pop(sample.sample, 0)
             del self._increments[sample.sample]
         self._left -= 1
         if not self._left:
@@ -351,14 +350,14 @@ class Batch:
         """Tell those in the batch that it failed, and begin a new one."""
         traceback.print_exception(error)
         sys.stderr.write("t2fast: the batch failed and is begun anew\n")
-        for ticket in list(self._running):
-            ticket.places.clear()
-            self.fail(ticket, Refusal(f"drawing failed: {' '.join(str(error).split())[:200]}", 500, code="failed"))
         with contextlib.suppress(Exception):
-            self.live.memory.drop()
+            self.live.memory.drop()  # there may not be room for both
         self._counted = dict.fromkeys(_COUNTED, 0)
         self.live = self._open()
         self._metrics.add("restarts")
+        for ticket in list(self._running):
+            ticket.places.clear()
+            self.fail(ticket, Refusal(f"drawing failed: {' '.join(str(error).split())[:200]}", 500, code="failed"))
 
     def _end(self, refusal: Refusal) -> None:
         with self._lock:

@@ -11,8 +11,8 @@ from t2fast.sampling.engine.tree import Tokens
 
 __all__ = ["Increments"]
 
-#: Tokens that may lack the rest of a character before they are shown as they are.
-_LONGEST = 8
+#: Tokens in a row after each of which the rest of a character may be missing, before they are taken for whole.
+_LONGEST = 256
 
 
 class Increments:
@@ -35,19 +35,23 @@ class Increments:
         self._asked = asked[-CONTEXT:]
         # A stop text with a special token in it is looked for in another text than the one sent.
         self._whole = any(map(tokenizer.holds_special, stops))
-        #: Tokens that were looked at, and the text of those that has not been sent.
-        self.read, self._held, self._sent = 0, "", 0
+        #: Tokens that end with a whole character; characters of those behind them that are sure; text that may begin a
+        #: stop text; characters sent.
+        self._read, self._sure, self._held, self._sent = 0, 0, "", 0
 
     def push(self, tokens: Tokens) -> str:
         """The text to send when there are these tokens, the last of which has not ended the choice."""
         if self._whole:
             return ""
-        before = np.concatenate([self._asked, tokens[: self.read]])[-CONTEXT:]
-        piece = self._tokenizer.decode(before, tokens[self.read :], skip_special=self._visible)
-        if piece.endswith("\ufffd") and len(tokens) - self.read < _LONGEST:
-            return ""
-        self.read = len(tokens)
-        self._held += piece
+        before = np.concatenate([self._asked, tokens[: self._read]])[-CONTEXT:]
+        piece = self._tokenizer.decode(before, tokens[self._read :], skip_special=self._visible)
+        if piece.endswith("\ufffd") and len(tokens) - self._read < _LONGEST:
+            # The last one may become a character.
+            self._held += piece[self._sure : -1]
+            self._sure = max(self._sure, len(piece) - 1)
+        else:
+            self._held += piece[self._sure :]
+            self._read, self._sure = len(tokens), 0
         keep = max((_begun(self._held, stop) for stop in self._stops), default=0)
         text, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         self._sent += len(text)

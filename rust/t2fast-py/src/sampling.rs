@@ -6,7 +6,7 @@ use numpy::{Element, PyArray1, PyArrayMethods as _, PyReadonlyArray1, PyReadonly
 use numpy::{PyArray2, PyArray3, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods as _};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use t2fast_core::sampling::{attention, draw, vector};
+use t2fast_core::sampling::{attention, block, draw, vector};
 use t2fast_core::threads::on_threads;
 
 use crate::errors::Error;
@@ -184,4 +184,138 @@ pub fn draw_tokens<'py>(
     };
     let (tokens, logprobs) = (tokens.as_slice_mut()?, logprobs.as_slice_mut()?);
     Ok(py.detach(|| draw::draw(rows, tokens, logprobs)).map_err(Error::from)?)
+}
+
+/// Attention of texts read for the first time, whose keys and values are in the cache; writes `out`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn read_texts<'py>(
+    py: Python<'py>,
+    q: &Bound<'py, PyAny>,
+    k_cache: &Bound<'py, PyAny>,
+    v_cache: &Bound<'py, PyAny>,
+    spans: PyReadonlyArray2<'py, i64>,
+    places: Vec<PyReadonlyArray1<'py, i64>>,
+    sinks: Option<PyReadonlyArray1<'py, f32>>,
+    out: &Bound<'py, PyAny>,
+    scale: f32,
+    window: usize,
+    cap: f32,
+    threads: NonZeroUsize,
+) -> PyResult<()> {
+    let shape = k_cache.cast::<numpy::PyUntypedArray>()?.shape().to_vec();
+    let [.., kv_heads, head_dim] = shape[..] else {
+        return Err(PyTypeError::new_err("k_cache has heads and their dimensions last"));
+    };
+    let heads = out.cast::<numpy::PyUntypedArray>()?.shape().get(1).copied().unwrap_or(0);
+    let places = places.iter().map(PyReadonlyArray1::as_slice).collect::<Result<Vec<_>, _>>()?;
+    let texts = attention::Texts {
+        kv_heads,
+        group: heads / kv_heads.max(1),
+        head_dim,
+        spans: spans.as_slice()?.as_chunks().0,
+        places: &places,
+        scale,
+        window,
+        cap,
+        sinks: sinks.as_ref().map(PyReadonlyArray1::as_slice).transpose()?,
+    };
+    if q.cast::<PyArray3<f32>>().is_ok() {
+        prefill::<f32>(py, &texts, q, k_cache, v_cache, out, threads)
+    } else {
+        prefill::<u16>(py, &texts, q, k_cache, v_cache, out, threads)
+    }
+}
+
+fn prefill<'py, E: Element + vector::Element>(
+    py: Python<'py>,
+    texts: &attention::Texts<'_>,
+    q: &Bound<'py, PyAny>,
+    k_cache: &Bound<'py, PyAny>,
+    v_cache: &Bound<'py, PyAny>,
+    out: &Bound<'py, PyAny>,
+    threads: NonZeroUsize,
+) -> PyResult<()> {
+    let q: PyReadonlyArray3<'py, E> = q.cast::<PyArray3<E>>()?.try_readonly()?;
+    let k: PyReadonlyArray4<'py, E> = k_cache.cast::<PyArray4<E>>()?.try_readonly()?;
+    let v: PyReadonlyArray4<'py, E> = v_cache.cast::<PyArray4<E>>()?.try_readonly()?;
+    let mut out = out.cast::<PyArray3<E>>()?.try_readwrite()?;
+    let (q, cache, out) = (q.as_slice()?, (k.as_slice()?, v.as_slice()?), out.as_slice_mut()?);
+    let result = in_threads(py, threads, |parallel| attention::prefill(texts, q, cache, out, parallel));
+    Ok(result.map_err(Error::from)?)
+}
+
+/// Runs work without Python's lock; on the threads of a pool if they are several.
+fn in_threads<R: Send>(
+    py: Python<'_>,
+    threads: NonZeroUsize,
+    work: impl FnOnce(bool) -> t2fast_core::error::Result<R> + Send,
+) -> t2fast_core::error::Result<R> {
+    py.detach(|| {
+        if threads.get() == 1 { work(false) } else { on_threads(Some(threads), || work(true)).and_then(|done| done) }
+    })
+}
+
+/// Root-mean-square norm of rows, after adding a residual to them in place; see `t2fast_core::sampling::block`.
+#[pyfunction]
+pub fn normalise_rows<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyArray2<f32>>,
+    residual: Option<PyReadonlyArray2<'py, f32>>,
+    weight: PyReadonlyArray1<'py, f32>,
+    eps: f32,
+    out: &Bound<'py, PyArray2<f32>>,
+    threads: NonZeroUsize,
+) -> PyResult<()> {
+    let mut out = out.try_readwrite()?;
+    let (weight, out) = (weight.as_slice()?, out.as_slice_mut()?);
+    let mut x = x.try_readwrite()?;
+    let x = x.as_slice_mut()?;
+    let residual = residual.as_ref().map(PyReadonlyArray2::as_slice).transpose()?;
+    let result = in_threads(py, threads, |parallel| block::normalise(x, residual, weight, eps, out, parallel));
+    Ok(result.map_err(Error::from)?)
+}
+
+/// `silu(gate) up` of rows that hold the two side by side.
+#[pyfunction]
+pub fn gate_rows<'py>(
+    py: Python<'py>,
+    both: PyReadonlyArray2<'py, f32>,
+    out: &Bound<'py, PyArray2<f32>>,
+    threads: NonZeroUsize,
+) -> PyResult<()> {
+    let mut out = out.try_readwrite()?;
+    let width = out.shape()[1];
+    let (both, out) = (both.as_slice()?, out.as_slice_mut()?);
+    Ok(in_threads(py, threads, |parallel| block::gate(both, width, out, parallel)).map_err(Error::from)?)
+}
+
+/// Rows of queries, keys and values side by side become heads, normed and turned.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn split_heads<'py>(
+    py: Python<'py>,
+    joined: PyReadonlyArray2<'py, f32>,
+    cos: PyReadonlyArray2<'py, f32>,
+    sin: PyReadonlyArray2<'py, f32>,
+    norms: Option<(PyReadonlyArray1<'py, f32>, PyReadonlyArray1<'py, f32>, f32)>,
+    q: &Bound<'py, PyArray3<f32>>,
+    k: &Bound<'py, PyArray3<f32>>,
+    v: &Bound<'py, PyArray3<f32>>,
+) -> PyResult<()> {
+    let (mut q, mut k, mut v) = (q.try_readwrite()?, k.try_readwrite()?, v.try_readwrite()?);
+    let norms = match &norms {
+        Some((q, k, eps)) => Some((q.as_slice()?, k.as_slice()?, *eps)),
+        None => None,
+    };
+    let heads = block::Heads {
+        query_heads: q.shape()[1],
+        kv_heads: k.shape()[1],
+        head_dim: q.shape()[2],
+        cos: cos.as_slice()?,
+        sin: sin.as_slice()?,
+        norms,
+    };
+    let (joined, q, k, v) = (joined.as_slice()?, q.as_slice_mut()?, k.as_slice_mut()?, v.as_slice_mut()?);
+    Ok(py.detach(|| block::split(&heads, joined, q, k, v)).map_err(Error::from)?)
 }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-_NO_TOKEN = tl.constexpr(2147483647)
+NO_TOKEN = tl.constexpr(2147483647)
+#: Three streams of noise, told apart by what is added to a counter's first word: which token of a group is its first,
+#: when each group rings, and how long after it the others do.
+FIRST, GROUP, LATER = tl.constexpr(0), tl.constexpr(1 << 31), tl.constexpr(1 << 30)
 
 
 @triton.jit
-def clocks(quad, row, seed, prompt, sample, step):
-    """Exponential variates [quads, 4]: one Philox call serves the four tokens of a quad."""
+def exponentials(quad, STREAM: tl.constexpr, row, seed, prompt, sample, step):
+    """Exponential variates [quads, 4]: one Philox call serves the four of a quad."""
     r0, r1, r2, r3 = tl.philox(
         tl.load(seed + row),
-        quad.to(tl.uint32),
+        quad.to(tl.uint32) + STREAM,
         tl.load(step + row).to(tl.uint32),
         tl.load(sample + row).to(tl.uint32),
         tl.load(prompt + row).to(tl.uint32),
@@ -31,6 +34,12 @@ def clocks(quad, row, seed, prompt, sample, step):
 def fastest(race, x, token):
     """Value, token and logit of the largest; the lowest token on ties."""
     best = tl.max(tl.max(race, 1), 0)
-    winner = tl.min(tl.min(tl.where(race == best, token, _NO_TOKEN), 1), 0)
+    winner = tl.min(tl.min(tl.where(race == best, token, NO_TOKEN), 1), 0)
     level = tl.max(tl.max(tl.where(token == winner, x, float("-inf")), 1), 0)
     return best, winner, level
+
+
+@triton.jit
+def near(first):
+    """What exponents are taken beside: the maximum, but 0 for what is impossible."""
+    return tl.where(first == float("-inf"), 0.0, first)

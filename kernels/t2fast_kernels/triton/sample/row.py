@@ -44,3 +44,26 @@ def row_sum(found, size, row, n_chunks, scale, CHUNKS: tl.constexpr):
     best = tl.max(top, 0)
     base = tl.where(best == float("-inf"), 0.0, best)
     return base, tl.sum(part * tl.exp((top - base) * scale), 0)
+
+
+@triton.jit
+def four_each(at, quad, wanted, whole, vocab, ALIGNED: tl.constexpr):
+    """A row's logits [quads, 4] in fp32: -inf where they are not wanted, and beyond the vocabulary.
+
+    Where rows are aligned a quad is one load, given that no mask can end inside of it: ``whole`` says that all quads
+    lie in the vocabulary. Elsewhere it is four loads by one thread, so that quads stay together.
+    """
+    if ALIGNED:
+        token = quad[:, None] * 4 + tl.arange(0, 4)[None, :]
+        if whole:
+            x = tl.load(at + token, mask=wanted[:, None], other=float("-inf"))
+        else:
+            x = tl.load(at + token, mask=wanted[:, None] & (token < vocab), other=float("-inf"))
+    else:
+        token = quad * 4
+        a = tl.load(at + token, mask=wanted & (token < vocab), other=float("-inf"))
+        b = tl.load(at + token + 1, mask=wanted & (token + 1 < vocab), other=float("-inf"))
+        c = tl.load(at + token + 2, mask=wanted & (token + 2 < vocab), other=float("-inf"))
+        d = tl.load(at + token + 3, mask=wanted & (token + 3 < vocab), other=float("-inf"))
+        x = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), [quad.shape[0], 4])
+    return x.to(tl.float32)

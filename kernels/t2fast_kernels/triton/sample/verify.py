@@ -5,8 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from t2fast_kernels.triton.sample.noise import clocks, fastest
-from t2fast_kernels.triton.sample.row import factor, log, row_sum, setting
+from t2fast_kernels.triton.sample.noise import FIRST, GROUP, LATER, NO_TOKEN, exponentials, fastest, near
+from t2fast_kernels.triton.sample.row import factor, four_each, log, row_sum, setting
 
 
 @triton.jit
@@ -27,25 +27,44 @@ def _limits(total, row, temperature, top_k, top_p, min_p, shares):
 @triton.jit
 def _above(
     logits, logits_stride, vocab, n_chunks, seed, prompt, sample, step, groups, row, chunk, scale, top, pivot,
-    NOISE: tl.constexpr, QUADS: tl.constexpr,
+    NOISE: tl.constexpr, ALIGNED: tl.constexpr, QUADS: tl.constexpr,
 ):  # fmt: skip
     """Of a chunk's tokens above the pivot: mass and number, and the winner's score, token and logit."""
     quad = chunk * QUADS + tl.arange(0, QUADS)
     live = tl.load(groups + row * (n_chunks * (QUADS // 8)) + quad // 8) > pivot
     mass, number, score, winner, level = 0.0, 0.0, float("-inf"), 0, float("-inf")
     if tl.max(live.to(tl.int32), 0) > 0:
-        token = quad[:, None] * 4 + tl.arange(0, 4)[None, :]
-        x = tl.load(logits + row * logits_stride + token, mask=live[:, None] & (token < vocab), other=float("-inf")).to(
-            tl.float32
-        )
+        at = logits + row * (tl.multiple_of(logits_stride, 4) if ALIGNED else logits_stride)
+        x = four_each(at, quad, live, (chunk + 1) * (QUADS * 4) <= vocab, vocab, ALIGNED)
         higher = x > pivot
-        weight = tl.where(higher, tl.exp((x - top) * scale), 0.0)
-        mass = tl.sum(tl.sum(weight, 1), 0)
+        mass = tl.sum(tl.sum(tl.where(higher, tl.exp((x - top) * scale), 0.0), 1), 0)
         number = tl.sum(tl.sum(higher.to(tl.float32), 1), 0)
         if NOISE:
-            best, winner, level = fastest(weight / clocks(quad, row, seed, prompt, sample, step), x, token)
-            score = log(best)
+            score, winner, level = _race(x, pivot, chunk, row, seed, prompt, sample, step, scale, top, QUADS)
     return mass, number, score, winner, level
+
+
+@triton.jit
+def _race(x, pivot, chunk, row, seed, prompt, sample, step, scale, top, QUADS: tl.constexpr):
+    """Score, token and logit of the first to ring among a chunk's tokens above the pivot."""
+    N_GROUPS: tl.constexpr = QUADS // 8
+    quad = chunk * QUADS + tl.arange(0, QUADS)
+    token = tl.reshape(quad[:, None] * 4 + tl.arange(0, 4)[None, :], [N_GROUPS, 32])
+    x = tl.reshape(x, [N_GROUPS, 32])
+    first = tl.max(x, 1)
+    weight = tl.exp((x - near(first)[:, None]) * scale)
+    its = weight / tl.reshape(exponentials(quad, FIRST, row, seed, prompt, sample, step), [N_GROUPS, 32])
+    leads = tl.min(tl.where(its == tl.max(its, 1)[:, None], token, NO_TOKEN), 1)
+    four = chunk * (QUADS // 32) + tl.arange(0, QUADS // 32)
+    # A group's largest weighs 1: only a group without tokens above the pivot, which was not read, weighs less.
+    group = tl.maximum(tl.sum(weight, 1), 1.0)
+    rings = tl.reshape(exponentials(four, GROUP, row, seed, prompt, sample, step), [N_GROUPS]) / group
+    later = tl.reshape(exponentials(quad, LATER, row, seed, prompt, sample, step), [N_GROUPS, 32])
+    later /= tl.where(weight > 0, weight, 1.0)
+    clock = rings[:, None] + tl.where(token == leads[:, None], 0.0, later)
+    rate = tl.where((x > pivot) & (weight > 0), tl.exp((first - top) * scale)[:, None] / clock, 0.0)
+    best, winner, level = fastest(rate, x, token)
+    return log(best), winner, level
 
 
 @triton.jit
@@ -120,6 +139,7 @@ def verify_kernel(
     size,
     rows,
     PASS: tl.constexpr,
+    ALIGNED: tl.constexpr,
     QUADS: tl.constexpr,
     CHUNKS: tl.constexpr,
 ):
@@ -155,7 +175,7 @@ def verify_kernel(
     if stands == 0:
         mass, number, score, winner, reached = _above(
             logits, logits_stride, vocab, n_chunks, seed, prompt, sample, step, groups, row, chunk, scale, top, level,
-            PASS > 1, QUADS,
+            PASS > 1, ALIGNED, QUADS,
         )  # fmt: skip
         tl.store(found + PASS * 4 * size + at, mass)
         tl.store(found + (PASS * 4 + 1) * size + at, number)
@@ -192,6 +212,7 @@ def finish_kernel(
     drawn,
     logprobs,
     PASS: tl.constexpr,
+    ALIGNED: tl.constexpr,
     QUADS: tl.constexpr,
     CHUNKS: tl.constexpr,
 ):
@@ -209,7 +230,7 @@ def finish_kernel(
             for chunk in range(n_chunks):
                 part, some, reach, winner, reached = _above(
                     logits, logits_stride, vocab, n_chunks, seed, prompt, sample, step, groups, row, chunk, scale, top,
-                    level, True, QUADS,
+                    level, True, ALIGNED, QUADS,
                 )  # fmt: skip
                 mass += part
                 number += some

@@ -6,6 +6,7 @@ const form = byId("question");
 const fields = [...form.querySelectorAll("[name]")];
 const besides = [...document.querySelectorAll("[data-beside]")];
 const held = byId("held") ? JSON.parse(byId("held").textContent) : null; // a page written to one file
+const relayed = Boolean(byId("relayed")); // a page in a notebook
 let view = "plan";
 let answer = null;
 let besideFiles = {};
@@ -52,6 +53,7 @@ function question() {
 function addressed() {
   const asked = question();
   if (view !== "plan") asked.set("view", view);
+  if (relayed) return; // a frame has no address
   history.replaceState(null, "", asked.size ? "?" + asked : location.pathname);
 }
 
@@ -91,10 +93,28 @@ function show() {
 
 let running = null;
 async function ask(path, asked) {
-  const response = await fetch(`api/${path}?${asked}`, { signal: running.signal });
-  const told = await response.json();
-  if (!response.ok) throw new Error(told.error);
+  const told = await reach(path, asked, running.signal);
+  if (told.error) throw new Error(told.error);
   return told;
+}
+
+/** The server's answer; in a notebook the frame around the page hands the question to Python. */
+async function reach(path, asked, signal) {
+  if (!relayed) return (await fetch(`api/${path}?${asked}`, { signal })).json();
+  const id = Math.random();
+  return new Promise((resolve, reject) => {
+    const listen = (event) => {
+      if (event.source !== parent || event.data.id !== id) return;
+      removeEventListener("message", listen);
+      resolve(event.data.told);
+    };
+    addEventListener("message", listen);
+    signal?.addEventListener("abort", () => {
+      removeEventListener("message", listen);
+      reject(new DOMException("", "AbortError"));
+    });
+    parent.postMessage({ id, path, asked: [...asked] }, "*");
+  });
 }
 
 /** Ask the server what is on the page now. An answer that comes too late is dropped. */
@@ -443,11 +463,13 @@ if (held) {
   byId("tabs").hidden = true;
   render(held.answer);
 } else {
-  const asked = new URLSearchParams(location.search);
+  const asked = new URLSearchParams(relayed ? JSON.parse(byId("relayed").textContent) : location.search);
+  // A notebook's own files are read by the notebook.
+  if (relayed) for (const tab of document.querySelectorAll("[data-view=regret], [data-view=choose], .file")) tab.remove();
   if (!asked.size) { asked.set("train-flops", "1e22"); asked.set("inference-flops", "1.4e11"); }
   restore(asked);
   refresh();
-  fetch("api/laws").then((response) => response.json()).then((laws) => {
+  reach("laws", []).then((laws) => {
     byId("laws").replaceChildren(...laws.map((law) => element("option", law.title || "", { value: law.name })));
   });
 }

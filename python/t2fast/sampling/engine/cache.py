@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from t2fast.sampling.engine.native import install
+from t2fast.sampling.engine.native import install, read_texts
 from t2fast.sampling.engine.probe import Shape
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
@@ -100,6 +100,12 @@ class Prefill:
         keys.index_copy_(0, self.places, k)
         values.index_copy_(0, self.places, v)
         out = torch.empty_like(q, memory_format=torch.contiguous_format)
+        places = [span.places for span in self.spans]
+        limits = [[span.begin, span.end] for span in self.spans]
+        if read_texts(
+            q, self.pool.keys[layer], self.pool.values[layer], limits, places, sinks, out, scale, window, soft_cap
+        ):
+            return out
         for span in self.spans:
             first, mask = span.mask(window or 0)
             part = slice(span.begin, span.end)

@@ -115,8 +115,8 @@ class Live(Call):
             return f"the prompt has {n_tokens} tokens, and the context of {self.context} must hold it and one more"
         limit = min(max_new_tokens, self.context - n_tokens)
         need = self.schedule.pages_of(Job(0, np.zeros(n_tokens, np.int32), 1, limit))
-        if need > self.memory.n_pages:
-            return f"memory holds {self.memory.n_pages} pages of keys and values, and one sample may need {need}"
+        if need > self.schedule.pages.total:
+            return f"memory holds {self.schedule.pages.total} pages of keys and values, and one sample may need {need}"
         return None
 
     def join(self, prompt: Prompt, settings: SamplingParams, seed: int, listener: Listener) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from t2fast import _core
-from t2fast_kernels.backend import use_native
+from t2fast_kernels.backend import native, use_native
 from t2fast_kernels.calls import AppendCall, DecodeCall, SampleCall
 from t2fast_kernels.reference import sample as reference
 from t2fast_kernels.sample import SETTINGS
 
-__all__ = ["Compiled", "install"]
+__all__ = ["Compiled", "install", "read_texts"]
 
 #: What the core computes with; everything else is the reference's.
 _KINDS = (torch.float32, torch.bfloat16)
@@ -123,6 +124,51 @@ class Compiled:
         if len(close):
             tokens[close], logprobs[close], _, _ = reference.sample(_of_rows(call, close))
         return tokens, logprobs, tokens.new_empty(rows, 0), logprobs.new_empty(rows, 0)
+
+
+def read_texts(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    spans: Sequence[Sequence[int]],
+    places: Sequence[Tensor],
+    sinks: Tensor | None,
+    out: Tensor,
+    scale: float,
+    window: int | None,
+    soft_cap: float | None,
+) -> bool:
+    """Attention of texts read for the first time, keys and values in the cache already; False: not the core's.
+
+    Parameters
+    ----------
+    q, out
+        ``[tokens, heads, head_dim]``.
+    k_cache, v_cache
+        ``[pages, page_size, n_kv_heads, head_dim]``.
+    spans, places
+        First and last token, exclusive, of each span of new tokens; and where its text lies, from its start to the
+        span's end: token numbers over all pages.
+    sinks, scale, window, soft_cap
+        As for ``prefix_decode``.
+    """
+    ours = isinstance(native(q), Compiled)
+    if not (ours and q.dtype in _KINDS and k_cache.dtype == q.dtype and k_cache.is_contiguous()):
+        return False
+    _core.read_texts(
+        _array(q.contiguous()),
+        _array(k_cache),
+        _array(v_cache),
+        np.array(spans, np.int64),
+        [one.contiguous().numpy() for one in places],
+        None if sinks is None else sinks.detach().float().contiguous().numpy(),
+        _array(out),
+        scale,
+        window or 0,
+        soft_cap or 0.0,
+        torch.get_num_threads(),
+    )
+    return True
 
 
 def _of_rows(call: SampleCall, rows: Tensor) -> SampleCall:

@@ -13,6 +13,7 @@ from torch import nn
 
 from t2fast.errors import T2Error
 from t2fast.sampling.engine.attention import NAME
+from t2fast.sampling.engine.blocks import fuse
 from t2fast.sampling.engine.cache import Pool
 from t2fast.sampling.engine.config import Config
 from t2fast.sampling.engine.linear import pack, quicken
@@ -82,7 +83,7 @@ class Prepared:
     def pack(self) -> None:
         """Make ready for many steps of few rows."""
         if self.device.type == "cpu":
-            pack(self.model, _free_memory(self.device))
+            pack(self.model, _free_memory(self.device), fuse)
 
     def pool(self, needed: int) -> Pool:
         """Memory for keys and values: ``needed`` pages, or as many as the budget has."""

@@ -144,6 +144,11 @@ pub trait Law: Sync {
         false
     }
 
+    /// Whether odd numbers of samples may be better than both of their neighbours, as in votes.
+    fn prefers_odd_k(&self) -> bool {
+        false
+    }
+
     /// [`Law::at_loss`] with its derivatives.
     fn slopes(&self, loss: f64, k: f64) -> Slopes;
 
@@ -282,5 +287,9 @@ impl Law for AnyLaw {
 
     fn planned(&self, most_k: f64, whole: bool) -> Option<Box<dyn Law + '_>> {
         self.inner().planned(most_k, whole)
+    }
+
+    fn prefers_odd_k(&self) -> bool {
+        self.inner().prefers_odd_k()
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::{ChinchillaLaw, Chosen, Law, Sense, Slopes, T2PassLaw};
-use crate::rule::{Priced, Room, Shape};
+use crate::rule::{Priced, Room, Rule, Shape};
 
 /// What a rule makes of k samples, by a law of pass@k: of its success rates the distribution is kept, of its pass@k
 /// nothing.
@@ -88,6 +88,10 @@ impl Law for RuledLaw {
             let samples = if self.stops { self.rule.drawn(a, b, k, room) } else { k };
             Chosen { k, samples, value: self.rule.value(a, b, k, room) }
         })
+    }
+
+    fn prefers_odd_k(&self) -> bool {
+        matches!(self.rule.rule(), Rule::Majority { .. })
     }
 
     fn planned(&self, most_k: f64, whole: bool) -> Option<Box<dyn Law + '_>> {

@@ -2,11 +2,13 @@
 //!
 //! * [`estimate`]: unbiased estimates of one problem; [`histogram`]: the counts of many problems, and averages over them;
 //! * [`groups`]: averages of many models and benchmarks at once; [`curve`]: all k at once; [`vote`]: one answer chosen of k, by majority or by score;
+//! * [`ballots`]: the same of many problems with few samples;
 //! * [`interval`]: how sure an average is; [`beta_binomial`]: how success varies between problems;
 //! * [`extrapolate`]: beyond the samples drawn; [`allocation`]: where further samples help;
 //! * [`records`]: counting the verdicts of logs; [`trials`]: counting none of them twice.
 
 pub mod allocation;
+pub mod ballots;
 pub mod beta_binomial;
 pub mod curve;
 pub mod estimate;

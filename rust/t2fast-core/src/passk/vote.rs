@@ -18,7 +18,7 @@ pub enum Ties {
 }
 
 impl Ties {
-    fn share(self, others: usize) -> f64 {
+    pub(super) fn share(self, others: usize) -> f64 {
         match self {
             _ if others == 0 => 1.0,
             #[allow(clippy::cast_precision_loss)]
@@ -122,6 +122,15 @@ pub fn majority_work(votes: &[u64], correct: Option<usize>, k: usize) -> f64 {
         work += ((k - x + 1) * (x + 1)) as f64 * (large * nodes) as f64 + (k - x + 1) as f64;
     }
     work
+}
+
+/// No fewer than [`majority_work`] says, at a glance.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn most_majority_work(answers: usize, k: usize) -> f64 {
+    // Each of up to k votes for the right answer, at most (k / 2 + 1)^2 products, answers, and nodes.
+    let (k, answers) = (k as f64, answers as f64);
+    k * ((0.5 * k + 1.0).powi(2) * answers * (0.5 * answers.min(k) + 1.0) + k) + k
 }
 
 /// The probabilities of 0, 1, ... min(m, k) successes in m trials, scaled to sum to 1 with those beyond k.

@@ -118,12 +118,26 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
     }
     let mut best: Option<Optimum> = None;
     let mut outcome = Err(Error::Infeasible("no whole k is affordable; raise the budget".into()));
+    let mut wholes = vec![real.floor(), real.ceil()];
+    if law.prefers_odd_k() {
+        // Between odd numbers the real optimum takes the next one for what fewer samples cost: the whole one may be
+        // further up, or below an even neighbour.
+        wholes.extend((-2..=2).flat_map(|step| [real.floor() + f64::from(step), real.ceil() + f64::from(step)]));
+        wholes.retain(|&k| k % 2.0 == 1.0 || k == real.floor() || k == real.ceil());
+    }
+    for k in &mut wholes {
+        *k = k.clamp(lo, hi);
+    }
+    wholes.sort_by(f64::total_cmp);
+    wholes.dedup();
     // The last is for a budget that pays for `real` but for rounding, and so for neither neighbour.
-    for (i, k) in [real.floor(), real.ceil(), (real * (1.0 - 1e-12)).floor()].into_iter().enumerate() {
-        let k = k.clamp(lo, hi);
-        if best.is_some_and(|best| i == 2 || best.design.k == k) {
-            continue;
-        }
+    let last = (real * (1.0 - 1e-12)).floor().clamp(lo, hi);
+    for k in wholes.into_iter().map(Some).chain([None]) {
+        let k = match k {
+            Some(k) => k,
+            None if best.is_none() => last,
+            None => break,
+        };
         match solved(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }) {
             Ok(found) => {
                 if best.is_none_or(|best| law.sense().better(found.design.value, best.design.value)) {

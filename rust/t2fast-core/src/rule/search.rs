@@ -18,6 +18,10 @@ pub enum Shape {
 /// How exactly the best k is found, relatively; the value there is stationary, so that its error is the square of this.
 const TOLERANCE: f64 = 1e-5;
 
+/// What a value changes by, relatively, where k doubles or so and where that is as good as nothing: far beyond the summit all
+/// questions are decided, and slopes are zero or rounding.
+const FLAT: f64 = 1e-13;
+
 /// Neighbours on the ladder of k on which a search of an unknown shape begins.
 const RUNG: f64 = std::f64::consts::SQRT_2;
 
@@ -34,7 +38,7 @@ pub(crate) fn best(shape: Shape, most: f64, mut at: impl FnMut(f64) -> (f64, f64
             let first = at(1.0).0;
             if first > end.0 { (1.0, first) } else { (most, end.0) }
         }
-        Shape::Peak if end.1 >= 0.0 => (most, end.0),
+        Shape::Peak if end.1 * most > FLAT * end.0.abs() => (most, end.0),
         Shape::Peak => {
             let first = at(1.0);
             if first.1 <= 0.0 { (1.0, first.0) } else { summit((1.0, first), (most, end), &mut at) }
@@ -67,7 +71,8 @@ fn summit(low: (f64, (f64, f64)), high: (f64, (f64, f64)), at: &mut impl FnMut(f
     let mut met = if high.1.0 > low.1.0 { (high.0, high.1.0) } else { (low.0, low.1.0) };
     // Derivatives by ln k.
     let (mut x, mut dx) = (low.0.ln(), low.1.1 * low.0);
-    let (mut y, mut dy) = (high.0.ln(), high.1.1 * high.0);
+    let flat = FLAT * low.1.0.abs().max(high.1.0.abs());
+    let (mut y, mut dy) = (high.0.ln(), high.1.1 * high.0 - flat);
     if dx <= 0.0 || dy >= 0.0 {
         return met;
     }
@@ -81,7 +86,7 @@ fn summit(low: (f64, (f64, f64)), high: (f64, (f64, f64)), at: &mut impl FnMut(f
         if value > met.1 {
             met = (k, value);
         }
-        let dz = slope * k;
+        let dz = slope * k - flat;
         if dz > 0.0 {
             (x, dx) = (z, dz);
             if side == 1 {

@@ -1,20 +1,28 @@
-//! Exact draws of the next token: Gumbel noise from Philox counters, with few logarithms.
+//! Exact draws of the next token: exponential clocks from Philox counters, one for every 32 tokens.
 //!
-//! Token t of a row has the noise -ln(-ln(1 - u)), u = (w + 1/2) / 2^32, where w is word t mod 4 of Philox4x32-10 at the
-//! counter (t / 4, step, sample, prompt) under the row's seed. The token with the largest sum of heated logit and noise
-//! is drawn (Gumbel 1954). Noise is at most -ln u, and the exponent of w bounds that: almost no token needs a logarithm.
+//! The token whose clock rings first is drawn; that of a token of weight w = exp(heated logit) rings after an exponential
+//! time of rate w. A group of 32 tokens first rings after e over the sum of its weights, and the first of its tokens is
+//! the one with the smallest e' / w; each other follows after a further e'' / w. (Minimum and its place are independent,
+//! and what remains of the others is exponential again.) The variates are -ln(1 - u), u = (word + 1/2) / 2^32, of three
+//! streams of counters. Few groups are looked into: those that could ring before the first that was found.
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::vector::{exp, registers, whole};
+use super::vector::{exp, whole};
 use crate::error::{Error, Result};
 
-/// The token of a row whose two best sums lie so close that rounding may decide: the caller does, by its definition.
+/// The token of a row whose two first ring so close together that rounding may decide: the caller does, by its definition.
 pub const CLOSE: i64 = -2;
-/// The difference below which that is so: the definition's rounding in single precision is below half of it.
+/// The relative distance below which that is so: the definition's rounding in single precision is below half of it.
 const MARGIN: f64 = 4e-5;
+/// Tokens whose clocks share a variate.
+const GROUP: usize = 32;
 /// Philox calls made at a time.
 const QUADS: usize = 16;
+/// Added to the first word of a counter: which token of a group is its first, when a group rings, when the others do.
+const FIRST: u32 = 0;
+const RINGS: u32 = 1 << 31;
+const LATER: u32 = 1 << 30;
 
 /// Rows to draw from.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +70,7 @@ impl WithSimd for Draw<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Rows { logits, vocab, keys, temperature, least } = self.rows;
+        let mut weights = Vec::new();
         for (r, row) in logits.chunks_exact(vocab).enumerate() {
             let (top, broken) = largest(simd, row);
             if broken || top == f32::INFINITY || top == f32::NEG_INFINITY {
@@ -71,11 +80,14 @@ impl WithSimd for Draw<'_> {
             }
             let heat = temperature[r];
             let scale = if heat > 0.0 { (1.0 / heat).min(f32::MAX) } else { 1.0 };
-            let total = mass(simd, row, top, scale).ln();
-            let least = least.map_or(f32::NEG_INFINITY, |all| all[r]);
+            let total = weigh(simd, row, top, scale, &mut weights).ln();
             let token = if heat > 0.0 {
                 let [seed, prompt, sample, step] = keys.map(|key| key[r]);
-                winner(simd, row, top, scale, least, seed, [step, sample, prompt])
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let (seed, counter) =
+                    ([seed as u32, (seed >> 32) as u32], [step, sample, prompt].map(|word| word as u32));
+                let race = Race { row, top, scale, seed, counter, weights: &weights };
+                race.winner(simd, least.map(|all| all[r]))
             } else {
                 first(simd, row, top)
             };
@@ -103,23 +115,21 @@ fn largest<S: Simd>(simd: S, row: &[f32]) -> (f32, bool) {
     (simd.reduce_max_f32s(top), broken)
 }
 
-/// Sum of the exponentials of the heated logits.
+/// The sum of the exponentials of the heated logits, and those of every group.
 #[inline(always)]
-fn mass<S: Simd>(simd: S, row: &[f32], top: f32, scale: f32) -> f64 {
-    let (body, tail) = whole(simd, row, f32::NEG_INFINITY);
-    let (top, scale) = (simd.splat_f32s(top), simd.splat_f32s(scale));
+fn weigh<S: Simd>(simd: S, row: &[f32], top: f32, scale: f32, weights: &mut Vec<f32>) -> f64 {
+    weights.clear();
+    let (tops, scales) = (simd.splat_f32s(top), simd.splat_f32s(scale));
     let mut total = 0.0;
-    let one = |x: S::f32s| exp(simd, simd.mul_f32s(simd.sub_f32s(x, top), scale));
-    // Short sums in single precision, long ones in double.
-    for part in body.chunks(64) {
+    for group in row.chunks(GROUP) {
         let mut sum = simd.splat_f32s(0.0);
-        for &x in part {
-            sum = simd.add_f32s(sum, one(x));
+        let (body, tail) = whole(simd, group, f32::NEG_INFINITY);
+        for &x in body.iter().chain(&tail) {
+            sum = simd.add_f32s(sum, exp(simd, simd.mul_f32s(simd.sub_f32s(x, tops), scales)));
         }
-        total += f64::from(simd.reduce_sum_f32s(sum));
-    }
-    if let Some(x) = tail {
-        total += f64::from(simd.reduce_sum_f32s(one(x)));
+        let weight = simd.reduce_sum_f32s(sum);
+        weights.push(weight);
+        total += f64::from(weight);
     }
     total
 }
@@ -131,53 +141,124 @@ fn first<S: Simd>(_: S, row: &[f32], top: f32) -> i64 {
     row.iter().position(|&x| x == top).map_or(-1, |t| t as i64)
 }
 
-/// The token with the largest sum of heated logit and noise, or [`CLOSE`].
-#[inline(always)]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
-fn winner<S: Simd>(simd: S, row: &[f32], top: f32, scale: f32, least: f32, seed: i64, words: [i64; 3]) -> i64 {
-    let key = [seed as u32, (seed >> 32) as u32];
-    let counter = words.map(|word| word as u32);
-    let (mut best, mut second, mut token) = (f64::NEG_INFINITY, f64::NEG_INFINITY, -1_i64);
-    let mut drawn = [[0_u32; 4]; QUADS];
-    let mut sums = [0_f32; 4 * QUADS];
-    for (block, part) in row.chunks(4 * QUADS).enumerate() {
-        philox(simd, (block * QUADS) as u32, counter, key, &mut drawn);
-        // A token's sum is at most this; what may not be drawn, or lies beyond the end, has -inf.
-        sums[part.len()..].fill(f32::NEG_INFINITY);
-        let flat = drawn.as_flattened();
-        for ((sum, &x), &word) in sums.iter_mut().zip(part).zip(flat) {
-            let y = (x - top) * scale;
-            let bound = y + bound(word);
-            *sum = if y >= least { bound } else { f32::NEG_INFINITY };
-        }
-        let most = registers::<S>(&sums).iter().fold(simd.splat_f32s(f32::NEG_INFINITY), |a, &b| simd.max_f32s(a, b));
-        if f64::from(simd.reduce_max_f32s(most)) <= best - MARGIN {
-            continue;
-        }
-        for (i, &sum) in sums.iter().enumerate() {
-            if f64::from(sum) <= best - MARGIN || sum == f32::NEG_INFINITY {
-                continue;
-            }
-            let u = (f64::from(flat[i]) + 0.5) * (1.0 / 4_294_967_296.0);
-            let found = f64::from((part[i] - top) * scale) - (-(-u).ln_1p()).ln();
-            if found > best {
-                (best, second, token) = (found, best, (block * 4 * QUADS + i) as i64);
-            } else {
-                second = second.max(found);
-            }
-        }
-    }
-    if best - second < MARGIN { CLOSE } else { token }
+/// One row's race.
+#[derive(Clone, Copy)]
+struct Race<'a> {
+    row: &'a [f32],
+    top: f32,
+    scale: f32,
+    seed: [u32; 2],
+    /// Step, sample, prompt.
+    counter: [u32; 3],
+    /// Of every group, beside the top.
+    weights: &'a [f32],
 }
 
-/// At least the noise of a word: from its exponent, and rounded up.
+/// The first two to ring: their rates, the inverses of their times, and which is the first.
+struct Leaders {
+    best: f64,
+    second: f64,
+    which: usize,
+}
+
+impl Leaders {
+    const NONE: Self = Self { best: 0.0, second: 0.0, which: 0 };
+
+    #[inline(always)]
+    fn add(&mut self, rate: f64, which: usize) {
+        if rate > self.best {
+            (self.best, self.second, self.which) = (rate, self.best, which);
+        } else {
+            self.second = self.second.max(rate);
+        }
+    }
+
+    /// The first, unless rounding may decide.
+    fn settled(&self) -> Option<usize> {
+        (self.second < self.best * (1.0 - MARGIN)).then_some(self.which)
+    }
+}
+
+impl Race<'_> {
+    /// The first token to ring of those whose heated logits are at least `least`, or [`CLOSE`].
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+    fn winner<S: Simd>(self, simd: S, least: Option<f32>) -> i64 {
+        let mut found = Leaders::NONE;
+        let mut drawn = [[0_u32; 4]; QUADS];
+        for (block, weights) in self.weights.chunks(4 * QUADS).enumerate() {
+            philox(simd, RINGS + (block * QUADS) as u32, self.counter, self.seed, &mut drawn);
+            for (i, (&weight, &word)) in weights.iter().zip(drawn.as_flattened()).enumerate() {
+                let (group, weight, u) = (block * 4 * QUADS + i, f64::from(weight), uniform(word));
+                // A group's time is at least u over its weight, which mostly settles that it comes too late.
+                if weight <= found.best * (1.0 - MARGIN) * u {
+                    continue;
+                }
+                let time = exponential(word) / weight;
+                let Some(least) = least else {
+                    found.add(time.recip(), group);
+                    continue;
+                };
+                if self.heated(group).all(|y| y < least) {
+                    continue;
+                }
+                let Some(leader) = self.leader(simd, group) else { return CLOSE };
+                let later = self.times(simd, LATER, group);
+                for (i, _) in self.heated(group).enumerate().filter(|&(_, y)| y >= least) {
+                    let token = group * GROUP + i;
+                    let time = if token == leader { time } else { time + later[i] };
+                    found.add(time.recip(), token);
+                }
+            }
+        }
+        let winner = found.settled().and_then(|first| match least {
+            None => self.leader(simd, first),
+            Some(_) => Some(first),
+        });
+        winner.map_or(CLOSE, |token| token as i64)
+    }
+
+    /// The heated logits of a group.
+    #[inline(always)]
+    fn heated(self, group: usize) -> impl Iterator<Item = f32> {
+        let (top, scale) = (self.top, self.scale);
+        self.row[group * GROUP..].iter().take(GROUP).map(move |&x| (x - top) * scale)
+    }
+
+    /// Times of a group's tokens, of their own rates.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)]
+    fn times<S: Simd>(self, simd: S, stream: u32, group: usize) -> [f64; GROUP] {
+        let mut drawn = [[0_u32; 4]; QUADS];
+        philox(simd, stream + (group * GROUP / 4) as u32, self.counter, self.seed, &mut drawn);
+        let mut times = [f64::INFINITY; GROUP];
+        for ((time, y), &word) in times.iter_mut().zip(self.heated(group)).zip(drawn.as_flattened()) {
+            *time = exponential(word) / f64::from(y).exp();
+        }
+        times
+    }
+
+    /// The token that is the first of its group, unless rounding may decide.
+    #[inline(always)]
+    fn leader<S: Simd>(self, simd: S, group: usize) -> Option<usize> {
+        let mut found = Leaders::NONE;
+        for (i, time) in self.times(simd, FIRST, group).into_iter().enumerate() {
+            found.add(time.recip(), group * GROUP + i);
+        }
+        found.settled()
+    }
+}
+
+/// The variate's u, in (0, 1).
 #[inline(always)]
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
-fn bound(word: u32) -> f32 {
-    // Half of the word is positive as a signed number, which every processor converts. As it is at least 2^e, u is at
-    // least 2^(e - 31) and the noise at most (31 - e) ln 2. Where rounding to f32 raises e, u is smaller by 2^-25 of it.
-    let exponent = ((word >> 1) as i32 as f32).to_bits() >> 23;
-    ((127 + 31) as f32 - exponent as i32 as f32) * std::f32::consts::LN_2 + 1e-5
+fn uniform(word: u32) -> f64 {
+    (f64::from(word) + 0.5) * (1.0 / 4_294_967_296.0)
+}
+
+/// An exponential variate.
+#[inline(always)]
+fn exponential(word: u32) -> f64 {
+    -(-uniform(word)).ln_1p()
 }
 
 /// Philox4x32-10 (Salmon et al. 2011) at the counters (first + i, step, sample, prompt).
@@ -217,6 +298,12 @@ fn philox<S: Simd>(simd: S, first: u32, counter: [u32; 3], key: [u32; 2], out: &
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss
+)]
 mod tests {
     use super::*;
 
@@ -243,65 +330,65 @@ mod tests {
         assert_eq!(pi[15], [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
     }
 
-    #[test]
-    fn the_bound_is_never_below_the_noise() {
-        let noise = |w: u32| -(-(-(f64::from(w) + 0.5) / 4_294_967_296.0).ln_1p()).ln();
-        for shift in 0..32_u32 {
-            for near in -3_i64..=3 {
-                let Ok(w) = u32::try_from((1_i64 << shift) + near) else { continue };
-                assert!(f64::from(bound(w)) >= noise(w), "{w}");
-            }
+    /// Word `index` of a stream of a row's noise.
+    fn word(index: usize, stream: u32, [seed, prompt, sample, step]: [i64; 4]) -> u32 {
+        let counter = [step, sample, prompt].map(|word| word as u32);
+        let seed = [seed as u32, (seed >> 32) as u32];
+        Arch::new().dispatch(Words(counter, seed, stream + (index / 4) as u32))[0][index % 4]
+    }
+
+    /// Every token's clock, by the definition.
+    fn clocks(y: &[f64], key: [i64; 4]) -> Vec<f64> {
+        let mut times = Vec::new();
+        for (g, group) in y.chunks(GROUP).enumerate() {
+            let first = exponential(word(g, RINGS, key)) / group.iter().map(|y| y.exp()).sum::<f64>();
+            let own = |i: usize, stream| exponential(word(g * GROUP + i, stream, key)) / group[i].exp();
+            let leader = (0..group.len()).min_by(|&a, &b| own(a, FIRST).total_cmp(&own(b, FIRST))).unwrap();
+            times.extend((0..group.len()).map(|i| if i == leader { first } else { first + own(i, LATER) }));
         }
-        for w in [0, u32::MAX, u32::MAX - 1, 0x00ff_ffff, 0x0100_0001] {
-            assert!(f64::from(bound(w)) >= noise(w), "{w}");
-        }
+        times
     }
 
     #[test]
     fn draws_follow_the_definition() {
         let vocab = 203;
-        #[allow(clippy::cast_precision_loss)]
         let row: Vec<f32> = (0..vocab).map(|t| ((t * 37 % 101) as f32) * 0.04 - 2.0).collect();
         let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let y: Vec<f64> = row.iter().map(|&x| f64::from((x - top) * (1.0 / 0.8))).collect();
         for step in 0..500_i64 {
-            let keys = [&[-7_i64][..], &[5], &[step % 7], &[step]];
-            let (mut tokens, mut logprobs) = ([0], [0.0]);
-            let rows = Rows { logits: &row, vocab, keys, temperature: &[0.8], least: None };
-            draw(rows, &mut tokens, &mut logprobs).unwrap();
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let sums = row.iter().enumerate().map(|(t, &x)| {
-                let words = [step as u32, (step % 7) as u32, 5];
-                let quad = Arch::new().dispatch(Words(words, [(-7_i64) as u32, u32::MAX], (t / 4) as u32))[0];
-                let u = (f64::from(quad[t % 4]) + 0.5) / 4_294_967_296.0;
-                f64::from((x - top) * (1.0 / 0.8)) - (-(-u).ln_1p()).ln()
-            });
-            let best = sums.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;
-            assert_eq!(tokens[0], i64::try_from(best).unwrap());
-            let total: f64 = row.iter().map(|&x| (f64::from(x - top) / 0.8).exp()).sum();
-            let expected = f64::from(row[best] - top) / 0.8 - total.ln();
-            assert!((f64::from(logprobs[0]) - expected).abs() < 1e-5);
+            let key = [-7, 5, step % 7, step];
+            let times = clocks(&y, key);
+            for least in [f32::NEG_INFINITY, -1.3] {
+                let (mut tokens, mut logprobs) = ([0], [0.0]);
+                let given = [least];
+                let given = (least > f32::NEG_INFINITY).then_some(&given[..]);
+                let keys = key.each_ref().map(std::slice::from_ref);
+                let rows = Rows { logits: &row, vocab, keys, temperature: &[0.8], least: given };
+                draw(rows, &mut tokens, &mut logprobs).unwrap();
+                let kept = (0..vocab).filter(|&t| y[t] >= f64::from(least));
+                let best = kept.min_by(|&a, &b| times[a].total_cmp(&times[b])).unwrap();
+                assert_eq!(tokens[0], best as i64);
+                let total: f64 = row.iter().map(|&x| (f64::from(x - top) / 0.8).exp()).sum();
+                let expected = f64::from(row[best] - top) / 0.8 - total.ln();
+                assert!((f64::from(logprobs[0]) - expected).abs() < 1e-5);
+            }
         }
     }
 
     #[test]
     fn ties_are_the_callers() {
-        // Two tokens with the same word could tie; the same token twice cannot be had, so logits do: equal sums within
-        // the margin are found by moving one logit onto the other's sum.
-        let keys = [&[1_i64][..], &[2], &[3], &[4]];
-        let mut row = [0.0_f32, 0.0];
-        let quad = Arch::new().dispatch(Words([4, 3, 2], [1, 0], 0))[0];
-        let noise = |w: u32| -(-(-(f64::from(w) + 0.5) / 4_294_967_296.0).ln_1p()).ln();
-        let gap = noise(quad[0]) - noise(quad[1]);
-        #[allow(clippy::cast_possible_truncation)]
-        if gap > 0.0 {
-            row[0] = -gap as f32;
-        } else {
-            row[1] = gap as f32;
+        // Two tokens of one group that would be its first at the same time, and two groups that would.
+        let key = [1_i64, 2, 3, 4];
+        let gap = |a, b, stream| (exponential(word(a, stream, key)) / exponential(word(b, stream, key))).ln();
+        for (vocab, other, gap) in [(2, 1, gap(1, 0, FIRST)), (33, 32, gap(1, 0, RINGS))] {
+            let mut row = vec![f32::NEG_INFINITY; vocab];
+            (row[0], row[other]) = (0.0, gap as f32);
+            let (mut tokens, mut logprobs) = ([0], [0.0]);
+            let keys = key.each_ref().map(std::slice::from_ref);
+            let rows = Rows { logits: &row, vocab, keys, temperature: &[1.0], least: None };
+            draw(rows, &mut tokens, &mut logprobs).unwrap();
+            assert_eq!(tokens[0], CLOSE);
         }
-        let (mut tokens, mut logprobs) = ([0], [0.0]);
-        draw(Rows { logits: &row, vocab: 2, keys, temperature: &[1.0], least: None }, &mut tokens, &mut logprobs)
-            .unwrap();
-        assert_eq!(tokens[0], CLOSE);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! A decode step on the CPU: attention over shared prefixes, and the draw of the next tokens.
+//! Models on the CPU: attention over shared prefixes, what a block computes beside its products, and the draw.
 //!
 //! The operators of `t2fast_kernels` written once more, for the vector registers of processors: the same arguments, the
 //! same results up to the rounding of sums, and the same tokens. The readable definition is the one in PyTorch there.
 
 pub mod attention;
+pub mod block;
 pub mod draw;
 pub mod vector;

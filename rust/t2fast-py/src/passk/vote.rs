@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use numpy::{PyArray1, PyArrayMethods as _, PyReadonlyArray1};
 use pyo3::prelude::*;
 use rayon::prelude::*;
+use t2fast_core::passk::ballots::Ballots;
 use t2fast_core::passk::vote::{self, Ties};
 use t2fast_core::random::Philox;
 
@@ -95,9 +96,15 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
     first
 }
 
+/// Problems handed out together.
+const PART: usize = 256;
+
 /// maj@k and its Monte-Carlo standard error (0 where exact), of shape (problems, ks). `votes` holds each problem's counts
 /// of distinct answers between `offsets`, `correct` the place of the right one or -1. Problems with the same votes are worked
 /// out once. Where the exact way takes more than `exact` multiplications, `draws` samples are drawn.
+/// Stands for the error of a value that is another problem's.
+const COPIED: f64 = -1.0;
+
 #[pyfunction]
 #[pyo3(signature = (votes, offsets, correct, k, ties, exact, draws, seed, threads = None, report = None))]
 #[allow(clippy::too_many_arguments, clippy::cast_precision_loss)]
@@ -130,43 +137,50 @@ pub fn majority<'py>(
     let size = |k: u64| usize::try_from(k).unwrap_or(usize::MAX);
     let right = |problem: usize| usize::try_from(correct[problem]).ok();
     let exactly = |problem: usize, k: u64| {
-        k > problems[problem].iter().sum() || vote::majority_work(problems[problem], right(problem), size(k)) <= exact
+        let votes = problems[problem];
+        vote::most_majority_work(votes.len(), size(k)) <= exact
+            || k > votes.iter().sum()
+            || vote::majority_work(votes, right(problem), size(k)) <= exact
     };
+    let most = problems.iter().map(|votes| votes.iter().sum::<u64>()).max().unwrap_or(0);
+    let ballots: Vec<Ballots> = ks.iter().map(|&k| Ballots::new(most, size(k), ties)).collect();
     let (values, errors) = run(py, threads, report, |progress| {
         let first = kinds(&problems, correct);
-        // What is exact is worked out once for each kind; drawn votes are independent for each problem.
-        let kinds: Vec<Vec<Option<f64>>> = first
-            .par_iter()
-            .enumerate()
-            .map(|(problem, &first)| {
-                if first != problem {
-                    return Vec::new();
-                }
-                let one = |&k: &u64| {
-                    exactly(problem, k).then(|| vote::majority_exact(problems[problem], right(problem), size(k), ties))
-                };
-                ks.iter().map(one).collect()
-            })
-            .collect();
         let width = ks.len();
         let (mut values, mut errors) = (vec![0.0; problems.len() * width], vec![0.0; problems.len() * width]);
         if width == 0 {
             return Ok((values, errors));
         }
-        values.par_chunks_mut(width).zip(errors.par_chunks_mut(width)).enumerate().try_for_each(
-            |(problem, (values, errors))| {
-                for (i, &k) in ks.iter().enumerate() {
-                    (values[i], errors[i]) = if let Some(value) = kinds[first[problem]][i] {
-                        (value, 0.0)
-                    } else {
-                        // One stream per problem and k.
-                        let mut random = Philox::new(seed, (problem as u64) << 32 | k & 0xffff_ffff);
-                        vote::majority_sampled(problems[problem], right(problem), size(k), ties, draws, &mut random)?
-                    };
+        // What is exact is worked out once for each kind; drawn votes are independent for each problem.
+        values.par_chunks_mut(width * PART).zip(errors.par_chunks_mut(width * PART)).enumerate().try_for_each_init(
+            || ballots.clone(),
+            |ballots, (part, (values, errors))| {
+                let rows = values.chunks_mut(width).zip(errors.chunks_mut(width));
+                for (problem, (values, errors)) in (part * PART..).zip(rows) {
+                    for (i, &k) in ks.iter().enumerate() {
+                        (values[i], errors[i]) = if !exactly(problem, k) {
+                            // One stream per problem and k.
+                            let mut random = Philox::new(seed, (problem as u64) << 32 | k & 0xffff_ffff);
+                            let (votes, right) = (problems[problem], right(problem));
+                            vote::majority_sampled(votes, right, size(k), ties, draws, &mut random)?
+                        } else if first[problem] == problem {
+                            (ballots[i].majority(problems[problem], right(problem)), 0.0)
+                        } else {
+                            (0.0, COPIED)
+                        };
+                    }
                 }
-                progress.advance(1)
+                progress.advance((values.len() / width) as u64)
             },
         )?;
+        for problem in (0..problems.len()).filter(|&problem| first[problem] != problem) {
+            for i in 0..width {
+                let (to, from) = (problem * width + i, first[problem] * width + i);
+                if errors[to] == COPIED {
+                    (values[to], errors[to]) = (values[from], 0.0);
+                }
+            }
+        }
         Ok((values, errors))
     })?;
     let table = |flat: Vec<f64>| PyArray1::from_vec(py, flat).reshape([problems.len(), ks.len()]);

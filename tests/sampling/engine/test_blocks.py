@@ -1,0 +1,166 @@
+"""Decoder blocks by the compiled core: the model's own numbers, and only where nothing stands in the way."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.tiny import tokenizer, torch
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from t2fast.sampling import Prompt, Sampler, SamplingParams
+from t2fast.sampling.engine import blocks, linear
+from t2fast.sampling.engine.replica import replica
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise") or not torch.backends.mkldnn.is_available(),
+    reason="PyTorch without oneDNN",
+)
+
+SIZES = {
+    "vocab_size": 128, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 256, "eos_token_id": None, "bos_token_id": None,
+}  # fmt: skip
+LAYERS = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+MODELS = {
+    "llama": (LlamaForCausalLM, LlamaConfig, {}),
+    "llama with biases": (LlamaForCausalLM, LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
+    "mistral with a window": (MistralForCausalLM, MistralConfig, {"sliding_window": 24}),
+    "qwen 2": (Qwen2ForCausalLM, Qwen2Config, LAYERS | {"sliding_window": 20, "use_sliding_window": True}),
+    "qwen 3": (Qwen3ForCausalLM, Qwen3Config, LAYERS | {"sliding_window": 20, "use_sliding_window": True}),
+}
+
+
+def made(name):
+    kind, config, more = MODELS[name]
+    torch.manual_seed(0)
+    model = kind(config(**SIZES, **more)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():  # also biases and norms' weights, which begin as zeros and ones
+            weight.add_(torch.randn_like(weight) * 0.15)
+    return model
+
+
+@pytest.fixture(autouse=True)
+def anywhere(monkeypatch):
+    """The numbers are right on every processor, also where they are not faster."""
+    monkeypatch.setattr(linear, "_faster", lambda: True)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """How many tokens the core's blocks have computed."""
+    seen = []
+    run = blocks._Fused.__call__
+    monkeypatch.setattr(blocks._Fused, "__call__", lambda self, x, *more: seen.append(len(x)) or run(self, x, *more))
+    return seen
+
+
+def draw(model, **settings):
+    sampler = Sampler(model, tokenizer(), max_batch=8, **settings)
+    prompts = [
+        Prompt("long", token_ids=torch.randint(0, 128, (70,), generator=torch.Generator().manual_seed(1)).tolist()),
+        Prompt("short", token_ids=[5, 6, 7]),
+    ]
+    params = SamplingParams(k=4, max_new_tokens=12, logprobs=True, ignore_eos=True)
+    return prompts, list(sampler.sample(prompts, params))
+
+
+@pytest.mark.parametrize("prefill_tokens", [16, 1024])
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_logprobs_are_the_models(name, prefill_tokens, runs):
+    model = made(name)
+    model.set_attn_implementation("eager")
+    prompts, samples = draw(model, prefill_tokens=prefill_tokens)
+    assert runs.count(8) >= 3 * 11, "the steps went another way"
+    begin = {prompt.id: prompt.token_ids for prompt in prompts}
+    for sample in samples:
+        ids = torch.tensor([[*begin[sample.prompt_id], *sample.token_ids]])
+        logits = model(input_ids=ids).logits[0, len(begin[sample.prompt_id]) - 1 : -1]
+        theirs = logits.log_softmax(-1).gather(1, torch.tensor(sample.token_ids)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(sample.logprobs), theirs, atol=2e-4, rtol=2e-4)
+
+
+def doubled(model):
+    double = replica(model, None)
+    linear.quicken(double)
+    return double
+
+
+def test_blocks_that_are_not_known_stay(runs):
+    def known(change=torch.nn.Module.eval):
+        model = made("qwen 3")
+        change(model)
+        return [block for block in doubled(model).modules() if blocks._known(block)]
+
+    def hook(model):
+        model.model.layers[1].mlp.register_forward_hook(lambda *_: None)
+
+    def other(model):
+        model.model.layers[0].mlp.act_fn = torch.nn.GELU()
+
+    def layer(model):
+        model.model.layers[2].self_attn.q_proj = torch.nn.Sequential(model.model.layers[2].self_attn.q_proj)
+
+    def replaced(model):
+        norm = model.model.layers[0].input_layernorm
+        norm.forward = type(norm).forward.__get__(norm)
+
+    assert len(known()) == 3
+    assert [len(known(change)) for change in (hook, other, layer, replaced)] == [2, 2, 2, 2]
+    assert known(lambda model: model.bfloat16()) == []
+    # Gemma's norms multiply by 1 + weight: a class of its own.
+    gemma = GemmaForCausalLM(GemmaConfig(**SIZES))
+    assert not any(map(blocks._known, doubled(gemma).modules()))
+    draw(gemma)
+    assert not runs
+
+
+def test_a_block_in_other_circumstances_is_its_own(runs):
+    model = made("llama")
+    double = doubled(model)
+    linear.pack(double, 1 << 40, blocks.fuse)
+    assert all("fused" in block.__dict__ for block in double.model.layers)
+    assert not any("fused" in module.__dict__ or "forward" in module.__dict__ for module in model.modules())
+    ids = torch.arange(9)[None]
+    # Without pages, for training, for several texts.
+    torch.testing.assert_close(double(ids).logits, model(ids).logits, atol=1e-4, rtol=1e-4)
+    assert double(ids).logits.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(double(ids.repeat(2, 1)).logits[1:], model(ids).logits, atol=1e-4, rtol=1e-4)
+    assert not runs
+
+
+def test_every_call_takes_the_weights_of_then():
+    model = made("llama")
+    before = draw(model)[1]
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight.mul_(3)
+        model.model.layers[0].input_layernorm.weight.mul_(0.5)
+    after = draw(model)[1]
+    assert {s.logprobs for s in before}.isdisjoint({s.logprobs for s in after})
+    torch.manual_seed(0)
+    fresh = made("llama")
+    fresh.load_state_dict(model.state_dict())
+    assert {s.logprobs for s in draw(fresh)[1]} == {s.logprobs for s in after}
+
+
+def test_threads_change_nothing():
+    model, before, found = made("qwen 3"), torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            found.append({(s.prompt_id, s.sample, s.token_ids) for s in draw(model)[1]})
+        finally:
+            torch.set_num_threads(before)
+    assert found[0] == found[1]
