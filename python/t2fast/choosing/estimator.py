@@ -120,12 +120,9 @@ class Judged:
             return _Passed(n_samples, n_correct)
         if isinstance(self.rule, Verifier) and (self.rule.slope == 0 or self.rule.false_positive in (0.0, 1.0)):
             return Accepted(self.rule, self.wrong_cost, n_samples, n_correct)
-        if isinstance(self.rule, BestOf) or (
-            isinstance(self.rule, Majority)
-            and self.rule.tail is not None
-            and not self.rule.tail.rates
-            and int(n_samples.max()) <= _MOST_VOTES
-        ):
+        tail = self.rule.tail if isinstance(self.rule, Majority) else None
+        few = tail is not None and not tail.rates and int(n_samples.max()) <= _MOST_VOTES
+        if isinstance(self.rule, BestOf) or few:
             return Subsets(self.core, n_samples, n_correct)
         return Expected(self.core, self._right, self.wrong_cost, prior, n_samples, n_correct, often)
 
