@@ -18,8 +18,9 @@ __all__ = ["SETTINGS", "sample"]
 
 Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
 
-#: Four tokens share a Philox call: a program reads 4 * QUADS tokens. A fixed size, whatever the batch, so that sums are
-#: formed in one order only; also at few rows there are enough programs to fill the chip.
+#: Quads of tokens that a program reads, a multiple of 32: four groups of 32 tokens share a Philox call. A fixed size,
+#: whatever the batch, so that sums are formed in one order only; also at few rows there are enough programs to fill the
+#: chip.
 QUADS = 1024
 #: Launches of ``verify`` before the rows that are still undecided go on by themselves; the first only measures.
 PASSES = 3
@@ -128,17 +129,9 @@ def _launch(call: SampleCall) -> Drawn:
     for number in range(1, passes + 1):
         launch(kernels.verify_kernel, (size,), logits, *shared, PASS=number, ALIGNED=aligned, **sizes, **OPTIONS)
     launch(
-        kernels.finish_kernel,
-        (rows,),
-        logits,
-        *shared,
-        tokens,
-        logprobs,
-        PASS=passes,
-        ALIGNED=aligned,
-        **sizes,
-        **OPTIONS,
-    )
+        kernels.finish_kernel, (rows,), logits,
+        *shared, tokens, logprobs, PASS=passes, ALIGNED=aligned, **sizes, **OPTIONS,
+    )  # fmt: skip
     if n_logprobs:
         launch(
             kernels.top_kernel, (rows,), logits,
