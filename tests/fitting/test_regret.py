@@ -11,7 +11,8 @@ from tests.support.real_data import LAWS
 
 import t2fast
 from t2fast import fitting
-from t2fast.data import read_table
+from t2fast.data import Table, read_table
+from t2fast.fitting import strategies as strategies_module
 from t2fast.fitting.selection import Selection
 from t2fast.fitting.suite import Suite
 
@@ -269,6 +270,27 @@ def test_laws_choose_k_and_planning_by_pass_at_k_stands_beside():
     assert by["t2"] <= by["t2 by pass@k"]
     with pytest.raises(t2fast.T2Error, match="'t2 by pass@k'"):
         fitting.regret(table, strategies_followed=["t2 by pass@k"])
+
+
+def test_laws_of_one_menu_are_not_those_of_a_table_that_is_gone(monkeypatch):
+    n, d, samples, correct, problem = counts(24, 16)
+    table = read_table({"N": n, "D": d, "n_samples": samples, "n_correct": correct, "problem": problem})
+    fitted = []
+    real = strategies_module.fit_forms
+    monkeypatch.setattr(strategies_module, "fit_forms", lambda **given: fitted.append(1) or real(**given))
+    known = strategies_module.strategies(table, Selection())
+    rows = table.select(n != n[0])
+    known["overtraining"](rows, Selection())
+    where = id(rows)
+    del rows
+    # A later table lies where that one lay, as the menus of two protocols may.
+    kept = []
+    for _ in range(1000):
+        kept.append(Table(dict(table.columns), table.origin))
+        if id(kept[-1]) == where:
+            break
+    known["overtraining"](kept[-1], Selection())
+    assert len(fitted) == 2
 
 
 @pytest.mark.parametrize(
