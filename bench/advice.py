@@ -1,7 +1,7 @@
 """Is the advice right? Regret, errors and coverage of laws on real checkpoints: ``python bench/advice.py [DATA] [PART ...]``.
 
 DATA is the folder with pythia_passk_counts.csv (Schaeffer et al. 2025: sampled answers of Pythia checkpoints to 128
-problems each of GSM8K and MATH); the laboratory's table comes with t2fast. Parts: regret, errors, coverage.
+problems each of GSM8K and MATH); the laboratory's table comes with t2fast. Parts: regret, rules, errors, coverage.
 
 Limits of all that this prints: one family of models, two benchmarks and a made-up world, one seed per size; intermediate
 checkpoints are not annealed. The term of overtraining was chosen elsewhere after seeing the Pythia tables. The mean of
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+import t2fast as t2
 from t2fast import datasets, fitting
 from t2fast.data import Table, read_table
 from t2fast.fitting.forms import fit_forms
@@ -95,6 +96,25 @@ def regret(name: str, table: Table) -> None:
                 lost.append(results.max() - results[int(np.argmax(values))])
             shown.append(f"{np.mean(lost):.4f}")
         print(f"  {label:<55}{'  '.join(shown)}")
+
+
+#: Rules by which answers are chosen; the tail of the vote is assumed, since these tables hold no answers.
+RULES = (
+    t2.Verifier(false_positive=0.01, recall=0.9),
+    t2.Verifier(false_positive=0.05, recall=0.9),
+    t2.Majority(t2.Tail.zipf(1.0, 30)),
+)
+
+
+def rules(name: str, table: Table) -> None:
+    """The table of regrets under each rule, and what planning by it saves against planning by pass@k."""
+    for rule in RULES:
+        found = fitting.regret(table, rule=rule)
+        print(f"\n== regret under a rule, {name}\n{found.summary()}")
+        for protocol in found.protocols:
+            for one in ("average", "t2"):
+                gap = found.difference(protocol, f"{one} by pass@k", one)
+                print(f"{protocol}: {gap.strategy} = {gap.regret:.4f} [{gap.low:.4f}, {gap.high:.4f}]", flush=True)
 
 
 def measured(rows: Table) -> Observed:
@@ -184,10 +204,10 @@ def main(data: Path | None, parts: list[str]) -> None:
     tables = {"laboratory": laboratory()}
     if data is not None:
         tables = {"Pythia on GSM8K": pythia(data, "gsm8k"), "Pythia on MATH": pythia(data, "math")} | tables
-    works = {"regret": regret, "errors": errors, "coverage": coverage}
+    works = {"regret": regret, "rules": rules, "errors": errors, "coverage": coverage}
     for part in parts or works:
         for name, table in tables.items():
-            if part == "regret" or "Pythia" in name:
+            if part in ("regret", "rules") or "Pythia" in name:
                 works[part](name, table)
 
 

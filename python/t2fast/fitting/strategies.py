@@ -46,7 +46,7 @@ def strategies(table: Table, selection: Selection) -> Mapping[str, Strategy]:
         found["t2 at k = 1"] = lambda rows, _: _at_one(_t2(rows))
         if "problem" in table:
             # Fitted once for all strategies that take them.
-            cache: dict[int, dict[str, Law]] = {}
+            cache: list[tuple[Table, dict[str, Law]]] = []
             found["average"] = lambda rows, selection: _by_law(
                 selection.under(LawAverage(tuple(_forms(rows, cache).values())))
             )
@@ -73,12 +73,11 @@ def _t2(rows: Table) -> Law:
     return fit_t2_pass(**_columns(rows)).law
 
 
-def _forms(rows: Table, cache: dict[int, dict[str, Law]]) -> dict[str, Law]:
-    if id(rows) not in cache:
-        # A table lives as long as its menu is asked about.
-        cache.clear()
-        cache[id(rows)] = fit_forms(**_columns(rows), problem=rows["problem"]).laws
-    return cache[id(rows)]
+def _forms(rows: Table, cache: list[tuple[Table, dict[str, Law]]]) -> dict[str, Law]:
+    # The table itself is kept: a later one may lie where it lay.
+    if not cache or cache[0][0] is not rows:
+        cache[:] = [(rows, fit_forms(**_columns(rows), problem=rows["problem"]).laws)]
+    return cache[0][1]
 
 
 def _by_law(law: Law) -> Advise:

@@ -55,6 +55,9 @@ impl Hasher for Fold {
     }
 }
 
+/// Problems after which it is asked whether looking for equal ones is worth it.
+const LOOKED_AT: usize = 2048;
+
 /// The problems whose votes are the same but for the order of wrong answers: for each problem the first of its kind.
 fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
     let canonical = |problem: usize, key: &mut Vec<u64>| {
@@ -69,9 +72,15 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
         .into_par_iter()
         .map(|part| {
             let mut known = Known::default();
-            let mut key = Vec::new();
+            let (mut key, mut seen) = (Vec::new(), 0);
             let first = (part * size..((part + 1) * size).min(problems.len()))
-                .map(|problem| {
+                .enumerate()
+                .map(|(done, problem)| {
+                    // Where hardly two are alike, looking for them takes longer than the votes do.
+                    if done >= LOOKED_AT && known.len() > LOOKED_AT / 2 && known.len() * 2 > seen {
+                        return problem;
+                    }
+                    seen = done + 1;
                     canonical(problem, &mut key);
                     if let Some(&first) = known.get(&key) {
                         return first;
@@ -91,10 +100,13 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
         for (key, problem) in own {
             renamed.insert(problem, *known.entry(key).or_insert(problem));
         }
-        first.extend(part.into_iter().map(|problem| renamed[&problem]));
+        first.extend(part.into_iter().map(|problem| renamed.get(&problem).copied().unwrap_or(problem)));
     }
     first
 }
+
+/// Stands for the error of a value that is another problem's.
+const COPIED: f64 = -1.0;
 
 /// Problems handed out together.
 const PART: usize = 256;
@@ -102,9 +114,6 @@ const PART: usize = 256;
 /// maj@k and its Monte-Carlo standard error (0 where exact), of shape (problems, ks). `votes` holds each problem's counts
 /// of distinct answers between `offsets`, `correct` the place of the right one or -1. Problems with the same votes are worked
 /// out once. Where the exact way takes more than `exact` multiplications, `draws` samples are drawn.
-/// Stands for the error of a value that is another problem's.
-const COPIED: f64 = -1.0;
-
 #[pyfunction]
 #[pyo3(signature = (votes, offsets, correct, k, ties, exact, draws, seed, threads = None, report = None))]
 #[allow(clippy::too_many_arguments, clippy::cast_precision_loss)]
