@@ -165,6 +165,7 @@ def test_a_run_whose_server_is_killed_again_and_again_loses_and_repeats_nothing(
     finally:
         server.kill()
         server.wait()
+        server.stderr.close()
         client.kill()
         client.wait()
 
