@@ -11,6 +11,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -86,6 +87,87 @@ def test_a_laboratory_killed_again_and_again_ends_in_the_same_table(tmp_path):
     tables = [(tmp_path / name / "table.json").read_text() for name in ("whole", "disturbed")]
     made, again = (json.loads(table) for table in tables)
     assert made["checkpoints"] == again["checkpoints"]
+
+
+@pytest.mark.slow
+def test_a_run_whose_server_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path):
+    """Each sample of the file is there once, and is the one that a run whom nobody disturbed has."""
+    pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
+    from tests.support import tiny
+
+    tiny.model().save_pretrained(tmp_path / "tiny")
+    tiny.tokenizer().save_pretrained(tmp_path / "tiny")
+    prompts = tmp_path / "p.jsonl"
+    texts = ("The quick brown fox", "The quick brown dog", "def add(a, b):")
+    prompts.write_text("".join(json.dumps({"id": f"q{i}", "prompt": text}) + "\n" for i, text in enumerate(texts)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def serve():
+        command = [
+            *PROGRAM,
+            "serve",
+            "--model",
+            tmp_path / "tiny",
+            "--port",
+            port,
+            "--kv-memory",
+            "16M",
+            "--max-batch",
+            4,
+        ]
+        process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, env=environment())
+        assert "serving tiny" in process.stderr.readline()
+        return process
+
+    def run(name, retries):
+        command = [*PROGRAM, "sample", "--endpoint", f"http://127.0.0.1:{port}/v1", "--prompts", prompts, "-k", 100,
+                   "--max-new-tokens", 60, "--seed", 3, "--out", tmp_path / name, "--resume", "--retries", retries]  # fmt: skip
+        return subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, env=environment())
+
+    def finish(one):
+        _, error = one.communicate(timeout=300)
+        assert one.returncode == 0, error
+
+    def lines(name):
+        return (tmp_path / name).read_bytes().splitlines() if (tmp_path / name).exists() else []
+
+    server, chance, kills = serve(), random.Random(5), max(2, KILLS // 10)
+    client = run("whole.jsonl", 8)
+    try:
+        finish(client)
+        assert len(lines("whole.jsonl")) == 300
+        client, before = run("disturbed.jsonl", 0), 0
+        for i in range(kills):
+            # In the middle of the run: when a part of what is left has arrived.
+            wanted = before + chance.randint(5, max(6, 300 // (kills + 1)))
+            while len(lines("disturbed.jsonl")) < wanted and client.poll() is None:
+                time.sleep(0.005)
+            server.kill()
+            assert server.wait() == -signal.SIGKILL
+            server.stderr.close()
+            if i % 2:  # the run has retries, and waits for the next server
+                server = serve()
+            else:
+                if i:  # both are killed
+                    client.kill()
+                    client.communicate()
+                else:  # without retries it ends with one line
+                    _, error = client.communicate(timeout=60)
+                    assert (client.returncode, error.count("\n")) == (2, 1), error
+                server = serve()
+                client = run("disturbed.jsonl", 30)
+            before = len(lines("disturbed.jsonl"))
+            assert before < 300, "the server was killed when all was done"
+        finish(client)
+        assert sorted(lines("disturbed.jsonl")) == sorted(lines("whole.jsonl"))
+    finally:
+        server.kill()
+        server.wait()
+        server.stderr.close()
+        client.kill()
+        client.wait()
 
 
 @pytest.fixture
