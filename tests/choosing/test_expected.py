@@ -71,3 +71,12 @@ def test_no_rule_makes_more_than_pass_at_k(rule):
     priced = expected(rule, 2.0, n, c, often)
     wrong = 0.5 * (found.values(5) - priced.values(5))
     assert (wrong >= 0).all()
+
+
+def test_problems_that_are_nearly_always_solved_have_values():
+    """Narrow laws of success rates near one: votes there are as good as certain."""
+    n, c = np.full(3, 10_000), np.array([9898, 9929, 9998])
+    for rule in RULES:
+        values = expected(rule, 0.0, n, c, np.ones(3, np.int64)).values(1)
+        assert np.isfinite(values).all()
+    assert expected(RULES[1], 0.0, n, c).values(51) == pytest.approx(1.0, abs=1e-9)

@@ -119,6 +119,31 @@ fn narrow_and_wide_distributions_agree_with_sums_over_rates() {
 }
 
 /// Compares every rule at (p, k) with a million simulated questions.
+/// Means over distributions that lie near one, against sums over their own logits.
+#[test]
+fn distributions_of_easy_questions_are_summed_where_they_lie() {
+    let mut room = Room::new();
+    for (rule, cost) in rules() {
+        let priced = Priced::new(rule.clone(), cost).unwrap();
+        for (a, b) in [(12.0, 3.0), (100.0, 10.0), (300.0, 100.0), (1e3, 10.0), (9930.0, 71.0), (1e5, 10.0), (1e6, 2.0)]
+        {
+            let (middle, deviation) = (f64::ln(a / b), (1.0f64 / a + 1.0 / b).sqrt());
+            for k in [1.0, 3.0, 50.0] {
+                let (mut sum, mut total) = (0.0, 0.0);
+                for i in -1500..=1500 {
+                    let u = middle + deviation * f64::from(i) / 100.0;
+                    let (p, ln_p, ln_q) = (1.0 / (1.0 + (-u).exp()), -(-u).exp().ln_1p(), -u.exp().ln_1p());
+                    let weight = (a * (ln_p + (b / a).ln_1p()) + b * (ln_q + (a / b).ln_1p())).exp();
+                    sum += weight * priced.at_rate(p, k);
+                    total += weight;
+                }
+                let found = priced.value(a, b, k, &mut room);
+                assert!((found - sum / total).abs() < 1e-5, "{rule:?} a {a} b {b} k {k}: {found}, {}", sum / total);
+            }
+        }
+    }
+}
+
 fn simulate(points: &[(f64, u32)], rules: &[(Rule, f64)]) {
     let mut draws = Draws(88_172_645_463_325_252);
     let (rounds, mut worst) = (1_000_000, 0.0_f64);

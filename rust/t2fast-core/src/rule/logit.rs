@@ -133,14 +133,16 @@ impl Logits {
         Spread::Wide
     }
 
-    /// The nodes (first, end) that matter for Beta(a, b), whatever a, and k samples, the integrand vanishing as p^rate; `None` where
-    /// all of the distribution lies below them.
-    pub(crate) fn window(&self, b: f64, k: f64, rate: f64) -> Option<(usize, usize)> {
+    /// The nodes (first, end) that matter for Beta(a, b) and k samples, the integrand vanishing as p^rate; `None` where all of
+    /// the distribution lies below them.
+    pub(crate) fn window(&self, a: f64, b: f64, k: f64, rate: f64) -> Option<(usize, usize)> {
         if self.local {
             return Some((0, self.p.len()));
         }
-        // (1 - p)^b = exp(-b ln(1 + e^u)).
-        let hi = if 45.0 < b * NOTHING { (45.0 / b).exp_m1().ln() } else { NOTHING };
+        // p^a (1 - p)^b is at most (1 - p)^b = exp(-b ln(1 + e^u)), and this much at its largest.
+        let largest = a * (b / a).ln_1p() + b * (a / b).ln_1p();
+        let enough = (45.0 + largest) / b;
+        let hi = if enough < NOTHING { enough.exp_m1().ln() } else { NOTHING };
         let lo = (-(NOTHING + k.ln()) / rate).min(hi - NOTHING / rate);
         let place = |u: f64| ((u - self.start) / self.step).clamp(0.0, self.p.len() as f64);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -195,7 +195,7 @@ impl Weighed<'_> {
         let (a, b) = (self.a, self.b);
         let (first, weights, scale) = self.levels[place].get_or_insert_with(|| {
             let mut weights = Vec::new();
-            match level.logits.window(b, self.sheet.ks[self.sheet.ks.len() - 1].min(1e4), 1.0) {
+            match level.logits.window(a, b, self.sheet.ks[self.sheet.ks.len() - 1].min(1e4), 1.0) {
                 Some(range) => {
                     let scale = level.logits.weigh(a, b, range, &mut weights);
                     (range.0, weights, scale)

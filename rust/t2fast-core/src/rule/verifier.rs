@@ -243,7 +243,7 @@ impl Nodes {
             weights.push(1.0);
             return then(&View { nodes, range: (0, 1), scale: 1.0, mean }, weights);
         }
-        let Some(range) = nodes.logits.window(b, k, self.verifier.rate()) else {
+        let Some(range) = nodes.logits.window(a, b, k, self.verifier.rate()) else {
             // All questions are so hard that what they bring is linear in p.
             let p = nodes.logits.p[0];
             weights.clear();
