@@ -181,7 +181,7 @@ class Plan(Result):
     def bill(self) -> CostEstimate | None:
         """What a question costs with the recommended design, in seconds, energy and latency; ``None`` in FLOP.
 
-        Where sampling stops at an answer, it is what the samples drawn on average cost; ``None`` too where none is drawn.
+        Where sampling stops at an answer, of the samples drawn on average; ``None`` too where none is drawn.
         """
         return estimate(self.budget, self.design)
 

@@ -229,7 +229,7 @@ class _Records:
     def finish(self) -> None:
         """Look back at what only a whole file shows."""
         for columns in self.columns.values():
-            columns.finish()
+            columns.finish(self.tally)
 
 
 def _document(path: Path, document: Any, tally: Tally) -> None:

@@ -82,7 +82,7 @@ class _Rows:
             # A header alone must still say what it lacks.
             Columns(self.names, dict.fromkeys(self.names), self.tally.options)
         else:
-            self.columns.finish()
+            self.columns.finish(self.tally)
 
     def _chunk(self, chunk: list[list[str]], start: int, height: int) -> None:
         lines = None
@@ -107,7 +107,7 @@ class _Rows:
             self.tally.place = str(lines[0] if lines else start)
             self.columns = Columns(self.names, dict(zip(self.names, chunk[0], strict=True)), self.tally.options)
             said(self.columns, self.tally)
-        if self.tally.options.details is not None or self.columns.votes:
+        if self.tally.options.details is not None or self.columns.votes or self.columns.deciding:
             self._one_by_one(chunk, lines, start)
             return
         together = (
@@ -271,15 +271,15 @@ def read_parquet(source: Any, tally: Tally) -> None:
                 add(row, number, tally)
             except BadLineError as error:
                 tally.bad(error)
-    finish()
+    finish(tally)
 
 
 def _parquet_rows(
     names: list[str], first: Mapping[str, Any], tally: Tally
-) -> tuple[Callable[[Mapping[str, Any], int, Tally], None], list[str], Callable[[], None]]:
+) -> tuple[Callable[[Mapping[str, Any], int, Tally], None], list[str], Callable[[Tally], None]]:
     """What counts a row, the columns that it needs, and what is to be done at the end."""
     if lighteval.claims(first):
-        return lighteval.add, lighteval.needs(names), lambda: None
+        return lighteval.add, lighteval.needs(names), lambda _: None
     columns = Columns(names, first, tally.options)
     tally.formats["table"] = None
     said(columns, tally)
