@@ -19,7 +19,7 @@ STOREYS = (
     ("errors",),
     ("text",),
     ("arguments", "results"),
-    ("files", "quantity"),
+    ("cluster", "files", "quantity"),
     ("costs",),
     ("rules",),
     ("laws", "data"),

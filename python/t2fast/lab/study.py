@@ -64,19 +64,23 @@ def run_study(
         if progress is not None:
             progress(Progress(0, 1, "FLOP", note))
 
-    grid = suite.grid_jobs(chosen)
-    suite.check(chosen, grid)
+    suite.check(chosen, suite.grid_jobs(chosen))
     say(f"making a text of {chosen.corpus_tokens} tokens and searching it for held-out problems")
     suite.prepare(chosen, place, workers, progress)
+    suite.run_jobs(suite.rate_jobs(chosen), place, device, workers, progress)
+    rates = suite.tuned_rates(chosen, place)
+    grid = suite.grid_jobs(chosen, rates)
     suite.run_jobs(grid, place, device, workers, progress)
-    lab = suite.table(chosen, place, grid, device)
+    tuned = suite.lesson_jobs(chosen, grid)
+    suite.run_jobs(tuned, place, device, workers, progress)
+    lab = suite.table(chosen, place, [*grid, *tuned], device)
     say("fitting laws, planning")
     planned, rival, _ = propose(fit_laws(lab), chosen)
-    contest = suite.duel_jobs(chosen, planned, rival)
+    contest = suite.duel_jobs(chosen, {"planned": planned, "chinchilla": rival}, rates)
     say(f"duel: planned {planned}; Chinchilla-style {rival}")
     suite.run_jobs([job for job in contest if job.base is None], place, device, workers, progress)
     suite.run_jobs([job for job in contest if job.base is not None], place, device, workers, progress)
-    lab = suite.table(chosen, place, [*grid, *contest], device)
+    lab = suite.table(chosen, place, [*grid, *tuned, *contest], device)
     return _judge(lab, chosen, Path(page_folder), progress)
 
 

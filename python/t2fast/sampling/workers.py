@@ -1,12 +1,13 @@
 """Many samplers at once: Ray actors draw, on as many GPUs and machines as there are, and one process stores.
 
 A worker gives its samples as it finishes them. When one dies, those it gave are kept, and another takes its place and
-draws what is missing. Since sample j of a prompt is the same wherever it is drawn, so is the result.
+draws what is missing. A machine that joins gets a worker. Since sample j of a prompt is the same wherever it is drawn,
+so is the result.
 """
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import logging
 import threading
 import time
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from t2fast.errors import MissingExtraError, T2Error
+from t2fast.cluster import Cluster
+from t2fast.errors import T2Error
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.sample_file import Draws, peak_memory
@@ -30,6 +32,11 @@ __all__ = ["RayWorkers"]
 _MOST_DEATHS = 3
 #: Seconds over which a worker gathers finished samples before it sends them.
 _GATHER = 0.05
+#: Seconds between two looks at whether machines have joined, and without a worker until it is said.
+_SURVEY = 2.0
+_ALONE = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class _Worker:
@@ -121,6 +128,28 @@ class _Call:
         return True
 
 
+class _Starting:
+    """Workers that were begun and have not said yet that they are there, by what they will say."""
+
+    def __init__(self, workers: Sequence[Any]) -> None:
+        self.workers: dict[Any, Any] = {}
+        #: How many of them died in a row; when one last was there; when it was last looked for room.
+        self.failed = 0
+        self.since = self.surveyed = time.monotonic()
+        self._said = False
+        for worker in workers:
+            self.add(worker)
+
+    def add(self, worker: Any) -> None:
+        self.workers[worker.identity.remote()] = worker
+
+    def waited(self) -> None:
+        """Say, once, that nothing goes on without another machine."""
+        if not self._said and time.monotonic() - self.since > _ALONE:
+            self._said = True
+            _log.warning("no worker is at work: loading a model, or waiting for a machine to join the Ray cluster")
+
+
 class RayWorkers:
     """Samplers in Ray actors, which together do what one :class:`Sampler` does.
 
@@ -129,7 +158,8 @@ class RayWorkers:
     load
         Makes a sampler; called once in every worker.
     workers
-        How many; by default one per GPU of the cluster, or one per machine where there is no GPU.
+        How many; by default one per GPU of the cluster, or one per machine where there is no GPU, and more as machines
+        join.
     address
         Of the cluster, as in ``ray.init``; by default the environment variable ``RAY_ADDRESS``, or a cluster of its own
         on this machine.
@@ -139,7 +169,7 @@ class RayWorkers:
     MissingExtraError
         When ray is not installed.
     T2Error
-        When the cluster is too small, or the workers don't load the same model.
+        When the cluster is too small, the workers don't load the same model, or no cluster answers.
 
     Examples
     --------
@@ -150,11 +180,6 @@ class RayWorkers:
     """
 
     def __init__(self, load: Callable[[], Draws], *, workers: int | None = None, address: str | None = None) -> None:
-        try:
-            ray: Any = importlib.import_module("ray")
-        except ImportError:
-            raise MissingExtraError("ray workers need ray: pip install 't2fast[ray]'") from None
-        self._ray = ray
         #: Tokens that arrived in the latest call.
         self.tokens = 0
         self._load = load
@@ -163,42 +188,70 @@ class RayWorkers:
         self.cancelled: Collection[str] = ()
         self._memory = 0
         self._workers: list[Any] = []
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        self._fixed = workers is not None
+        self._cluster = Cluster(workers, address=address)
+        self._died = (self._cluster.ray.exceptions.RayActorError, self._cluster.ray.exceptions.ObjectLostError)
         try:
-            machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
+            machines = self._cluster.machines()
+            self._gpus = any(machine.get("GPU", 0) >= 1 for machine in machines)
             cpus = [int(machine.get("CPU", 0)) for machine in machines]
-            count = workers if workers is not None else gpus or len(machines)
-            if not 1 <= count <= (gpus or sum(cpus)):
-                room = f"{gpus} GPUs" if gpus else f"{sum(cpus)} CPUs"
-                raise T2Error(f"workers = {count}: must lie between 1 and what the cluster has, {room}")
-            share = {"num_cpus": 1, "num_gpus": 1} if gpus else {"num_cpus": _cpus_each(cpus, count)}
+            room = self._room(machines) if self._gpus else sum(cpus)
+            count = self._room(machines) if workers is None else workers
+            if not 1 <= count <= room:
+                has = f"{room} GPUs" if self._gpus else f"{room} CPUs"
+                raise T2Error(f"workers = {count}: must lie between 1 and what the cluster has, {has}")
+            self._cpus = 1 if self._gpus else _cpus_each(cpus, count)
             # A thread of its own, so that a worker hears of what is cancelled while it draws.
-            self._actor: Any = ray.remote(**share, concurrency_groups={"cancel": 1})(_Worker)
+            self._actor: Any = self._cluster.ray.remote(
+                num_cpus=self._cpus, num_gpus=int(self._gpus), concurrency_groups={"cancel": 1}
+            )(_Worker)
             self._workers = [self._actor.remote(load) for _ in range(count)]
-            self._identity, *others = self._get([worker.identity.remote() for worker in self._workers])
-            if any(other != self._identity for other in others):
-                raise T2Error("the workers' models differ: is the same model at the same place on every machine?")
+            self._identity: dict[str, Any] | None = None
+            self._start()
         except BaseException:
             self.close()
             raise
 
-    def _get(self, reference: Any) -> Any:
-        """Wait for a result; an error of ours is raised as it was in the worker."""
+    def _room(self, machines: Sequence[Mapping[str, float]], cpus: int = 1) -> int:
+        """How many workers the machines have room for: one per GPU, or one per machine."""
+        if self._gpus:
+            return sum(int(machine.get("GPU", 0)) for machine in machines)
+        return sum(machine.get("CPU", 0) >= cpus for machine in machines)
+
+    def _start(self) -> None:
+        """Wait until all workers have loaded their model."""
+        starting = _Starting(self._workers)
+        while starting.workers:
+            ready = self._cluster.wait(list(starting.workers))
+            if ready is None:
+                starting.waited()
+            else:
+                self._started(ready, starting)
+
+    def _started(self, ready: Any, starting: _Starting) -> Any:
+        """The worker that has loaded its model; None if it died, and another begins in its place."""
+        worker = starting.workers.pop(ready)
         try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, T2Error):
-                raise error.cause from None
-            raise
+            identity = self._cluster.get(ready)
+        except self._died:
+            starting.failed += 1
+            if starting.failed == _MOST_DEATHS:
+                raise T2Error(f"{_MOST_DEATHS} workers died while they started; what arrived is kept") from None
+            self._replace(worker, starting)
+            return None
+        starting.failed, starting.since = 0, time.monotonic()
+        if self._identity is None:
+            self._identity = identity
+        elif identity != self._identity:
+            raise T2Error("the workers' models differ: is the same model at the same place on every machine?")
+        return worker
 
     def __len__(self) -> int:
         return len(self._workers)
 
     def identity(self) -> dict[str, Any]:
         """Tell what the samples depend on, as each worker's sampler does."""
+        assert self._identity is not None
         return dict(self._identity)
 
     def memory(self) -> int:
@@ -220,7 +273,8 @@ class RayWorkers:
         Raises
         ------
         T2Error
-            What a worker's sampler raises, or when workers die again and again over the same prompts.
+            What a worker's sampler raises; when workers die again and again over the same prompts; when the head of the
+            cluster is lost.
         """
         call = _Call(frozenset(prompt.id for prompt in prompts))
         self.tokens, self.cancelled = 0, call.cancelled
@@ -262,14 +316,13 @@ class RayWorkers:
         skip: Callable[[str], Collection[int]] | None,
         progress: Callable[[RayWorkers], None] | None,
     ) -> Iterator[Sample]:
-        ray = self._ray
         left = deque(prompts)
         again: deque[_Task] = deque()
-        idle = deque(self._workers)
+        # Each says first that it is there: the place of one that died may be empty since an earlier call.
+        starting = _Starting(self._workers)
+        idle: deque[Any] = deque()
         running = call.running
-        starting: dict[Any, Any] = {}
         given: dict[str, set[int]] = {}
-        failed_starts = 0
 
         while True:
             while idle and (again or left):
@@ -289,24 +342,21 @@ class RayWorkers:
                         running[method.remote(task.prompts, params, seed, verifier, stored)] = task
             if not running and not again and not left:
                 return
-            ready = ray.wait([*running, *starting], num_returns=1)[0][0]
-            if ready in starting:
-                worker = starting.pop(ready)
-                try:
-                    identity = self._get(ready)
-                except ray.exceptions.RayActorError:
-                    failed_starts += 1
-                    if failed_starts == _MOST_DEATHS:
-                        raise T2Error(f"{_MOST_DEATHS} workers died while they started; what arrived is kept") from None
-                    self._replace(worker, starting)
-                    continue
-                if identity != self._identity:
-                    raise T2Error("a worker that took a dead one's place has another model: did its files change?")
-                idle.append(worker)
+            if again or left:
+                self._grow(starting)
+            ready = self._cluster.wait([*running, *starting.workers])
+            if ready is None:
+                if not running:
+                    starting.waited()
+                continue
+            if ready in starting.workers:
+                worker = self._started(ready, starting)
+                if worker is not None:
+                    idle.append(worker)
                 continue
             task = running[ready]
             try:
-                samples, memory, cancelled = self._get(next(ready))
+                samples, memory, cancelled = self._cluster.get(next(ready))
             except StopIteration:
                 with call.lock:
                     del running[ready]
@@ -314,7 +364,7 @@ class RayWorkers:
                 for prompt in task.prompts:
                     given.pop(prompt.id, None)
                 continue
-            except ray.exceptions.RayActorError:
+            except self._died:
                 with call.lock:
                     del running[ready]
                 if task.deaths + 1 == _MOST_DEATHS:
@@ -336,18 +386,33 @@ class RayWorkers:
             if progress is not None:
                 progress(self)
 
-    def _replace(self, dead: Any, starting: dict[Any, Any]) -> None:
+    def _grow(self, starting: _Starting) -> None:
+        """Begin workers on machines that have joined, unless their number is fixed."""
+        if self._fixed or time.monotonic() - starting.surveyed < _SURVEY:
+            return
+        starting.surveyed = time.monotonic()
+        # Ray waits for a head that is gone, and in the end ends the process.
+        if not self._cluster.look():
+            return
+        for _ in range(self._room(self._cluster.machines(), self._cpus) - len(self._workers)):
+            worker = self._actor.remote(self._load)
+            self._workers.append(worker)
+            starting.add(worker)
+
+    def _replace(self, dead: Any, starting: _Starting) -> None:
+        # It may only be out of reach, or have lost what it gave: its place is wanted.
+        self._cluster.ray.kill(dead)
         worker = self._actor.remote(self._load)
         self._workers[self._workers.index(dead)] = worker
-        starting[worker.identity.remote()] = worker
+        starting.add(worker)
 
     def close(self) -> None:
         """End the workers, and the cluster if it was begun here."""
         for worker in self._workers:
-            self._ray.kill(worker)
+            with contextlib.suppress(Exception):
+                self._cluster.ray.kill(worker)
         self._workers = []
-        if self._ours:
-            self._ray.shutdown()
+        self._cluster.close()
 
     def __enter__(self) -> RayWorkers:
         return self
