@@ -11,7 +11,7 @@ from typing import Any
 
 from t2fast.data.columns import Columns, plain
 from t2fast.data.formats import lighteval, matrix
-from t2fast.data.tally import BETWEEN, MOST, BadLineError, Key, Tally, identified
+from t2fast.data.tally import BETWEEN, MOST, BadLineError, Key, Tally, identified, joined
 from t2fast.data.verdicts import UnclearError, verdict
 from t2fast.errors import DataError, MissingExtraError
 
@@ -206,9 +206,11 @@ class _Rows:
                 return False
             keys[cell] = columns.key(row, 0, tally)
         parts = list(map(_getter([index(name) for name in columns.identity]), chunk))
-        if any(identified(part) is None for part in set(itertools.chain.from_iterable(parts))):
+        if any(
+            identified(part) is None or joined((part,)) != part for part in set(itertools.chain.from_iterable(parts))
+        ):
             return False
-        heads = {cell: BETWEEN.join(key) for cell, key in keys.items()}
+        heads = {cell: joined(key) for cell, key in keys.items()}
         names = [BETWEEN.join((heads[cell], *map(str.strip, part))) for cell, part in zip(cells, parts, strict=True)]
         texts = None if columns.text is None else list(map(itemgetter(index(columns.text)), chunk))
         counted: Counter[tuple[Any, bool, int]] = Counter(
