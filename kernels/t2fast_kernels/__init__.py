@@ -24,3 +24,4 @@ __all__ = [
     "prefix_decode",
     "sample",
 ]
+__version__ = "0.2.0"

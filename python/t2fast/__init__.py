@@ -123,7 +123,7 @@ __all__ = [
     "rules",
     "train_flops",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
