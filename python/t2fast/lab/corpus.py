@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from t2fast.lab.tasks import END, PAD, World
+from t2fast.lab.questions import END, PAD, Tasks
 from t2fast.results import Progress, Report
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def write_corpus(
-    world: World, path: Path, n_tokens: int, workers: int = 1, progress: Report | None = None
+    world: Tasks, path: Path, n_tokens: int, workers: int = 1, progress: Report | None = None
 ) -> tuple[str, list[int]]:
     """Write ``n_tokens`` tokens of text; the file appears whole or not at all.
 
@@ -57,7 +57,7 @@ def write_corpus(
     return digest.hexdigest(), sorted(leaks)
 
 
-def _write_part(world: World, part: int) -> tuple[Corpus, list[int]]:
+def _write_part(world: Tasks, part: int) -> tuple[Corpus, list[int]]:
     """One part of the text, and the held-out problems in it."""
     rows = world.text(np.random.Generator(np.random.Philox(key=[world.seed, 1 + part])), _PART)
     # The end mark of each text is what the next begins with; no prompt holds one, so none lies in two parts.
@@ -93,7 +93,7 @@ def find_leaks(tokens: Corpus, prompts: Sequence[NDArray[np.int32]]) -> list[int
     return sorted(found)
 
 
-def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
+def make_tokenizer(world: Tasks) -> PreTrainedTokenizerFast:
     """Make the tokenizer of a world: one token per word; prompts begin with the end mark, as texts do."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

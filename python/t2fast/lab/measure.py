@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from t2fast.data import read_trials
-from t2fast.lab.tasks import END
+from t2fast.lab.questions import END
 from t2fast.sampling import Sampler, SamplingParams, load_extractor, read_prompts, sample_to_file
 
 __all__ = ["VOTES", "measure"]

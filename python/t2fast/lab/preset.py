@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from t2fast import arguments
 from t2fast.errors import DataError, T2Error
 from t2fast.files import is_file, object_from, read_object
-from t2fast.lab.tasks import WorldSize
+from t2fast.lab.graded import GRADED_FAMILIES, GradedSize
+from t2fast.lab.tasks import FAMILIES, WorldSize
 
-__all__ = ["DuelSettings", "Preset", "load_preset", "preset_names"]
+__all__ = ["DuelSettings", "LessonSettings", "Preset", "RateSettings", "VerdictSettings", "load_preset", "preset_names"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,81 @@ class DuelSettings:
 
 
 @dataclass(frozen=True)
+class RateSettings:
+    """How learning rates are found: short runs at several widths, judged by the loss of the validation text.
+
+    Parameters
+    ----------
+    widths
+        Widths tried; the rate of others lies on a line through the best ones, both in logarithms.
+    n_tokens
+        Training tokens of each: a budget that the grid does not have.
+    factors
+        Rates tried, as multiples of ``learning_rate / width^0.5``, rising.
+    """
+
+    widths: tuple[int, ...]
+    n_tokens: int
+    factors: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.widths)) < 2 or len(self.factors) < 3 or sorted(set(self.factors)) != list(self.factors):
+            raise T2Error("rates: needs at least two widths, and at least three rising factors")
+        arguments.whole("rates: n_tokens", self.n_tokens, least=1)
+        arguments.number("rates: factors", self.factors[0], low=0, low_open=True)
+
+
+@dataclass(frozen=True)
+class LessonSettings:
+    """Fine-tuning of every model of the grid on one family of questions.
+
+    Parameters
+    ----------
+    family
+        Which family; the fine-tuned models are asked about it alone.
+    n_problems, batch_rows
+        Questions with answers, each seen once, and how many per step.
+    rate
+        Highest learning rate, as a share of the one in training.
+    """
+
+    family: str
+    n_problems: int = 2048
+    batch_rows: int = 32
+    rate: float = 0.3
+
+    def __post_init__(self) -> None:
+        arguments.whole("lessons: batch_rows", self.batch_rows, least=1)
+        arguments.whole("lessons: n_problems", self.n_problems, least=self.batch_rows)
+        arguments.number("lessons: rate", self.rate, low=0, low_open=True)
+
+
+@dataclass(frozen=True)
+class VerdictSettings:
+    """What advice is judged by: regret under several rules, at every training budget of the grid.
+
+    Parameters
+    ----------
+    inference_flops
+        Inference budgets, 2Nk for k samples.
+    false_positives
+        Shares of wrong answers that erring verifiers accept, one rule for each; recall is 1.
+    majority
+        Whether answers are also chosen by plurality among the answers really drawn.
+    """
+
+    inference_flops: tuple[float, ...]
+    false_positives: tuple[float, ...] = (0.01, 0.05)
+    majority: bool = True
+
+    def __post_init__(self) -> None:
+        for flops in self.inference_flops:
+            arguments.number("verdict: inference_flops", flops, low=0, low_open=True)
+        for rate in self.false_positives:
+            arguments.number("verdict: false_positives", rate, low=0, high=1)
+
+
+@dataclass(frozen=True)
 class Preset:
     """A laboratory; nothing in it depends on the machine's speed.
 
@@ -62,6 +138,8 @@ class Preset:
         Budgets of the isoFLOP grid; each is spent at every width whose D / N lies between the two ends.
     seeds
         Models trained at each point of the grid.
+    larger
+        Models beside the grid: each a width, tokens per parameter, and how many are trained.
     learning_rate
         Highest rate of a model of width 1; that of width d is smaller by the square root of d, and at most
         ``max_learning_rate``.
@@ -79,11 +157,17 @@ class Preset:
         Resampled tables behind intervals.
     duel
         The contest.
+    rates
+        How learning rates are found; without, they follow from ``learning_rate`` alone.
+    lessons
+        Fine-tuning of the grid's models; none without.
+    verdict
+        Regrets to be measured; none without.
     """
 
     name: str
     seed: int
-    world: WorldSize
+    world: WorldSize | GradedSize
     held_out: int
     corpus_tokens: int
     context: int
@@ -102,6 +186,10 @@ class Preset:
     predicted_k: int
     n_resamples: int
     duel: DuelSettings
+    larger: tuple[tuple[int, float, int], ...] = ()
+    rates: RateSettings | None = None
+    lessons: LessonSettings | None = None
+    verdict: VerdictSettings | None = None
 
     def __post_init__(self) -> None:
         whole = {"seed": 0, "held_out": 1, "corpus_tokens": 1, "context": 8, "validation_rows": 1, "layers": 1}
@@ -113,10 +201,15 @@ class Preset:
             arguments.number(name, getattr(self, name), low=0, low_open=True)
         if not self.widths or not self.train_flops:
             raise T2Error("widths and train_flops: must have at least one value each")
-        for width in self.widths:
+        for width in (*self.widths, *(one[0] for one in self.larger), *(self.rates.widths if self.rates else ())):
             arguments.whole("widths", width, least=2)
             if width % 2 or width % max(1, width // self.head_dim):
                 raise T2Error(f"widths = {width}: must be even, and a multiple of head_dim = {self.head_dim} above it")
+        for _, ratio, count in self.larger:
+            arguments.number("larger: tokens per parameter", ratio, low=0, low_open=True)
+            arguments.whole("larger: models", count, least=1)
+        if self.lessons is not None and self.lessons.family not in self.families:
+            raise T2Error(f"lessons: family = {self.lessons.family!r}: must be one of {', '.join(self.families)}")
         for flops in self.train_flops:
             arguments.number("train_flops", flops, low=0, low_open=True)
         low, high = self.tokens_per_param
@@ -134,6 +227,11 @@ class Preset:
         arguments.whole("duel: finetune_problems", duel.finetune_problems, least=self.batch_rows)
 
     @property
+    def families(self) -> tuple[str, ...]:
+        """Families of questions."""
+        return GRADED_FAMILIES if isinstance(self.world, GradedSize) else FAMILIES
+
+    @property
     def longest_run(self) -> int:
         """Tokens that a run can read: all but those kept for validation, and a last step."""
         return int(0.99 * (self.corpus_tokens - (self.validation_rows + 1) * self.context))
@@ -141,7 +239,8 @@ class Preset:
     def to_dict(self) -> dict[str, Any]:
         """The preset as JSON data; :meth:`from_dict` reads it back."""
         data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return data
+        # What a preset does without stays out of its file.
+        return {key: value for key, value in data.items() if value is not None and value != []}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], origin: str = "preset") -> Preset:
@@ -167,17 +266,32 @@ _OLD = {
 def _fields(kind: type, data: Mapping[str, Any], origin: str) -> dict[str, Any]:
     data = {_OLD.get(key, key): value for key, value in data.items()}
     names = {item.name for item in fields(kind)}
-    required = {item.name for item in fields(kind) if item.default is item.default_factory}
+    required = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
     for key in data:
         if key not in names:
             raise DataError(f"{origin}: unknown key {key!r}; known: {', '.join(sorted(names))}")
     if missing := sorted(required - data.keys()):
         raise DataError(f"{origin}: {missing[0]} is missing")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-    for key, part in (("world", WorldSize), ("duel", DuelSettings)):
-        if kind is Preset:
-            values[key] = part(**_fields(part, data[key], f"{origin}: {key}"))
+    values = {key: _tuples(value) for key, value in data.items()}
+    if kind is Preset:
+        for key, part in _PARTS.items():
+            if key in data:
+                values[key] = part(**_fields(part, data[key], f"{origin}: {key}"))
+        world = GradedSize if data["world"].get("kind") == "graded" else WorldSize
+        values["world"] = world(**_fields(world, data["world"], f"{origin}: world"))
     return values
+
+
+_PARTS: dict[str, type] = {
+    "duel": DuelSettings,
+    "rates": RateSettings,
+    "lessons": LessonSettings,
+    "verdict": VerdictSettings,
+}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def preset_names() -> list[str]:

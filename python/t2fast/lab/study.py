@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from t2fast import arguments
+from t2fast.cluster import Cluster
 from t2fast.datasets import Lab, load_lab
 from t2fast.lab.findings import Findings, find
 from t2fast.lab.fits import fit_laws, propose
@@ -23,6 +24,7 @@ def run_study(
     *,
     device: str | None = None,
     workers: int | None = None,
+    cluster: Cluster | None = None,
     progress: Report | None = None,
 ) -> Findings:
     """Run a study, or go on with one.
@@ -37,6 +39,9 @@ def run_study(
         ``"cpu"`` or ``"cuda"``; by default the GPU if there is one.
     workers
         Models trained side by side; by default one per core. Results do not depend on it.
+    cluster
+        Machines that train and measure, instead of this one; they must see ``folder`` under the same path, and have a
+        GPU each where ``device`` is ``"cuda"``.
     progress
         Called with :class:`t2fast.results.Progress`: FLOP of training done and in all, of the grid and then of the
         duel; ``note`` is a line on what was finished or begins.
@@ -59,24 +64,29 @@ def run_study(
     chosen, place = load_preset(preset), Path(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     workers = _cores() if workers is None else arguments.whole("workers", workers, least=1)
+    hands = cluster or workers
 
     def say(note: str) -> None:
         if progress is not None:
             progress(Progress(0, 1, "FLOP", note))
 
-    grid = suite.grid_jobs(chosen)
-    suite.check(chosen, grid)
+    suite.check(chosen, suite.grid_jobs(chosen))
     say(f"making a text of {chosen.corpus_tokens} tokens and searching it for held-out problems")
     suite.prepare(chosen, place, workers, progress)
-    suite.run_jobs(grid, place, device, workers, progress)
-    lab = suite.table(chosen, place, grid, device)
+    suite.run_jobs(suite.rate_jobs(chosen), place, device, hands, progress)
+    rates = suite.tuned_rates(chosen, place)
+    grid = suite.grid_jobs(chosen, rates)
+    suite.run_jobs(grid, place, device, hands, progress)
+    tuned = suite.lesson_jobs(chosen, grid)
+    suite.run_jobs(tuned, place, device, hands, progress)
+    lab = suite.table(chosen, place, [*grid, *tuned], device)
     say("fitting laws, planning")
     planned, rival, _ = propose(fit_laws(lab), chosen)
-    contest = suite.duel_jobs(chosen, planned, rival)
+    contest = suite.duel_jobs(chosen, {"planned": planned, "chinchilla": rival}, rates)
     say(f"duel: planned {planned}; Chinchilla-style {rival}")
-    suite.run_jobs([job for job in contest if job.base is None], place, device, workers, progress)
-    suite.run_jobs([job for job in contest if job.base is not None], place, device, workers, progress)
-    lab = suite.table(chosen, place, [*grid, *contest], device)
+    suite.run_jobs([job for job in contest if job.base is None], place, device, hands, progress)
+    suite.run_jobs([job for job in contest if job.base is not None], place, device, hands, progress)
+    lab = suite.table(chosen, place, [*grid, *tuned, *contest], device)
     return _judge(lab, chosen, Path(page_folder), progress)
 
 

@@ -11,8 +11,10 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -21,22 +23,40 @@ from typing import Any
 
 import numpy as np
 
+from t2fast.cluster import Cluster
 from t2fast.costs import train_flops
 from t2fast.data import Table, evaluate
 from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
 from t2fast.lab import train
 from t2fast.lab.corpus import make_tokenizer, open_corpus, write_corpus
+from t2fast.lab.graded import GradedSize, GradedWorld
 from t2fast.lab.preset import Preset, load_preset
-from t2fast.lab.tasks import FAMILIES, World
+from t2fast.lab.questions import Problem, Tasks
+from t2fast.lab.rates import Rates, best_rates
+from t2fast.lab.tasks import World
 from t2fast.lab.train import Recipe, count_params, finetune, load, pretrain
 from t2fast.planning import Design
 from t2fast.quantity import format_flops, format_quantity
 from t2fast.results import Progress, Report
 
-__all__ = ["LabRun", "check", "duel_jobs", "grid_jobs", "prepare", "run_jobs", "table", "world_of"]
+__all__ = [
+    "LabRun",
+    "check",
+    "duel_jobs",
+    "grid_jobs",
+    "lesson_jobs",
+    "prepare",
+    "rate_jobs",
+    "run_jobs",
+    "table",
+    "tuned_rates",
+    "world_of",
+]
 
 _TABLE = "table.json"
+#: What fine-tuned models are asked.
+_LESSON_PROBLEMS = "lesson_problems.jsonl"
 #: Checkpoints that the laws need at least: as many as the likelihood of counts has coefficients, and one more.
 _FEWEST_RUNS = 10
 
@@ -61,38 +81,72 @@ class LabRun:
         return 0.0 if self.base else train_flops(self.n_params, self.recipe.n_tokens)
 
 
-def world_of(preset: Preset) -> World:
+def world_of(preset: Preset) -> Tasks:
     """The preset's world."""
-    return World(preset.world, preset.seed, preset.held_out)
+    size = preset.world
+    if isinstance(size, GradedSize):
+        return GradedWorld(size, preset.seed, preset.held_out)
+    return World(size, preset.seed, preset.held_out)
 
 
-def _recipe(preset: Preset, vocabulary: int, width: int, n_tokens: float, seed: int) -> Recipe:
+def _recipe(
+    preset: Preset, vocabulary: int, width: int, n_tokens: float, seed: int, rates: Rates | None = None
+) -> Recipe:
     if n_tokens > preset.longest_run:
         raise T2Error(f"corpus_tokens = {preset.corpus_tokens}: a run of {n_tokens:.0f} tokens needs a longer text")
     rows = max(1, round(preset.batch_rows * (n_tokens / 1e6) ** 0.5))
-    rate = min(preset.max_learning_rate, preset.learning_rate / width**0.5)
+    rate = rates.at(width) if rates else min(preset.max_learning_rate, preset.learning_rate / width**0.5)
     shape = {"layers": preset.layers, "head_dim": preset.head_dim, "vocabulary": vocabulary, "context": preset.context}
     first = Recipe(width=width, n_tokens=round(n_tokens), batch_rows=rows, learning_rate=rate, seed=seed, **shape)
     # Whole steps: D is what was read.
     return Recipe(**{**asdict(first), "n_tokens": first.steps * first.batch_tokens})
 
 
-def grid_jobs(preset: Preset) -> list[LabRun]:
-    """The runs of the isoFLOP grid, the longest first."""
+def rate_jobs(preset: Preset) -> list[LabRun]:
+    """The runs that find the learning rates, the longest first; none where the preset gives them."""
+    if preset.rates is None:
+        return []
+    vocabulary, jobs = len(world_of(preset).vocabulary), []
+    for width in preset.rates.widths:
+        for factor in preset.rates.factors:
+            name = f"rate-w{width}-{factor:g}"
+            # One seed per width, so that rates are compared from the same first weights.
+            recipe = _recipe(preset, vocabulary, width, preset.rates.n_tokens, _seed(preset, f"rate-w{width}"))
+            rate = factor * preset.learning_rate / width**0.5
+            jobs.append(LabRun(name, "rate", Recipe(**{**asdict(recipe), "learning_rate": rate})))
+    return sorted(jobs, key=lambda job: -job.recipe.width)
+
+
+def grid_jobs(preset: Preset, rates: Rates | None = None) -> list[LabRun]:
+    """The runs of the isoFLOP grid and the larger ones beside it, the costliest first."""
     vocabulary = len(world_of(preset).vocabulary)
     jobs = []
+
+    def add(name: str, width: int, tokens: float, repeats: int) -> None:
+        for repeat in range(repeats):
+            full = f"{name}-{repeat}"
+            jobs.append(LabRun(full, "grid", _recipe(preset, vocabulary, width, tokens, _seed(preset, full), rates)))
+
+    def size(width: int) -> int:
+        return count_params(_recipe(preset, vocabulary, width, 1, 0))
+
     for flops in preset.train_flops:
         for width in preset.widths:
-            n = count_params(_recipe(preset, vocabulary, width, 1, 0))
+            n = size(width)
             tokens = flops / train_flops(n, 1)
             low, high = preset.tokens_per_param
-            if not low <= tokens / n <= high:
-                continue
-            for repeat in range(preset.seeds):
-                name = f"grid-{format_flops(flops)}-w{width}-{repeat}"
-                recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name))
-                jobs.append(LabRun(name, "grid", recipe))
-    return sorted(jobs, key=lambda job: -job.recipe.n_tokens)
+            if low <= tokens / n <= high:
+                add(f"grid-{format_flops(flops)}-w{width}", width, tokens, preset.seeds)
+    for width, ratio, count in preset.larger:
+        add(f"larger-w{width}", width, ratio * size(width), count)
+    return sorted(jobs, key=lambda job: -job.flops)
+
+
+def lesson_jobs(preset: Preset, grid: Sequence[LabRun]) -> list[LabRun]:
+    """Every model of the grid, fine-tuned on one family; none where the preset asks for none."""
+    if preset.lessons is None:
+        return []
+    return [LabRun(f"{job.name}-tuned", "tuned", job.recipe, base=job.name) for job in grid]
 
 
 def check(preset: Preset, jobs: Sequence[LabRun]) -> None:
@@ -124,16 +178,16 @@ def check(preset: Preset, jobs: Sequence[LabRun]) -> None:
     world_of(preset)
 
 
-def duel_jobs(preset: Preset, planned: Design, rival: Design) -> list[LabRun]:
-    """Both designs of the duel, each with the width that comes nearest to its N and all of the budget."""
+def duel_jobs(preset: Preset, designs: Mapping[str, Design], rates: Rates | None = None) -> list[LabRun]:
+    """The designs of the duel by stage, each with the width that comes nearest to its N and all of the budget."""
     vocabulary, sizes = len(world_of(preset).vocabulary), _duel_sizes(preset)
     jobs = []
-    for stage, design in (("planned", planned), ("chinchilla", rival)):
+    for stage, design in designs.items():
         width = min(sizes, key=lambda w: abs(np.log(sizes[w] / design.n_params)))
         tokens = preset.duel.train_flops / train_flops(sizes[width], 1)
         for repeat in range(preset.duel.repeats):
             name = f"{stage}-{repeat}"
-            recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name))
+            recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name), rates)
             jobs += [LabRun(name, stage, recipe), LabRun(f"{name}-tuned", stage, recipe, base=name)]
     return jobs
 
@@ -200,10 +254,19 @@ def prepare(preset: Preset, folder: Path, workers: int = 1, progress: Report | N
     if leaks:
         raise T2Error(f"{len(leaks)} held-out problems occur in the text, the first: {problems[leaks[0]].prompt!r}")
     make_tokenizer(world).save_pretrained(folder / "tokenizer")
-    lines = [{"id": one.id, "prompt": one.prompt, "answer": one.answer, "family": one.family} for one in problems]
-    _problems(folder).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    _write_problems(folder / "problems.jsonl", problems)
+    if preset.lessons is not None:
+        _write_problems(folder / _LESSON_PROBLEMS, [one for one in problems if one.family == preset.lessons.family])
     # Last: its presence says that all of the above is whole.
     _write_json(folder / "text.json", {"sha256": digest, "tokens": preset.corpus_tokens, "leaks": 0})
+
+
+def _write_problems(path: Path, problems: Iterable[Problem]) -> None:
+    lines = [
+        {"id": one.id, "prompt": one.prompt, "answer": one.answer, "family": one.family, "grade": one.grade}
+        for one in problems
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _problems(folder: Path) -> Path:
@@ -226,7 +289,7 @@ def _versions() -> dict[str, str]:
 
 
 @cache
-def _shared(folder: Path) -> tuple[Preset, World, Any, Any]:
+def _shared(folder: Path) -> tuple[Preset, Tasks, Any, Any]:
     """What all jobs of a process share."""
     preset = load_preset(folder / "preset.json")
     world = world_of(preset)
@@ -270,42 +333,74 @@ def _work(job: LabRun, folder: Path, device: str) -> str:
     _write_json(made, manifest)
     if job.base is not None:
         model = load(folder / "runs" / job.base / "model", device)
-        random = np.random.Generator(np.random.Philox(key=[job.recipe.seed, 1]))
-        lessons = world.lessons(random, preset.duel.finetune_problems)
-        finetune(model, *lessons, preset.duel.finetune_rate * job.recipe.learning_rate, job.recipe.batch_rows, device)
+        _teach(model, job, preset, world, device)
         model.save_pretrained(place / "model")
         tokenizer.save_pretrained(place / "model")
     elif (place / "model" / "config.json").is_file() and not (place / "checkpoint.pt").is_file():
         model = load(place / "model", device)
     else:
         model = pretrain(job.recipe, corpus, tokenizer, place, device=device)
-    loss = None
-    if job.base is None:
-        loss = round(train.evaluate(model, corpus, preset.validation_rows, preset.context, device), 6)
-    # A seed of its own: under one seed, models would share the luck of their draws.
-    luck = _seed(preset, f"{job.name}/samples")
-    nll, correct = measure(place, _problems(folder), preset.n_samples, luck, device)
-    result = {
+    result: dict[str, Any] = {
         "run": job.name,
         "stage": job.stage,
         "tuned": job.base is not None,
         "n_params": count_params(job.recipe),
         "n_tokens": job.recipe.n_tokens,
         "seed": job.recipe.seed,
-        "loss": loss,
-        "answer_nll": [round(value, 3) for value in nll],
-        "n_correct": correct,
+        "loss": None,
     }
-    _write_json(place / "result.json", result)
-    rate = sum(correct) / (preset.n_samples * len(correct))
     n, d = format_quantity(count_params(job.recipe)), format_quantity(job.recipe.n_tokens)
-    return f"{job.name}: N {n}, D {d}, pass@1 {rate:.3f}" + ("" if loss is None else f", loss {loss:.3f}")
+    said = f"{job.name}: N {n}, D {d}"
+    if job.base is None:
+        loss = round(train.evaluate(model, corpus, preset.validation_rows, preset.context, device), 6)
+        result["loss"] = loss
+        said += f", loss {loss:.3f}"
+    if job.stage == "rate":
+        # Of these runs nothing but the loss is asked.
+        shutil.rmtree(place / "model")
+    else:
+        # A seed of its own: under one seed, models would share the luck of their draws.
+        luck = _seed(preset, f"{job.name}/samples")
+        asked = folder / _LESSON_PROBLEMS if job.stage == "tuned" else _problems(folder)
+        nll, correct = measure(place, asked, preset.n_samples, luck, device)
+        result |= {"answer_nll": [round(value, 3) for value in nll], "n_correct": correct}
+        said += f", pass@1 {sum(correct) / (preset.n_samples * len(correct)):.3f}"
+    _write_json(place / "result.json", result)
+    return said
 
 
-def run_jobs(jobs: Iterable[LabRun], folder: Path, device: str, workers: int, progress: Report | None = None) -> None:
+def _teach(model: Any, job: LabRun, preset: Preset, world: Tasks, device: str) -> None:
+    """Fine-tune a model on questions with answers, of one family or, for the duel, of all."""
+    random = np.random.Generator(np.random.Philox(key=[job.recipe.seed, 1]))
+    lessons, duel = preset.lessons, preset.duel
+    if job.stage == "tuned" and lessons is not None:
+        asked = world.lessons(random, lessons.n_problems, lessons.family)
+        finetune(model, *asked, lessons.rate * job.recipe.learning_rate, lessons.batch_rows, device)
+    else:
+        asked = world.lessons(random, duel.finetune_problems)
+        finetune(model, *asked, duel.finetune_rate * job.recipe.learning_rate, job.recipe.batch_rows, device)
+
+
+def tuned_rates(preset: Preset, folder: Path) -> Rates | None:
+    """The learning rates that the finished runs of :func:`rate_jobs` speak for, kept in ``rates.json``."""
+    if preset.rates is None:
+        return None
+    jobs = rate_jobs(preset)
+    losses = [json.loads((folder / "runs" / job.name / "result.json").read_text("utf-8"))["loss"] for job in jobs]
+    found = best_rates(
+        [(job.recipe.width, job.recipe.learning_rate, loss) for job, loss in zip(jobs, losses, strict=True)]
+    )
+    _write_json(folder / "rates.json", found.to_dict())
+    return found
+
+
+def run_jobs(
+    jobs: Iterable[LabRun], folder: Path, device: str, workers: int | Cluster, progress: Report | None = None
+) -> None:
     """Train and measure models, several side by side; those that are done are passed over.
 
-    Ctrl-C ends the workers at once; what they had reached stays.
+    Ctrl-C ends the workers at once; what they had reached stays. On a cluster, whose machines must see the folder under
+    the same path, a run whose machine dies goes on elsewhere from its checkpoint.
 
     Raises
     ------
@@ -321,18 +416,27 @@ def run_jobs(jobs: Iterable[LabRun], folder: Path, device: str, workers: int, pr
         progress(Progress(spent, total, "FLOP", note))
     if not todo:
         return
+    with closing(_lines(todo, folder, device, workers)) as lines:
+        for number, line in lines:
+            spent += todo[number].flops
+            if progress is not None:
+                progress(Progress(spent, total, "FLOP", line))
+
+
+def _lines(todo: Sequence[LabRun], folder: Path, device: str, workers: int | Cluster) -> Generator[tuple[int, str]]:
+    """Work on these jobs; number and line of each as it is done."""
+    if not isinstance(workers, int):
+        gpu = device.startswith("cuda")
+        yield from workers.run(_work, [(job, folder.absolute(), device) for job in todo], gpu=gpu)
+        return
     # Forked children would inherit torch's threads in an unknown state.
     pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=multiprocessing.get_context("spawn"))
     try:
-        running = {pool.submit(_work, job, folder, device): job for job in todo}
+        running = {pool.submit(_work, job, folder, device): number for number, job in enumerate(todo)}
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                job = running.pop(future)
-                line = future.result()
-                spent += job.flops
-                if progress is not None:
-                    progress(Progress(spent, total, "FLOP", line))
+                yield running.pop(future), future.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
@@ -357,7 +461,7 @@ def table(preset: Preset, folder: Path, jobs: Iterable[LabRun], device: str) -> 
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "versions": _versions(),
-        "families": list(FAMILIES),
+        "families": list(preset.families),
     }
     lab = Lab(
         tuple(Checkpoint.from_dict(one) for one in results),
