@@ -295,7 +295,11 @@ class Plan(Result):
         ]
         lines += [*table(rows, self.law, ends), ""]
         if self.nearest:
-            lines += ["Measured nearby:", *neighbours(self.nearest), ""]
+            lines += [
+                "Measured nearby:" if self.rule is None else "Measured nearby, in pass@k:",
+                *neighbours(self.nearest),
+                "",
+            ]
         if self.bill is not None:
             lines += [*bill_lines(self.bill, self.design, self.modes), ""]
         lines += beside(self.unlimited != self.design, self.flat_n_params, self.gains)
