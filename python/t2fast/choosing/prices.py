@@ -11,6 +11,7 @@ from typing import Literal
 
 from t2fast import arguments
 from t2fast.costs import cost, inference_flops
+from t2fast.data.deciding import OneRule, is_named
 from t2fast.errors import DataError, T2Error
 from t2fast.quantity import parse_quantity
 
@@ -210,7 +211,7 @@ def read_prices(
     Raises
     ------
     DataError
-        For a missing file or column, a model named twice, or what is no price.
+        For a missing file or column, a model named twice, rows that name different rules, or what is no price.
 
     Examples
     --------
@@ -230,10 +231,14 @@ def read_prices(
         raise DataError(f"{place}: needs a header line and a line per model")
     found = _roles([name.strip() for name in rows[0]], place)
     prices: dict[str, Price] = {}
+    watch = OneRule("all models answer by one rule; give it with --select and drop the column", f"{place}: ")
+    deciding = {name: at for at, name in enumerate(rows[0]) if is_named(name)}
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise DataError(f"{place}: line {number} has {len(row)} cells, line 1 has {len(rows[0])}")
         cells = {role: row[at].strip() for role, at in found.items() if row[at].strip()}
+        for name, at in deciding.items():
+            watch.see(name, row[at], number)
         if "model" not in cells:
             raise DataError(f"{place}: line {number} names no model")
         if cells["model"] in prices:

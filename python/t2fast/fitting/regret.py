@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2fast import arguments
 from t2fast.data import read_table
+from t2fast.data.deciding import one_rule
 from t2fast.errors import T2Error
 from t2fast.fitting.rows import FloatArray, column
 from t2fast.fitting.selection import PASS_AT_K, Selection
@@ -267,6 +268,7 @@ def regret(
     selection = Selection.of(rule, wrong_cost, stop_on_success)
     table = read_table(source, columns, units)
     one_benchmark(table)
+    one_rule(table, "n_correct" in table)
     suite = Suite.of(table, selection)
     level, key = arguments.confidence_level(confidence_level), arguments.seed(seed)
     resamples = arguments.whole("n_resamples", n_resamples, least=1)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from t2fast import arguments
+from t2fast.cluster import Cluster
 from t2fast.datasets import Lab, load_lab
 from t2fast.lab.answers import ANSWERS, Answers
 from t2fast.lab.findings import Findings, find
@@ -24,6 +25,7 @@ def run_study(
     *,
     device: str | None = None,
     workers: int | None = None,
+    cluster: Cluster | None = None,
     progress: Report | None = None,
 ) -> Findings:
     """Run a study, or go on with one.
@@ -38,6 +40,9 @@ def run_study(
         ``"cpu"`` or ``"cuda"``; by default the GPU if there is one.
     workers
         Models trained side by side; by default one per core. Results do not depend on it.
+    cluster
+        Machines that train and measure, instead of this one; they must see ``folder`` under the same path, and have a
+        GPU each where ``device`` is ``"cuda"``.
     progress
         Called with :class:`t2fast.results.Progress`: FLOP of training done and in all, of the grid and then of the
         duel; ``note`` is a line on what was finished or begins.
@@ -60,6 +65,7 @@ def run_study(
     chosen, place = load_preset(preset), Path(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     workers = _cores() if workers is None else arguments.whole("workers", workers, least=1)
+    hands = cluster or workers
 
     def say(note: str) -> None:
         if progress is not None:
@@ -68,12 +74,12 @@ def run_study(
     suite.check(chosen, suite.grid_jobs(chosen))
     say(f"making a text of {chosen.corpus_tokens} tokens and searching it for held-out problems")
     suite.prepare(chosen, place, workers, progress)
-    suite.run_jobs(suite.rate_jobs(chosen), place, device, workers, progress)
+    suite.run_jobs(suite.rate_jobs(chosen), place, device, hands, progress)
     rates = suite.tuned_rates(chosen, place)
     grid = suite.grid_jobs(chosen, rates)
-    suite.run_jobs(grid, place, device, workers, progress)
+    suite.run_jobs(grid, place, device, hands, progress)
     tuned = suite.lesson_jobs(chosen, grid)
-    suite.run_jobs(tuned, place, device, workers, progress)
+    suite.run_jobs(tuned, place, device, hands, progress)
     lab = suite.table(chosen, place, [*grid, *tuned], device)
     say("fitting laws, planning")
     if chosen.verdict is not None:
@@ -83,8 +89,8 @@ def run_study(
         designs = {"planned": planned, "chinchilla": rival}
     contest = suite.duel_jobs(chosen, designs, rates)
     say(f"duel: {'; '.join(f'{stage} {design}' for stage, design in designs.items())}")
-    suite.run_jobs([job for job in contest if job.base is None], place, device, workers, progress)
-    suite.run_jobs([job for job in contest if job.base is not None], place, device, workers, progress)
+    suite.run_jobs([job for job in contest if job.base is None], place, device, hands, progress)
+    suite.run_jobs([job for job in contest if job.base is not None], place, device, hands, progress)
     lab = suite.table(chosen, place, [*grid, *tuned, *contest], device)
     return _judge(lab, chosen, _answers(place), Path(page_folder), progress)
 

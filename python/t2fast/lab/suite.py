@@ -12,8 +12,9 @@ import multiprocessing
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from t2fast.cluster import Cluster
 from t2fast.costs import train_flops
 from t2fast.data import Table, evaluate
 from t2fast.datasets import Checkpoint, Lab
@@ -396,10 +398,13 @@ def tuned_rates(preset: Preset, folder: Path) -> Rates | None:
     return found
 
 
-def run_jobs(jobs: Iterable[LabRun], folder: Path, device: str, workers: int, progress: Report | None = None) -> None:
+def run_jobs(
+    jobs: Iterable[LabRun], folder: Path, device: str, workers: int | Cluster, progress: Report | None = None
+) -> None:
     """Train and measure models, several side by side; those that are done are passed over.
 
-    Ctrl-C ends the workers at once; what they had reached stays.
+    Ctrl-C ends the workers at once; what they had reached stays. On a cluster, whose machines must see the folder under
+    the same path, a run whose machine dies goes on elsewhere from its checkpoint.
 
     Raises
     ------
@@ -415,18 +420,27 @@ def run_jobs(jobs: Iterable[LabRun], folder: Path, device: str, workers: int, pr
         progress(Progress(spent, total, "FLOP", note))
     if not todo:
         return
+    with closing(_lines(todo, folder, device, workers)) as lines:
+        for number, line in lines:
+            spent += todo[number].flops
+            if progress is not None:
+                progress(Progress(spent, total, "FLOP", line))
+
+
+def _lines(todo: Sequence[LabRun], folder: Path, device: str, workers: int | Cluster) -> Generator[tuple[int, str]]:
+    """Work on these jobs; number and line of each as it is done."""
+    if not isinstance(workers, int):
+        gpu = device.startswith("cuda")
+        yield from workers.run(_work, [(job, folder.absolute(), device) for job in todo], gpu=gpu)
+        return
     # Forked children would inherit torch's threads in an unknown state.
     pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=multiprocessing.get_context("spawn"))
     try:
-        running = {pool.submit(_work, job, folder, device): job for job in todo}
+        running = {pool.submit(_work, job, folder, device): number for number, job in enumerate(todo)}
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                job = running.pop(future)
-                line = future.result()
-                spent += job.flops
-                if progress is not None:
-                    progress(Progress(spent, total, "FLOP", line))
+                yield running.pop(future), future.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -181,7 +182,13 @@ def plot_regret(found: DecisionBacktest, path: str | Path | None = None) -> Figu
         axis.scatter(middle, at, s=16, c=[canvas.ORANGE if one else canvas.BLUE for one in averages], zorder=3)
         axis.set_yticks(at, [row.strategy for row in rows])
         axis.axvline(0, color=canvas.GREY, lw=0.6)
-        axis.set(xlabel=f"regret in {found.quantity}", title=f"{protocol.name}, best {protocol.best:.3f}")
+        # Short enough for half a page: the price of wrong answers stands in the rule's line.
+        what = "worth of answers" if found.selection.wrong_cost else found.quantity
+        axis.set(xlabel=f"regret in {what}", title=f"{protocol.name}, best {protocol.best:.3f}")
+    rule = [part for line in found.selection.words() for part in textwrap.wrap(line, 60 * len(axes))]
+    if rule:
+        figure.set_figheight(figure.get_figheight() + 0.2 * len(rule))
+        figure.suptitle("\n".join(rule), fontsize=8.5, x=0.02, ha="left")
     return canvas.save(figure, path)
 
 

@@ -8,6 +8,13 @@ pub trait Element: Copy + Default + Send + Sync {
     fn wide(self) -> f32;
     /// The nearest of its kind.
     fn narrow(value: f32) -> Self;
+    /// Writes the values of some.
+    #[inline(always)]
+    fn widen(numbers: &[Self], to: &mut [f32]) {
+        for (to, x) in to.iter_mut().zip(numbers) {
+            *to = x.wide();
+        }
+    }
     /// The numbers themselves, where they are of single precision.
     fn singles(numbers: &[Self]) -> Option<&[f32]>;
 }

@@ -6,20 +6,22 @@ use super::super::vector::{Element, exp, registers, registers_mut};
 
 /// Tokens worked on at a time: their scores stay in the innermost cache.
 const BLOCK: usize = 64;
-/// Tokens or dimensions whose products are accumulated together: a multiple of this is padded to.
-const DEEP: usize = 4;
+/// Most tokens or dimensions whose products are accumulated together: a multiple of this is padded to.
+const DEEPEST: usize = 8;
 /// The score of what has seen nothing: finite, so that no difference of two infinities turns into NaN.
 pub(super) const LOWEST: f32 = f32::MIN;
 
-/// Keys and values of a run of tokens for one head, laid out once for all tiles that read them.
+/// Keys and values of a run of tokens for one head, side by side for all tiles that read them.
 #[derive(Default)]
 pub(super) struct Run {
     tokens: usize,
     dim: usize,
-    /// `[tokens, padded][dim]`.
+    /// Numbers from one token to the next: `dim`, padded.
+    stride: usize,
+    /// `[tokens, padded][stride]`.
     keys: Vec<f32>,
-    /// `[blocks][dim / DEEP][BLOCK][DEEP]`.
-    values: Vec<[f32; DEEP]>,
+    /// Like the keys.
+    values: Vec<f32>,
 }
 
 impl Run {
@@ -32,31 +34,17 @@ impl Run {
         values: &[E],
         (head, kv_heads, dim): (usize, usize, usize),
     ) {
-        let tokens = places.len();
-        let deep = dim.div_ceil(DEEP);
-        (self.tokens, self.dim) = (tokens, dim);
-        self.keys.resize(tokens.next_multiple_of(DEEP) * dim, 0.0);
-        self.values.resize(tokens.div_ceil(BLOCK) * BLOCK * deep, [0.0; DEEP]);
-        self.keys[tokens * dim..].fill(0.0);
-        for (block, part) in places.chunks(BLOCK).enumerate() {
-            let to_values = &mut self.values[block * BLOCK * deep..(block + 1) * BLOCK * deep];
-            for (t, &place) in part.iter().enumerate() {
-                let from = (place * kv_heads + head) * dim;
-                let at = (block * BLOCK + t) * dim;
-                for (to, x) in self.keys[at..at + dim].iter_mut().zip(&keys[from..from + dim]) {
-                    *to = x.wide();
-                }
-                let (fours, rest) = values[from..from + dim].as_chunks::<DEEP>();
-                for (d, four) in fours.iter().enumerate() {
-                    to_values[d * BLOCK + t] = four.map(Element::wide);
-                }
-                if !rest.is_empty() {
-                    let last = &mut to_values[fours.len() * BLOCK + t];
-                    *last = [0.0; DEEP];
-                    for (to, x) in last.iter_mut().zip(rest) {
-                        *to = x.wide();
-                    }
-                }
+        let stride = dim.next_multiple_of(DEEPEST);
+        (self.tokens, self.dim, self.stride) = (places.len(), dim, stride);
+        for (to, cache) in [(&mut self.keys, keys), (&mut self.values, values)] {
+            to.resize(places.len().next_multiple_of(DEEPEST) * stride, 0.0);
+            let (tokens, padding) = to.split_at_mut(places.len() * stride);
+            padding.fill(0.0);
+            for (to, &place) in tokens.chunks_exact_mut(stride).zip(places) {
+                let from = &cache[(place * kv_heads + head) * dim..][..dim];
+                let (to, padding) = to.split_at_mut(dim);
+                E::widen(from, to);
+                padding.fill(0.0);
             }
         }
     }
@@ -141,7 +129,7 @@ impl Tile {
             lanes.resize(width, value);
         }
         self.out.clear();
-        self.out.resize(dim.next_multiple_of(DEEP) * width, 0.0);
+        self.out.resize(dim.next_multiple_of(DEEPEST) * width, 0.0);
         self.scores.resize(BLOCK * width, 0.0);
     }
 
@@ -154,29 +142,30 @@ impl Tile {
     /// Reads a run.
     #[inline(always)]
     pub(super) fn read<S: Simd>(&mut self, simd: S, run: &Run, sight: &Sight<'_>) {
-        match self.width / S::F32_LANES {
-            1 => read::<S, 1>(simd, self, run, sight),
-            2 => read::<S, 2>(simd, self, run, sight),
-            _ => read::<S, 4>(simd, self, run, sight),
+        // As many products at once as registers hold, with the queries or weights that they are made of.
+        match (self.width / S::F32_LANES, S::REGISTER_COUNT >= 32) {
+            (1, _) => read::<S, 1, 8>(simd, self, run, sight),
+            (2, false) => read::<S, 2, 4>(simd, self, run, sight),
+            (2, true) => read::<S, 2, 8>(simd, self, run, sight),
+            _ => read::<S, 4, 4>(simd, self, run, sight),
         }
     }
 }
 
 #[inline(always)]
-fn read<S: Simd, const N: usize>(simd: S, tile: &mut Tile, run: &Run, sight: &Sight<'_>) {
-    let (dim, width) = (run.dim, N * S::F32_LANES);
-    let deep = dim.div_ceil(DEEP);
+fn read<S: Simd, const N: usize, const DEEP: usize>(simd: S, tile: &mut Tile, run: &Run, sight: &Sight<'_>) {
+    let (dim, stride, width) = (run.dim, run.stride, N * S::F32_LANES);
     let (range, all_from, all_to) = sight.range(run.tokens);
     for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
         let begin = block * BLOCK;
         let tokens = (run.tokens.min(range.end) - begin).min(BLOCK);
-        let padded = tokens.next_multiple_of(DEEP);
-        let keys = &run.keys[begin * dim..(begin + padded) * dim];
-        let values = &run.values[begin * deep..(begin + BLOCK) * deep];
+        let keys = &run.keys[begin * stride..(begin + tokens.next_multiple_of(DEEP)) * stride];
+        let values = &run.values[begin * stride..(begin + tokens) * stride];
         let scores = registers_mut::<S>(&mut tile.scores).as_chunks_mut::<N>().0;
         let lanes = registers::<S>(&tile.queries).as_chunks::<N>().0;
-        for (four, keys) in scores[..padded].chunks_exact_mut(DEEP).zip(keys.chunks_exact(DEEP * dim)) {
-            score(simd, lanes, keys, dim, four);
+        let parts = scores.as_chunks_mut::<DEEP>().0.iter_mut();
+        for (scores, keys) in parts.zip(keys.chunks_exact(DEEP * stride)) {
+            score(simd, &lanes[..dim], keys, stride, scores);
         }
         let (from, to) = (sight.first.saturating_add_unsigned(begin as u64), begin + tokens);
         let to = sight.first.saturating_add_unsigned(to as u64);
@@ -213,44 +202,43 @@ fn read<S: Simd, const N: usize>(simd: S, tile: &mut Tile, run: &Run, sight: &Si
             *sum = simd.mul_add_e_f32s(*sum, fade, total);
         }
         let out = registers_mut::<S>(&mut tile.out).as_chunks_mut::<N>().0;
-        for (out, values) in out.chunks_exact_mut(DEEP).zip(values.chunks_exact(BLOCK)) {
-            weigh(simd, scores, values, &fade, out);
+        for (d, out) in out.as_chunks_mut::<DEEP>().0.iter_mut().enumerate() {
+            weigh(simd, scores, &values[d * DEEP..], stride, &fade, out);
         }
     }
 }
 
 /// Scores of `DEEP` tokens for `N` registers of queries.
 #[inline(always)]
-fn score<S: Simd, const N: usize>(
+fn score<S: Simd, const N: usize, const DEEP: usize>(
     simd: S,
     queries: &[[S::f32s; N]],
     keys: &[f32],
-    dim: usize,
-    scores: &mut [[S::f32s; N]],
+    stride: usize,
+    scores: &mut [[S::f32s; N]; DEEP],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); N]; DEEP];
-    let (k0, rest) = keys.split_at(dim);
-    let (k1, rest) = rest.split_at(dim);
-    let (k2, k3) = rest.split_at(dim);
-    for ((((q, &k0), &k1), &k2), &k3) in queries.iter().zip(k0).zip(k1).zip(k2).zip(k3) {
-        for (sums, k) in sums.iter_mut().zip([k0, k1, k2, k3]) {
-            let k = simd.splat_f32s(k);
+    let keys: [&[f32]; DEEP] = std::array::from_fn(|i| &keys[i * stride..][..queries.len()]);
+    for (d, q) in queries.iter().enumerate() {
+        for (sums, keys) in sums.iter_mut().zip(keys) {
+            let k = simd.splat_f32s(keys[d]);
             for (sum, &q) in sums.iter_mut().zip(q) {
                 *sum = simd.mul_add_e_f32s(k, q, *sum);
             }
         }
     }
-    scores.copy_from_slice(&sums);
+    *scores = sums;
 }
 
 /// `out = fade out + weights values` for `DEEP` dimensions.
 #[inline(always)]
-fn weigh<S: Simd, const N: usize>(
+fn weigh<S: Simd, const N: usize, const DEEP: usize>(
     simd: S,
     weights: &[[S::f32s; N]],
-    values: &[[f32; DEEP]],
+    values: &[f32],
+    stride: usize,
     fade: &[S::f32s; N],
-    out: &mut [[S::f32s; N]],
+    out: &mut [[S::f32s; N]; DEEP],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); N]; DEEP];
     for (sums, out) in sums.iter_mut().zip(out.iter()) {
@@ -258,7 +246,8 @@ fn weigh<S: Simd, const N: usize>(
             *sum = simd.mul_f32s(out, fade);
         }
     }
-    for (weights, values) in weights.iter().zip(values) {
+    for (weights, values) in weights.iter().zip(values.chunks(stride)) {
+        let Some(values) = values.first_chunk::<DEEP>() else { break };
         for (sums, &v) in sums.iter_mut().zip(values) {
             let v = simd.splat_f32s(v);
             for (sum, &w) in sums.iter_mut().zip(weights) {
@@ -266,5 +255,5 @@ fn weigh<S: Simd, const N: usize>(
             }
         }
     }
-    out.copy_from_slice(&sums);
+    *out = sums;
 }
