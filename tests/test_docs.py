@@ -1,6 +1,7 @@
 """Every command and code block of README.md and docs/*.md runs and prints what the page shows."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,31 @@ def test_page_shows_what_its_blocks_print(page, tmp_path):
         pytest.importorskip(NEEDS[page.stem], reason="needs an extra")
     shown = page.read_text(encoding="utf-8")
     assert render.settled(render.render(page, tmp_path)) == render.settled(shown)
+
+
+def readme_rows():
+    """The README's first table: for whom, the command, the numbers."""
+    lines = (render.ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("|---"))
+    table = lines[first + 1 : lines.index("", first)]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+@pytest.mark.parametrize(
+    ("row", "source"),
+    [(0, "README.md"), (1, "docs/passk.md"), (2, "bench/results/sampling-cpu.txt"), (3, "")],
+    ids=["train", "evaluate", "sample", "serve"],
+)
+def test_numbers_of_the_readmes_first_table_are_those_shown_elsewhere(row, source, tmp_path):
+    _, command, learned = readme_rows()[row]
+    command = command.strip("`")
+    shown = (render.ROOT / source).read_text(encoding="utf-8") if source else render.run_command(command, tmp_path)
+    if source == "README.md":
+        assert f"&& {command}\n" in shown
+        shown = shown[shown.index(f"&& {command}\n") :]
+    found = [float(number) for number in re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", shown)]
+    said = re.findall(r"\d+\.\d+", learned)
+    assert said
+    for number in said:
+        # Rounded to as many digits as the table has.
+        assert any(f"{one:.{len(number.split('.')[1])}f}" == number for one in found), f"{number}: {learned}"
