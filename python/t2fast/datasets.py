@@ -40,7 +40,8 @@ class Checkpoint:
     run
         Its name.
     stage
-        ``"grid"``; or ``"planned"`` and ``"chinchilla"``, the two sides of the duel.
+        ``"grid"``; ``"tuned"``, one of the grid fine-tuned on one family and asked its problems alone; or
+        ``"planned"``, ``"voted"`` and ``"chinchilla"``, the sides of the duel.
     tuned
         Whether it was fine-tuned on problems after training.
     n_params, n_tokens, seed
@@ -125,6 +126,19 @@ class Lab(Result):
         """The checkpoints that laws are fitted to."""
         return tuple(one for one in self.checkpoints if one.stage == "grid")
 
+    @property
+    def tuned(self) -> tuple[Checkpoint, ...]:
+        """The grid's models after fine-tuning on one family, in its order; empty where none was."""
+        found = {one.run: one for one in self.checkpoints if one.stage == "tuned"}
+        names = [f"{one.run}-tuned" for one in self.grid]
+        return tuple(found[name] for name in names) if all(name in found for name in names) else ()
+
+    @property
+    def lesson(self) -> NDArray[np.bool_]:
+        """Which problems are of the family that models were fine-tuned on."""
+        family = self.manifest["preset"].get("lessons", {}).get("family")
+        return np.array([one == family for one in self.families], dtype=np.bool_)
+
     def side(self, stage: str, tuned: bool = False) -> tuple[Checkpoint, ...]:
         """The models of one side of the duel, before or after fine-tuning."""
         return tuple(one for one in self.checkpoints if (one.stage, one.tuned) == (stage, tuned))
@@ -179,15 +193,19 @@ class Lab(Result):
         return self.table(self.grid)
 
     def table(self, rows: Sequence[Checkpoint]) -> Table:
-        """The same of any checkpoints."""
-        each, n = len(self.problem_ids), len(rows)
+        """The same of any checkpoints that were asked the same problems: all, or those of the fine-tuning's family."""
+        asked = np.ones(len(self.problem_ids), dtype=np.bool_)
+        if rows and len(rows[0].n_correct) != len(asked):
+            asked = self.lesson
+        problem, family = np.array(self.problem_ids)[asked], np.array(self.families)[asked]
+        each, n = len(problem), len(rows)
         return Table(
             {
                 "group": np.repeat(np.array([one.run for one in rows]), each),
                 "n_params": np.repeat(np.array([one.n_params for one in rows], float), each),
                 "n_tokens": np.repeat(np.array([one.n_tokens for one in rows], float), each),
-                "problem": np.tile(np.array(self.problem_ids), n),
-                "family": np.tile(np.array(self.families), n),
+                "problem": np.tile(problem, n),
+                "family": np.tile(family, n),
                 "n_samples": np.full(each * n, float(self.n_samples)),
                 "n_correct": np.concatenate([one.n_correct for one in rows]).astype(float),
                 "probability": np.concatenate([one.probability for one in rows]),
