@@ -17,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -150,7 +149,7 @@ def hatch_key(name: str, text: str) -> Patch:
     return Patch(facecolor="none", edgecolor=GREY, linewidth=0.0, hatch=HATCHES[name], label=text)
 
 
-def legend(figure: Figure, handles: Sequence[Line2D | Patch], columns: int = 1) -> Artist:
+def legend(figure: Figure, handles: Sequence[Artist], columns: int = 1) -> Artist:
     """Put the legend below all axes, where it can hide nothing."""
     return figure.legend(
         handles=list(handles), loc="outside lower left", ncols=columns, frameon=False, handlelength=2.2,
