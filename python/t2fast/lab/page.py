@@ -43,7 +43,7 @@ _CAPTIONS = {
 def write_page(found: Findings, folder: Path) -> Path:
     """Write the page ``index.html``, and give its path.
 
-    Beside it lie ``findings.json``, the figures, and the fitted laws: ``law.json`` and, of Approach 1, ``loss-law.json``.
+    Beside it lie ``findings.json``, the figures and the fitted laws: ``law.json``, and of Approach 1 ``loss-law.json``.
 
     Raises
     ------
