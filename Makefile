@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-.PHONY: help install format lint test test-rust test-python test-slow fuzz torture floor newest doors vllm sglang constraints bench docs site clean
+.PHONY: help install format lint test test-rust test-python test-slow fuzz fuzz-rust miri torture floor newest doors vllm sglang constraints bench docs site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -38,6 +38,14 @@ test-slow:  ## Tests that train and sample for minutes
 SECONDS ?= 600
 fuzz:  ## Broken input for every reader, for SECONDS; COVERAGE=1 lets atheris choose it
 	$(PYTHON) -m tests.fuzz --seconds $(SECONDS) $(if $(COVERAGE),--coverage)
+
+TOOLCHAIN ?= nightly
+fuzz-rust:  ## The core's parser of records, laws and plans under cargo-fuzz, for SECONDS each; needs a nightly toolchain
+	cd fuzz && for target in records laws; do mkdir -p corpus/$$target && cargo +$(TOOLCHAIN) fuzz run $$target \
+	  corpus/$$target seeds/$$target -- -max_total_time=$(SECONDS) -dict=$$target.dict -max_len=8192 -timeout=20 || exit 1; done
+
+miri:  ## Tests of the core under miri, those whose names hold MIRI; needs a nightly toolchain with miri
+	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 cargo +$(TOOLCHAIN) miri test -p t2fast-core --lib -- $(MIRI)
 
 KILLS ?= 200
 torture:  ## Kill samplers, writers and laboratories at random moments, KILLS times each

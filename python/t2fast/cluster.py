@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ _LOOK = 1.0
 _PATIENCE = 20.0
 #: Attempts at a task whose process or machine dies.
 _ATTEMPTS = 4
+
+_log = logging.getLogger(__name__)
 
 
 class Cluster:
@@ -70,10 +73,20 @@ class Cluster:
         #: Address of the head.
         self.head = str(self.ray.get_runtime_context().gcs_address)
         self._answered = self._looked = time.monotonic()
+        self._warned = False
 
     def machines(self) -> list[Mapping[str, float]]:
         """What each machine that is alive has: ``"CPU"`` and ``"GPU"``, where it has any."""
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+
+    def answers(self) -> bool:
+        """Whether the head can be reached."""
+        host, _, port = self.head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK).close()
+        except OSError:
+            return False
+        return True
 
     def look(self) -> bool:
         """See to it that the head answers; whether it just did.
@@ -83,19 +96,19 @@ class Cluster:
         T2Error
             When it has not for 20 seconds.
         """
-        host, _, port = self.head.rpartition(":")
         self._looked = time.monotonic()
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK).close()
-        except OSError:
-            if time.monotonic() - self._answered > _PATIENCE:
-                raise T2Error(
-                    f"the head of the Ray cluster at {self.head} does not answer: what arrived is kept; start the head "
-                    "again, set RAY_ADDRESS to where it is now, and resume"
-                ) from None
-            return False
-        self._answered = time.monotonic()
-        return True
+        if self.answers():
+            self._answered, self._warned = time.monotonic(), False
+            return True
+        if not self._warned:
+            self._warned = True
+            _log.warning("the head of the Ray cluster at %s does not answer: waiting %g s for it", self.head, _PATIENCE)
+        if time.monotonic() - self._answered > _PATIENCE:
+            raise T2Error(
+                f"the head of the Ray cluster at {self.head} does not answer: what arrived is kept; start it again, "
+                "set RAY_ADDRESS to where it is now, and resume"
+            )
+        return False
 
     def wait(self, references: Sequence[Any]) -> Any:
         """The first of these that is ready; None if none is after a second.
@@ -107,6 +120,9 @@ class Cluster:
         """
         if time.monotonic() - self._looked > _LOOK:
             self.look()
+        if not references:
+            time.sleep(_LOOK)
+            return None
         ready, _ = self.ray.wait(list(references), num_returns=1, timeout=_LOOK)
         return ready[0] if ready else None
 
@@ -130,14 +146,15 @@ class Cluster:
             What the function raises; when processes die again and again over the same call; when the head is lost.
         """
         share = {"num_cpus": 1, "num_gpus": int(gpu), "max_retries": _ATTEMPTS - 1}
-        task = self.ray.remote(**share)(function)
+        task = self.ray.remote(**share)(_beside)
+        here = os.getcwd()
         left = iter(enumerate(items))
         running: dict[Any, int] = {}
         most = len(items) if self.workers is None else self.workers
         try:
             while True:
                 while len(running) < most and (one := next(left, None)) is not None:
-                    running[task.remote(*one[1])] = one[0]
+                    running[task.remote(here, function, *one[1])] = one[0]
                 if not running:
                     return
                 ready = self.wait(list(running))
@@ -157,7 +174,7 @@ class Cluster:
                     self.ray.cancel(reference, force=True)
 
     def close(self) -> None:
-        """Leave the cluster, and end it if it was begun here."""
+        """Leave the cluster, and end it if it was begun here; where the head is lost, Ray takes up to a minute."""
         if self._ours and self.ray.is_initialized():
             self.ray.shutdown()
 
@@ -168,3 +185,14 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def work_in(folder: str) -> None:
+    """Go to the folder that the program was started in, where this machine has it: paths may be relative to it."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+
+
+def _beside(folder: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    work_in(folder)
+    return function(*arguments)

@@ -63,3 +63,14 @@ def test_a_missing_price_list(tmp_path):
         read_prices(tmp_path / "none.csv")
     with pytest.raises(T2Error, match="prompt_billed = 'twice'"):
         Price.of_tokens(input_dollars=1, output_dollars=1, input_tokens=1, output_tokens=1, prompt_billed="twice")
+
+
+def test_prices_of_models_under_different_rules_are_refused(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text("model,dollars_per_sample,rule\na,0.1,majority\nb,0.2,verifier\n")
+    with pytest.raises(
+        DataError, match=r"mixes a vote \('majority' in row 2\) and a verifier .* give it with --select"
+    ):
+        read_prices(path)
+    path.write_text("model,dollars_per_sample,rule\na,0.1,majority\nb,0.2,majority\n")
+    assert set(read_prices(path)) == {"a", "b"}

@@ -22,7 +22,8 @@ def test_report_of_the_table_that_comes_with_t2fast(tmp_path):
     [
         (["run", "--preset", "huge"], "preset = 'huge': must be h100 or tiny, or a JSON file"),
         (["report", "nowhere"], "nowhere/table.json: no such file"),
-        (["run", "--workers", "0"], "Invalid value for '--workers'"),
+        (["run", "--workers", "0"], "workers = 0: must be"),
+        (["run", "--workers", "many"], "--workers many: must be a number, ray or ray:NUMBER"),
     ],
 )
 def test_bad_input_gets_one_line(arguments, message, tmp_path):

@@ -43,6 +43,20 @@ def test_a_trial_with_another_verdict_is_refused(tmp_path, name, suffix):
         read_counts(written(tmp_path / f"x.{suffix}", text))
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
+def test_names_that_hold_the_separator_stay_apart(tmp_path, suffix):
+    """Identities are joined by U+001F: a name that holds one, or what stands for it, is no other name."""
+    names = [("a\x1fb", "c"), ("a", "b\x1fc"), ("a", "b\x1e1c"), ("a", "b\x1ec")]
+    rows = [{"task_id": problem, "trial": trial, "passed": i < 2} for i, (problem, trial) in enumerate(names)]
+    if suffix == "csv":
+        text = "task_id,trial,passed\n" + "".join(f"{r['task_id']},{r['trial']},{r['passed']}\n" for r in rows)
+    else:
+        text = lines(rows) if suffix == "jsonl" else rows
+    counts = read_counts(written(tmp_path / f"x.{suffix}", text))
+    assert pairs(counts) == {"a\x1fb": (1, 1), "a": (3, 1)}
+    assert counts.n_duplicates is None
+
+
 def test_the_line_of_a_contradiction_is_named(tmp_path):
     path = written(tmp_path / "x.jsonl", lines([*trials("trial"), {"task_id": "b", "trial": 1, "passed": True}]))
     with pytest.raises(T2Error, match=r"x\.jsonl:5: problem 'b', trial 1 occurs twice"):

@@ -67,13 +67,14 @@ def mutations(finds: Finds, targets: list[str], seconds: float, seed: int) -> No
         index += 1
 
 
-def guided(finds: Finds, targets: list[str], seconds: float, seed: int) -> None:
+def guided(finds: Finds, targets: list[str], seconds: float, seed: int, corpus: Path | None) -> None:
     """Inputs that atheris chooses by what they reach; the first byte chooses the target. Does not return."""
     import atheris
+    from tests.fuzz.mutate import mutated
     from tests.fuzz.seeds import SEEDS
 
-    corpus = finds.folder / "corpus"
-    corpus.mkdir()
+    corpus = corpus or finds.folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
     for number, target in enumerate(targets):
         for place, content in enumerate(SEEDS[target]):
             (corpus / f"{number}-{place}").write_bytes(bytes([number]) + content)
@@ -85,7 +86,15 @@ def guided(finds: Finds, targets: list[str], seconds: float, seed: int) -> None:
         if time.monotonic() > until:
             os._exit(finds.report())  # libFuzzer's own end is not Python's
 
-    atheris.Setup([sys.argv[0], str(corpus), f"-seed={seed + 1}", "-max_len=20000", "-print_final_stats=0"], call)
+    def mutate(data: bytes, longest: int, mutation: int) -> bytes:
+        """Every other change is one of ours, which knows JSON: changes of bytes alone stop at the parser."""
+        if not data or mutation % 2:
+            return bytes(atheris.Mutate(data, longest))
+        seeds = SEEDS[targets[data[0] % len(targets)]]
+        return data[:1] + mutated(data[1:], seeds, random.Random(mutation))[: longest - 1]
+
+    options = [f"-seed={seed + 1}", "-max_len=20000", "-print_final_stats=0"]
+    atheris.Setup([sys.argv[0], str(corpus), *options], call, custom_mutator=mutate)
     atheris.Fuzz()
 
 
@@ -96,6 +105,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", action="append", help="name of one; default: all")
     parser.add_argument("--coverage", action="store_true", help="let atheris choose the inputs")
+    parser.add_argument(
+        "--corpus", type=Path, help="folder where --coverage keeps inputs, for the next run to start from"
+    )
     asked = parser.parse_args()
     instrumented: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if asked.coverage:
@@ -110,7 +122,9 @@ def main() -> int:
     # In memory where there is such a place: the disk would be what is tested.
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         finds = Finds(Path(name))
-        (guided if asked.coverage else mutations)(finds, targets, asked.seconds, asked.seed)
+        if asked.coverage:
+            guided(finds, targets, asked.seconds, asked.seed, asked.corpus)
+        mutations(finds, targets, asked.seconds, asked.seed)
         return finds.report()
 
 

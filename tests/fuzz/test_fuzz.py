@@ -32,6 +32,7 @@ FOUND = {
         b"model,gpu,batch,prompt_tokens,answer_tokens,tokens_per_second\n8B," + b"h" * 5_000 + b",1,1,1,200\n",
         b"model,gpu,batch,prompt_tokens,answer_tokens,tokens_per_second\n" + b"[" * 5_000 + b",h100,1,1,1,200\n",
     ],
+    "expression": [b"loss < " + b"1-" * depth + b"1" for depth in (300, 900, 9_000)],
     "store": [
         b'{"problem_id": "a", "sample": 9007199254740993, "text": "2", "correct": true}\n',
         b'{"problem_id": "a", "sample": -1, "text": "2", "correct": true}\n',

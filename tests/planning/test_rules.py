@@ -163,6 +163,15 @@ def test_a_law_of_losses_knows_no_success_rates():
         t2.plan("hoffmann", t2.Budget(train_flops=1e21), rule=t2.Verifier(0.1))
 
 
+def test_a_law_stands_under_one_rule():
+    law = under_rule(t2.load_law("pythia-gsm8k"), t2.Verifier(0.01))
+    assert t2.plan(law, BUDGET).rule == t2.Verifier(0.01)
+    with pytest.raises(
+        t2.T2Error, match=r"best-of: law pythia-gsm8k stands under a rule already \(verifier: false pos"
+    ):
+        t2.plan(law, BUDGET, rule=t2.BestOf(1))
+
+
 def test_two_votes_are_no_better_than_one():
     """A tie of two is decided by chance, so the second vote buys nothing and is not recommended."""
     budget = t2.Budget(train_flops=1e20, inference_flops=1.4e11)

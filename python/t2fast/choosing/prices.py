@@ -11,7 +11,9 @@ from typing import Literal
 
 from t2fast import arguments
 from t2fast.costs import cost, inference_flops
+from t2fast.data.deciding import OneRule, is_named
 from t2fast.errors import DataError, T2Error
+from t2fast.files import check_input
 from t2fast.quantity import parse_quantity
 
 __all__ = ["Price", "PromptBilling", "read_prices"]
@@ -210,7 +212,7 @@ def read_prices(
     Raises
     ------
     DataError
-        For a missing file or column, a model named twice, or what is no price.
+        For a missing file or column, a model named twice, rows that name different rules, or what is no price.
 
     Examples
     --------
@@ -220,6 +222,7 @@ def read_prices(
     Price(fixed=0.0, per_sample=0.0006000000000000001, unit='dollars')
     """
     place = arguments.path("prices", path)
+    check_input(place, DataError)
     try:
         with place.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
@@ -230,10 +233,14 @@ def read_prices(
         raise DataError(f"{place}: needs a header line and a line per model")
     found = _roles([name.strip() for name in rows[0]], place)
     prices: dict[str, Price] = {}
+    watch = OneRule("all models answer by one rule; give it with --select and drop the column", f"{place}: ")
+    deciding = {name: at for at, name in enumerate(rows[0]) if is_named(name)}
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise DataError(f"{place}: line {number} has {len(row)} cells, line 1 has {len(rows[0])}")
         cells = {role: row[at].strip() for role, at in found.items() if row[at].strip()}
+        for name, at in deciding.items():
+            watch.see(name, row[at], number)
         if "model" not in cells:
             raise DataError(f"{place}: line {number} names no model")
         if cells["model"] in prices:

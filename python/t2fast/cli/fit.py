@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 _OF_LAWS = (
     "--law", "--where", "--unit", "--group", "--objective", "--delta", "--tie-exponents", "--E", "--loss-law",
     "--overtraining", "--by", "--backtest", "--name", "--params-counted", "--threads", "--weights", "--isoflop",
-    "--isoflop-budgets", "--isoflop-tolerance",
+    "--isoflop-budgets", "--isoflop-tolerance", "--workers",
 )  # fmt: skip
 
 
@@ -82,6 +82,9 @@ def _fit(
         Path | None, o.figure("Draw data, law and residuals to this file; with --isoflop the minima.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
+    workers: Annotated[
+        str, typer.Option(help="Of --bootstrap: local, or ray: a Ray cluster (RAY_ADDRESS); ray:8 for eight processes.")
+    ] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     *,
     rule: fit_rule.Wanted | None,
@@ -159,8 +162,8 @@ def _fit(
     text = [fit.summary()]
     result = fit.law
     if bootstrap:
-        with o.progress_bar("bootstrap") as progress:
-            found = fit.bootstrap(bootstrap, by, seed=seed, threads=threads, progress=progress)
+        with o.cluster(workers) as cluster, o.progress_bar("bootstrap") as progress:
+            found = fit.bootstrap(bootstrap, by, seed=seed, threads=threads, cluster=cluster, progress=progress)
         report["bootstrap"] = found.to_dict(confidence_level)
         text.append(found.summary(confidence_level))
         result = found.law(confidence_level)
@@ -189,8 +192,9 @@ def _unused(law: str, bootstrap: int, isoflop: bool) -> None:
     """Refuse options that a fit of this law does not look at."""
     if law in ("average", "accuracy"):
         o.no_effect(f"--law {law} has the intervals of its draws", "--confidence-level")
+        o.no_effect(f"--law {law} draws in this process", "--workers")
     elif not bootstrap:
-        o.no_effect("it needs --bootstrap", "--by")
+        o.no_effect("it needs --bootstrap", "--by", "--workers")
         if not isoflop:
             o.no_effect("it needs --bootstrap", "--seed", "--confidence-level")
     if not isoflop:

@@ -37,11 +37,17 @@ def _needs(*modules: str) -> None:
 
 @_lab.command("run")
 def _run(
-    preset: Annotated[str, typer.Option(help="tiny (CPU), h100 (one GPU), or a JSON file of your own.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny, small (CPU), h100 (one GPU), or a JSON file.")] = "tiny",
     out: _Out = Path("lab"),
     report: _Report = Path("lab_report"),
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the GPU if there is one.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Models trained side by side; one per core.")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Models trained side by side, one per core by default; or ray: a Ray cluster that sees --out; ray:8.",
+            metavar="NUMBER|ray",
+        ),
+    ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Run a laboratory from text to report; after an interruption, the same command continues where it stopped."""
@@ -58,7 +64,12 @@ def _run(
             if now.note:
                 console.print(now.note, highlight=False, soft_wrap=True)
 
-        found = run_study(preset, out, report, device=device, workers=workers, progress=say)
+        if workers is None or workers.isdecimal():
+            number = None if workers is None else int(workers)
+            found = run_study(preset, out, report, device=device, workers=number, progress=say)
+        else:
+            with o.cluster(workers, "a number") as cluster:
+                found = run_study(preset, out, report, device=device, cluster=cluster, progress=say)
     o.show(found, as_json)
     console.print(f"report: {report / 'index.html'}", highlight=False, soft_wrap=True)
 
@@ -66,7 +77,7 @@ def _run(
 @_lab.command("report")
 def _write(
     out: Annotated[
-        Path | None, typer.Argument(help="Folder of a laboratory; default: the table that comes with t2fast.")
+        Path | None, typer.Argument(help="Folder of a laboratory, or a table of t2fast: tiny, the default.")
     ] = None,
     report: _Report = Path("lab_report"),
     as_json: o.AsJson = False,

@@ -6,6 +6,7 @@ import csv
 import functools
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from t2fast.cli.spelling import spelled, spelled_warnings
+from t2fast.cluster import Cluster
 from t2fast.costs import Attention, Budget, Hardware, Workload
 from t2fast.costs.flops import FLOPS, MONEY
 from t2fast.errors import T2Error
@@ -111,6 +113,30 @@ Threads = Annotated[
 def number(flag: str, text: str | None) -> float | None:
     """A quantity given to a flag."""
     return None if text is None else parse_quantity(text, flag)
+
+
+def on_ray(how: str, otherwise: str = "local") -> int | None:
+    """The number of workers in ``ray:NUMBER``; None for ``ray``.
+
+    Raises
+    ------
+    T2Error
+        For anything else.
+    """
+    match = re.fullmatch(r"ray(?::(\d+))?", how)
+    if match is None:
+        raise T2Error(f"--workers {how}: must be {otherwise}, ray or ray:NUMBER")
+    return None if match[1] is None else int(match[1])
+
+
+@contextmanager
+def cluster(how: str, otherwise: str = "local") -> Iterator[Cluster | None]:
+    """The machines that do the work; None for this one."""
+    if how == otherwise:
+        yield None
+        return
+    with Cluster(on_ray(how, otherwise)) as found:
+        yield found
 
 
 def shared(**parts: Callable[..., object]) -> Callable[[Callable[..., T]], Callable[..., T]]:

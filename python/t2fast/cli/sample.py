@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,10 +108,7 @@ def _workers(how: str, make: Callable[[], Any]) -> Iterator[Any]:
     if how == "local":
         yield make()
         return
-    match = re.fullmatch(r"ray(?::(\d+))?", how)
-    if match is None:
-        raise T2Error(f"--workers {how}: must be local, ray or ray:NUMBER")
-    with sampling.RayWorkers(make, workers=None if match[1] is None else int(match[1])) as workers:
+    with sampling.RayWorkers(make, workers=o.on_ray(how)) as workers:
         yield workers
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from t2fast.data.cells import MISSING
 from t2fast.data.cells import number as cell_number
+from t2fast.data.deciding import NAMES, OneRule, is_named
 from t2fast.data.tally import MOST, BadLineError, Key, Options, Tally, Told, identified
 from t2fast.errors import DataError
 from t2fast.text import near
@@ -54,7 +55,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "stopped": ("stop_on_success",),
     "condition": (
         "condition", "temperature", "top_p", "setting", "variant", "prompt_template", "prompt_version", "step",
-        "global_step", "checkpoint", "language", "lang", "reasoning_effort",
+        "global_step", "checkpoint", "language", "lang", "reasoning_effort", *NAMES,
     ),
 }  # fmt: skip
 
@@ -143,6 +144,9 @@ class Columns:
         self.stopped = find(names, "stopped")
         used = {self.problem, self.model, self.benchmark, self.verdict, self.n, self.c}
         self.condition = [name for name in all_of(names, "condition") if name not in used]
+        #: Those of them that may say how answers were chosen, which must be one way.
+        self.deciding = [name for name in self.condition if is_named(name)]
+        self._one_rule = OneRule("these are not one quantity, so keep the rows of one")
         self.identity = self._identity(wanted, first, used)
         texts = [name for name in all_of(names, "text") if name not in used and name not in self.identity]
         self.text = wanted.get("text") or next((name for name in texts if isinstance(first.get(name), str)), None)
@@ -258,14 +262,19 @@ class Columns:
             how = ", ".join(f"'{role}': ..." for role, _ in lacking)
             raise DataError(f"{needs}; columns are {shown}. Name them with columns={{{how}}}")
 
-    def finish(self) -> None:
-        """Refuse rows that count problems instead of samples, now that all have been seen."""
+    def finish(self, tally: Tally) -> None:
+        """Refuse rows that count problems instead of samples, and say whose results they are, now that all are seen."""
         if (self.model or self.benchmark) and 1 in self.unnamed.values():
             model, benchmark = next(group for group, rows in self.unnamed.items() if rows == 1)
             raise DataError(
                 f"one row for {' on '.join(filter(None, (model, benchmark)))}, and no column names the problem: "
                 f"counts of solved problems say nothing about pass@k. It needs {self.n} and {self.c} of each problem"
             )
+        for name, (rule, cell, _) in self._one_rule.first.items():
+            if rule != "pass@k":
+                tally.warnings[f"column {name} says {cell!r}: pass@k is then of results of {rule}, not of samples"] = (
+                    None
+                )
 
     def key(self, row: Mapping[str, Any], number: int, tally: Tally) -> Key:
         """The row's problem."""
@@ -289,6 +298,8 @@ class Columns:
 
     def add(self, row: Mapping[str, Any], number: int, tally: Tally) -> None:
         """Count a row."""
+        for name in self.deciding:
+            self._one_rule.see(name, row[name], number)
         key = self.key(row, number, tally)
         if self.n is not None:
             self._add_counts(key, row, tally)

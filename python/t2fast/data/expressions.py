@@ -105,8 +105,11 @@ def evaluate(expression: str, table: Table, name: str = "holdout") -> NDArray[np
             raise T2Error(f"{name} = {expression!r}: and, or, not join comparisons; {allowed}")
         return value
 
-    with np.errstate(all="ignore"):
-        return truth(tree.body)
+    try:
+        with np.errstate(all="ignore"):
+            return truth(tree.body)
+    except RecursionError:
+        raise T2Error(f"{name} = {expression[:60]!r}...: is nested too deeply; {allowed}") from None
 
 
 def _is_text(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,8 +15,19 @@ __all__ = ["BadLineError", "Details", "Key", "Options", "Tally", "Told", "identi
 
 #: Between the parts of a trial's name.
 BETWEEN = "\x1f"
+#: Stands for that, and for itself, within a part; `t2fast_core::passk::records` does the same.
+_ESCAPE = "\x1e"
 #: The largest count that the estimates take.
 MOST = 2**50
+
+
+def joined(parts: Iterable[str]) -> str:
+    """One name of several parts; other parts give another name, also where they hold what stands between."""
+    parts = list(parts)
+    name = BETWEEN.join(parts)
+    if _ESCAPE in name or name.count(BETWEEN) >= len(parts):
+        return BETWEEN.join(part.replace(_ESCAPE, f"{_ESCAPE}0").replace(BETWEEN, f"{_ESCAPE}1") for part in parts)
+    return name
 
 
 class BadLineError(ValueError):
@@ -223,7 +234,7 @@ class Tally:
                 raise DataError(f"{error}: give threshold=, the least score that counts as correct") from None
             raise BadLineError(str(error)) from None
         parts = [part for part in map(identified, identity) if part is not None]
-        name = BETWEEN.join([*key, *parts]) if parts else ""
+        name = joined([*key, *parts]) if parts else ""
         if found is None:
             if name:
                 self.waiting.setdefault(name, (key, self.bit, f"{self.file}:{self.place}: "))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import arguments
+from t2fast.cluster import Cluster
 from t2fast.errors import T2Error
 from t2fast.fitting.bootstrap import Bootstrap
 from t2fast.fitting.refit import Observed, Refit
@@ -108,12 +111,13 @@ class FitResult(Result):
         *,
         seed: int = 0,
         threads: int | None = None,
+        cluster: Cluster | None = None,
         progress: Report | None = None,
     ) -> Bootstrap:
         """Refit resampled tables.
 
-        Replicate i draws from stream i of the seed, so that the result depends neither on threads nor on order, and
-        the first replicates of a longer run are those of a shorter one. Ctrl-C keeps what is done.
+        Replicate i draws from stream i of the seed, so that the result depends neither on threads nor on machines nor
+        on order, and the first replicates of a longer run are those of a shorter one. Ctrl-C keeps what is done.
 
         Parameters
         ----------
@@ -124,13 +128,15 @@ class FitResult(Result):
             drawn independently. By default groups where given, checkpoints otherwise.
         seed, threads
             Key of the random numbers; number of threads, all of the machine's by default.
+        cluster
+            The machines that refit, instead of this process; one thread per task then.
         progress
             Called with a :class:`~t2fast.results.Progress` now and then.
 
         Raises
         ------
         T2Error
-            When what should be drawn is not known, or is a single one.
+            When what should be drawn is not known, or is a single one; when the cluster is lost.
         """
         total = arguments.whole("n_resamples", n_resamples, least=2)
         key = arguments.seed(seed)
@@ -138,32 +144,44 @@ class FitResult(Result):
         names = (by or default,) if by is None or isinstance(by, str) else tuple(by)
         for name in names:
             self.refit.can_draw(name)
-        parts: list[FloatArray] = []
-        converged: list[NDArray[np.bool_]] = []
-        interrupted = False
+        many = arguments.threads(threads)
+        spans = [(first, min(_CHUNK, total - first)) for first in range(0, total, _CHUNK)]
+        parts: dict[int, tuple[FloatArray, NDArray[np.bool_]]] = {}
+        interrupted, done = False, 0
         try:
-            for first in range(0, total, _CHUNK):
-                count = min(_CHUNK, total - first)
-                found, good = self.refit.replicates(names, key, first, count, arguments.threads(threads))
-                parts.append(found)
-                converged.append(good)
-                if progress is not None:
-                    progress(Progress(first + count, total, "replicates"))
+            with closing(self._parts([(names, key, *span) for span in spans], many, cluster)) as finished:
+                for number, part in finished:
+                    parts[number] = part
+                    done += spans[number][1]
+                    if progress is not None:
+                        progress(Progress(done, total, "replicates"))
         except KeyboardInterrupt:
-            if not parts:
+            if 0 not in parts:
                 raise
             interrupted = True
+        # The first replicates without a gap, should Ctrl-C have come in between.
+        found = [parts[number] for number in itertools.takewhile(parts.__contains__, itertools.count())]
         return Bootstrap(
             point=self.law,
             names=tuple(self.refit.core.names()),
             estimates=tuple(self.refit.outcome.coefficients),
-            samples=np.concatenate(parts),
-            converged=np.concatenate(converged),
+            samples=np.concatenate([samples for samples, _ in found]),
+            converged=np.concatenate([converged for _, converged in found]),
             by=names,
             seed=key,
             interrupted=interrupted,
             scatter=scatter(self.law, self.observed, len(self.refit.core.names())),
         )
+
+    def _parts(
+        self, calls: Sequence[tuple[tuple[str, ...], int, int, int]], threads: int | None, cluster: Cluster | None
+    ) -> Generator[tuple[int, tuple[FloatArray, NDArray[np.bool_]]]]:
+        """Number and replicates of each of these calls, as they are done."""
+        if cluster is None:
+            for number, call in enumerate(calls):
+                yield number, self.refit.replicates(*call, threads)
+        else:
+            yield from cluster.run(self.refit.replicates, [(*call, 1) for call in calls])
 
     def law_with_draws(self) -> Law:
         """The law with the draws of a bootstrap of 1,000 replicates: what ``t2fast.plan(fit, budget)`` plans with."""

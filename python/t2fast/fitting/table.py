@@ -11,6 +11,7 @@ import numpy as np
 
 from t2fast.arguments import choice
 from t2fast.data import Table, read_table
+from t2fast.data.deciding import one_rule
 from t2fast.errors import DataError
 from t2fast.fitting.average import AverageFit, fit_average
 from t2fast.fitting.diagnose import LAWS
@@ -69,6 +70,7 @@ def fit_table(
     choice("law", law, LAWS)
     table = read_table(source, columns, units)
     one_benchmark(table)
+    one_rule(table, law == "t2-pass")
     if "group" in table:
         options.setdefault("group", table["group"])
     fit = {"chinchilla": _chinchilla, "t2-loss": _t2_loss, "t2-pass": _t2_pass}[law](table, options)
@@ -108,6 +110,7 @@ def average_table(
     """
     table = read_table(source, columns, units)
     one_benchmark(table)
+    one_rule(table, wants_pass=True)
     if "group" in table:
         options.setdefault("group", table["group"])
     counts: dict[str, Any] = {role: table.number(role) for role in ("n_samples", "n_correct")}

@@ -12,8 +12,9 @@ import multiprocessing
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -22,11 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from t2fast.cluster import Cluster
 from t2fast.costs import train_flops
 from t2fast.data import Table, evaluate
 from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
 from t2fast.lab import train
+from t2fast.lab.answers import ANSWERS, VOTES, Answers
 from t2fast.lab.corpus import make_tokenizer, open_corpus, write_corpus
 from t2fast.lab.graded import GradedSize, GradedWorld
 from t2fast.lab.preset import Preset, load_preset
@@ -177,12 +180,15 @@ def check(preset: Preset, jobs: Sequence[LabRun]) -> None:
 
 
 def duel_jobs(preset: Preset, designs: Mapping[str, Design], rates: Rates | None = None) -> list[LabRun]:
-    """The designs of the duel by stage, each with the width that comes nearest to its N and all of the budget."""
+    """The designs of the duel by stage, each with the width nearest to its N and what the design costs to train."""
     vocabulary, sizes = len(world_of(preset).vocabulary), _duel_sizes(preset)
     jobs = []
     for stage, design in designs.items():
         width = min(sizes, key=lambda w: abs(np.log(sizes[w] / design.n_params)))
-        tokens = preset.duel.train_flops / train_flops(sizes[width], 1)
+        spent = min(preset.duel.train_flops, train_flops(design.n_params, design.n_tokens))
+        if spent > 0.99 * preset.duel.train_flops:
+            spent = preset.duel.train_flops
+        tokens = spent / train_flops(sizes[width], 1)
         for repeat in range(preset.duel.repeats):
             name = f"{stage}-{repeat}"
             recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name), rates)
@@ -392,10 +398,13 @@ def tuned_rates(preset: Preset, folder: Path) -> Rates | None:
     return found
 
 
-def run_jobs(jobs: Iterable[LabRun], folder: Path, device: str, workers: int, progress: Report | None = None) -> None:
+def run_jobs(
+    jobs: Iterable[LabRun], folder: Path, device: str, workers: int | Cluster, progress: Report | None = None
+) -> None:
     """Train and measure models, several side by side; those that are done are passed over.
 
-    Ctrl-C ends the workers at once; what they had reached stays.
+    Ctrl-C ends the workers at once; what they had reached stays. On a cluster, whose machines must see the folder under
+    the same path, a run whose machine dies goes on elsewhere from its checkpoint.
 
     Raises
     ------
@@ -411,18 +420,27 @@ def run_jobs(jobs: Iterable[LabRun], folder: Path, device: str, workers: int, pr
         progress(Progress(spent, total, "FLOP", note))
     if not todo:
         return
+    with closing(_lines(todo, folder, device, workers)) as lines:
+        for number, line in lines:
+            spent += todo[number].flops
+            if progress is not None:
+                progress(Progress(spent, total, "FLOP", line))
+
+
+def _lines(todo: Sequence[LabRun], folder: Path, device: str, workers: int | Cluster) -> Generator[tuple[int, str]]:
+    """Work on these jobs; number and line of each as it is done."""
+    if not isinstance(workers, int):
+        gpu = device.startswith("cuda")
+        yield from workers.run(_work, [(job, folder.absolute(), device) for job in todo], gpu=gpu)
+        return
     # Forked children would inherit torch's threads in an unknown state.
     pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=multiprocessing.get_context("spawn"))
     try:
-        running = {pool.submit(_work, job, folder, device): job for job in todo}
+        running = {pool.submit(_work, job, folder, device): number for number, job in enumerate(todo)}
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                job = running.pop(future)
-                line = future.result()
-                spent += job.flops
-                if progress is not None:
-                    progress(Progress(spent, total, "FLOP", line))
+                yield running.pop(future), future.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
@@ -436,7 +454,7 @@ def _finished(job: LabRun, folder: Path) -> bool:
 
 
 def table(preset: Preset, folder: Path, jobs: Iterable[LabRun], device: str) -> Lab:
-    """Gather the results of finished jobs, in the order of their names, and keep them in ``table.json``."""
+    """Gather the results of finished jobs by name and keep them: ``table.json``, and ``answers.npz`` beside it."""
     names = sorted(job.name for job in jobs)
     results = [json.loads((folder / "runs" / name / "result.json").read_text(encoding="utf-8")) for name in names]
     problems = [json.loads(line) for line in _problems(folder).read_text(encoding="utf-8").splitlines()]
@@ -457,4 +475,8 @@ def table(preset: Preset, folder: Path, jobs: Iterable[LabRun], device: str) -> 
         manifest,
     )
     lab.write(folder / _TABLE)
+    asked = [one.run for one in lab.checkpoints if one.stage != "tuned"]
+    # Older laboratories threw their answers away.
+    if all((folder / "runs" / run / VOTES).is_file() for run in asked):
+        Answers.of_runs(folder / "runs", asked, lab.problem_ids).write(folder / ANSWERS)
     return lab

@@ -51,6 +51,11 @@ def under_rule(law: Law, rule: object = None, wrong_cost: float = 0.0, stop_on_s
         return law
     if isinstance(found, Majority):
         _tail(found)
+    if isinstance(law, RuledLaw):
+        raise T2Error(
+            f"rule = {found.kind}: law {law.name or law.kind} stands under a rule already ({law.rule.headline()}): "
+            "leave one of the two out, or give the law of pass@k that is inside it"
+        )
     if not law.predicts_pass:
         what = f"rule = {found.kind}" if not isinstance(found, AnyCorrect) else "stop_on_success"
         raise T2Error(f"{what}: law {law.name or law.kind} predicts losses; a rule needs a law of success rates")

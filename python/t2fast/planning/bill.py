@@ -45,16 +45,16 @@ class PromptMode:
 
 
 def estimate(budget: Budget, design: Design) -> CostEstimate | None:
-    """What a question costs with a design; ``None`` where costs are FLOP."""
+    """What a question costs with a design, by the samples drawn; ``None`` where costs are FLOP, or none is drawn."""
     use, hardware = budget.workload, budget.hardware
-    if hardware is None:
+    if hardware is None or design.k == 0:
         return None
     return cost(
         hardware.shapes.architecture(design.n_params),
         gpu=hardware.card,
         prompt_tokens=use.prompt_tokens,
         answer_tokens=use.answer_tokens,
-        k=design.k,
+        k=design.k if design.samples is None else design.samples,
         prompt=use.prompt,
         dtype=hardware.dtype,
         kv_dtype=hardware.kv_dtype,
@@ -74,6 +74,7 @@ def bill_lines(found: CostEstimate, design: Design, modes: Mapping[str, PromptMo
         f"{train}each question {dollars(found.dollars)} ({dollars(low)} to {dollars(high)}),",
         f"{found.seconds:.3g} card-seconds, {question.watt_hours:.3g} Wh, {question.latency_seconds:.3g} s to the last "
         "answer,",
+        *([] if design.samples is None else [f"for the {design.samples:.3g} samples drawn on average,"]),
         f"bound by {question.bound_by}; {found.card}, {question.batch:.0f} sequences at once",
     ]
     if found.prompt_tokens > 0:

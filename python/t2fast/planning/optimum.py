@@ -179,7 +179,10 @@ class Plan(Result):
 
     @cached_property
     def bill(self) -> CostEstimate | None:
-        """What a question costs with the recommended design, in seconds, energy and latency; ``None`` in FLOP."""
+        """What a question costs with the recommended design, in seconds, energy and latency; ``None`` in FLOP.
+
+        Where sampling stops at an answer, of the samples drawn on average; ``None`` too where none is drawn.
+        """
         return estimate(self.budget, self.design)
 
     @cached_property
@@ -192,8 +195,9 @@ class Plan(Result):
                 one = self.design if mode == self.budget.workload.prompt else _again(self.law, other).design
                 priced = estimate(other, one)
             except InfeasibleError:
-                priced = None
-            found[mode] = None if priced is None else PromptMode(one, priced.dollars)
+                found[mode] = None
+            else:
+                found[mode] = PromptMode(one, 0.0 if priced is None else priced.dollars)
         return found
 
     @cached_property
@@ -291,7 +295,11 @@ class Plan(Result):
         ]
         lines += [*table(rows, self.law, ends), ""]
         if self.nearest:
-            lines += ["Measured nearby:", *neighbours(self.nearest), ""]
+            lines += [
+                "Measured nearby:" if self.rule is None else "Measured nearby, in pass@k:",
+                *neighbours(self.nearest),
+                "",
+            ]
         if self.bill is not None:
             lines += [*bill_lines(self.bill, self.design, self.modes), ""]
         lines += beside(self.unlimited != self.design, self.flat_n_params, self.gains)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 import weakref
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from t2fast.cluster import Cluster
+from t2fast.cluster import Cluster, work_in
 from t2fast.errors import T2Error
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt
@@ -42,7 +43,8 @@ _log = logging.getLogger(__name__)
 class _Worker:
     """The actor: one sampler in a process of its own."""
 
-    def __init__(self, load: Callable[[], Draws]) -> None:
+    def __init__(self, load: Callable[[], Draws], folder: str) -> None:
+        work_in(folder)
         self._load = load
         self._sampler: Draws | None = None
         self._lock = threading.Lock()
@@ -133,6 +135,8 @@ class _Starting:
 
     def __init__(self, workers: Sequence[Any]) -> None:
         self.workers: dict[Any, Any] = {}
+        #: Those that died and have no other in their place yet.
+        self.dead: list[Any] = []
         #: How many of them died in a row; when one last was there; when it was last looked for room.
         self.failed = 0
         self.since = self.surveyed = time.monotonic()
@@ -205,7 +209,7 @@ class RayWorkers:
             self._actor: Any = self._cluster.ray.remote(
                 num_cpus=self._cpus, num_gpus=int(self._gpus), concurrency_groups={"cancel": 1}
             )(_Worker)
-            self._workers = [self._actor.remote(load) for _ in range(count)]
+            self._workers = [self._begin() for _ in range(count)]
             self._identity: dict[str, Any] | None = None
             self._start()
         except BaseException:
@@ -218,10 +222,14 @@ class RayWorkers:
             return sum(int(machine.get("GPU", 0)) for machine in machines)
         return sum(machine.get("CPU", 0) >= cpus for machine in machines)
 
+    def _begin(self) -> Any:
+        return self._actor.remote(self._load, os.getcwd())
+
     def _start(self) -> None:
         """Wait until all workers have loaded their model."""
         starting = _Starting(self._workers)
-        while starting.workers:
+        while starting.workers or starting.dead:
+            self._fill(starting, grow=False)
             ready = self._cluster.wait(list(starting.workers))
             if ready is None:
                 starting.waited()
@@ -237,7 +245,7 @@ class RayWorkers:
             starting.failed += 1
             if starting.failed == _MOST_DEATHS:
                 raise T2Error(f"{_MOST_DEATHS} workers died while they started; what arrived is kept") from None
-            self._replace(worker, starting)
+            starting.dead.append(worker)
             return None
         starting.failed, starting.since = 0, time.monotonic()
         if self._identity is None:
@@ -342,8 +350,7 @@ class RayWorkers:
                         running[method.remote(task.prompts, params, seed, verifier, stored)] = task
             if not running and not again and not left:
                 return
-            if again or left:
-                self._grow(starting)
+            self._fill(starting, grow=bool(again or left))
             ready = self._cluster.wait([*running, *starting.workers])
             if ready is None:
                 if not running:
@@ -375,7 +382,7 @@ class RayWorkers:
                     ) from None
                 # Whoever is free first goes on with them: the place of a machine that is gone may stay empty.
                 again.append(_Task(task.prompts, deaths=task.deaths + 1))
-                self._replace(task.worker, starting)
+                starting.dead.append(task.worker)
                 continue
             self._memory = max(self._memory, memory)
             call.cancelled.update(cancelled)
@@ -386,29 +393,29 @@ class RayWorkers:
             if progress is not None:
                 progress(self)
 
-    def _grow(self, starting: _Starting) -> None:
-        """Begin workers on machines that have joined, unless their number is fixed."""
-        if self._fixed or time.monotonic() - starting.surveyed < _SURVEY:
+    def _fill(self, starting: _Starting, grow: bool) -> None:
+        """Begin workers in the places of those that died and, unless their number is fixed, on machines that joined."""
+        grow = grow and not self._fixed and time.monotonic() - starting.surveyed > _SURVEY
+        # Ray would wait for a head that is gone, and in the end end the process.
+        if not (grow or starting.dead) or not self._cluster.look():
             return
-        starting.surveyed = time.monotonic()
-        # Ray waits for a head that is gone, and in the end ends the process.
-        if not self._cluster.look():
-            return
-        for _ in range(self._room(self._cluster.machines(), self._cpus) - len(self._workers)):
-            worker = self._actor.remote(self._load)
-            self._workers.append(worker)
+        for dead in starting.dead:
+            # It may only be out of reach, or have lost what it gave: its place is wanted.
+            self._cluster.ray.kill(dead)
+            worker = self._begin()
+            self._workers[self._workers.index(dead)] = worker
             starting.add(worker)
-
-    def _replace(self, dead: Any, starting: _Starting) -> None:
-        # It may only be out of reach, or have lost what it gave: its place is wanted.
-        self._cluster.ray.kill(dead)
-        worker = self._actor.remote(self._load)
-        self._workers[self._workers.index(dead)] = worker
-        starting.add(worker)
+        starting.dead.clear()
+        if grow:
+            starting.surveyed = time.monotonic()
+            for _ in range(self._room(self._cluster.machines(), self._cpus) - len(self._workers)):
+                worker = self._begin()
+                self._workers.append(worker)
+                starting.add(worker)
 
     def close(self) -> None:
         """End the workers, and the cluster if it was begun here."""
-        for worker in self._workers:
+        for worker in self._workers if self._cluster.answers() else ():
             with contextlib.suppress(Exception):
                 self._cluster.ray.kill(worker)
         self._workers = []

@@ -27,7 +27,7 @@ mod _core {
     #[pymodule_export]
     use crate::fit::{FitCurvature, FitOutcome, FitProblem, number_rows};
     #[pymodule_export]
-    use crate::law::Law;
+    use crate::law::{Law, item_response};
     #[pymodule_export]
     use crate::passk::{
         BetaFit, Histogram, Prediction, Trial, TrialLog, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t2fast.data.columns import ROLES, aggregate, correct_of, plain
-from t2fast.data.tally import BadLineError, Key, Tally, Told
+from t2fast.data.tally import BadLineError, Key, Tally, Told, joined
 from t2fast.errors import DataError
 
 __all__ = ["Samples", "claims"]
@@ -66,7 +66,7 @@ class Samples:
                 raise BadLineError(f"{name} is missing")
             c = correct_of(n, k, value, name)
             # One line counts all samples of a document: a copy of the line is a copy of them.
-            seen = tally.log.add(["\x1f".join([*key, self.run])], [bool(c)], [text])[0]
+            seen = tally.log.add([joined([*key, self.run])], [bool(c)], [text])[0]
             if seen == 2:
                 raise tally.conflict(key.problem, [self.run])
             tally.count(key, *((0, 0, n) if seen else (n, c)))

@@ -12,7 +12,7 @@ from typing import Any
 from t2fast.data import streams
 from t2fast.data.columns import Columns, find
 from t2fast.data.formats import agents, code, inspect, lm_eval, matrix, opencompass, tables
-from t2fast.data.tally import BETWEEN, BadLineError, Tally
+from t2fast.data.tally import BETWEEN, BadLineError, Tally, joined
 from t2fast.errors import DataError
 
 __all__ = ["UnknownFormatError", "read_file"]
@@ -80,7 +80,7 @@ def _plain_lines(path: Path, first: bytes, raw: streams.Buffered, tally: Tally) 
     tables.said(columns, tally)
     tally.formats[_kind(record)] = None
     head = tally.key(None, None, "")
-    prefix = BETWEEN.join(head[:3]) + BETWEEN
+    prefix = joined(head[:3]) + BETWEEN
     line = 1
     records = _Records(path, tally)
     while block := raw.read(_BLOCK):
@@ -229,7 +229,7 @@ class _Records:
     def finish(self) -> None:
         """Look back at what only a whole file shows."""
         for columns in self.columns.values():
-            columns.finish()
+            columns.finish(self.tally)
 
 
 def _document(path: Path, document: Any, tally: Tally) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from t2fast.data.columns import Columns, plain
 from t2fast.data.formats import lighteval, matrix
-from t2fast.data.tally import BETWEEN, MOST, BadLineError, Key, Tally, identified
+from t2fast.data.tally import BETWEEN, MOST, BadLineError, Key, Tally, identified, joined
 from t2fast.data.verdicts import UnclearError, verdict
 from t2fast.errors import DataError, MissingExtraError
 
@@ -82,7 +82,7 @@ class _Rows:
             # A header alone must still say what it lacks.
             Columns(self.names, dict.fromkeys(self.names), self.tally.options)
         else:
-            self.columns.finish()
+            self.columns.finish(self.tally)
 
     def _chunk(self, chunk: list[list[str]], start: int, height: int) -> None:
         lines = None
@@ -107,7 +107,7 @@ class _Rows:
             self.tally.place = str(lines[0] if lines else start)
             self.columns = Columns(self.names, dict(zip(self.names, chunk[0], strict=True)), self.tally.options)
             said(self.columns, self.tally)
-        if self.tally.options.details is not None or self.columns.votes:
+        if self.tally.options.details is not None or self.columns.votes or self.columns.deciding:
             self._one_by_one(chunk, lines, start)
             return
         together = (
@@ -206,9 +206,11 @@ class _Rows:
                 return False
             keys[cell] = columns.key(row, 0, tally)
         parts = list(map(_getter([index(name) for name in columns.identity]), chunk))
-        if any(identified(part) is None for part in set(itertools.chain.from_iterable(parts))):
+        if any(
+            identified(part) is None or joined((part,)) != part for part in set(itertools.chain.from_iterable(parts))
+        ):
             return False
-        heads = {cell: BETWEEN.join(key) for cell, key in keys.items()}
+        heads = {cell: joined(key) for cell, key in keys.items()}
         names = [BETWEEN.join((heads[cell], *map(str.strip, part))) for cell, part in zip(cells, parts, strict=True)]
         texts = None if columns.text is None else list(map(itemgetter(index(columns.text)), chunk))
         counted: Counter[tuple[Any, bool, int]] = Counter(
@@ -271,15 +273,15 @@ def read_parquet(source: Any, tally: Tally) -> None:
                 add(row, number, tally)
             except BadLineError as error:
                 tally.bad(error)
-    finish()
+    finish(tally)
 
 
 def _parquet_rows(
     names: list[str], first: Mapping[str, Any], tally: Tally
-) -> tuple[Callable[[Mapping[str, Any], int, Tally], None], list[str], Callable[[], None]]:
+) -> tuple[Callable[[Mapping[str, Any], int, Tally], None], list[str], Callable[[Tally], None]]:
     """What counts a row, the columns that it needs, and what is to be done at the end."""
     if lighteval.claims(first):
-        return lighteval.add, lighteval.needs(names), lambda: None
+        return lighteval.add, lighteval.needs(names), lambda _: None
     columns = Columns(names, first, tally.options)
     tally.formats["table"] = None
     said(columns, tally)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,9 +15,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from t2fast.costs import Budget
-from t2fast.laws import DataRange, Law
+from t2fast.laws import DataRange, Law, RuledLaw
 from t2fast.planning.design import Design
-from t2fast.planning.words import dollars
+from t2fast.planning.words import dollars, law_name, result_name, rule_lines
 from t2fast.plots import canvas
 from t2fast.quantity import format_flops, format_quantity
 
@@ -25,19 +26,25 @@ Name = Literal["n_params", "n_tokens", "k"]
 
 NAMES: tuple[Name, ...] = ("n_tokens", "n_params", "k")
 SYMBOLS = {"n_params": "N", "n_tokens": "D", "k": "k"}
+#: Letters in a line of a title.
+_TITLE = 54
 LABELS = {"n_params": "parameters N", "n_tokens": "training tokens D", "k": "samples k"}
 
 
 def result_label(law: Law) -> str:
     """The label of what a law predicts."""
+    if isinstance(law, RuledLaw):
+        # The title says what a wrong answer costs.
+        return "right answers" if law.wrong_cost == 0 else "worth of answers"
     if law.predicts_pass:
-        return "pass@k"
+        return result_name(law)
     return "loss (nats per token)" if law.kind == "chinchilla" else "mean −log pass@k (nats)"
 
 
 def title(figure: Figure, law: Law, budget: str) -> None:
-    """Write law and budget above the axes."""
-    figure.suptitle(f"{law.name or f'{law.kind} law'}\n{budget}", fontsize=8.5, x=0.02, ha="left")
+    """Write law, budget and rule above the axes."""
+    rule = textwrap.wrap(" ".join(line.strip() for line in rule_lines(law)), _TITLE)
+    figure.suptitle("\n".join([law_name(law), budget, *rule]), fontsize=8.5, x=0.02, ha="left")
 
 
 def budget_words(budget: Budget) -> str:
@@ -82,7 +89,9 @@ def beyond_keys(law: Law, found: set[tuple[Name, bool]]) -> list[Patch]:
 def result_limits(axes: Axes, law: Law, curve: Sequence[float], marked: Sequence[float]) -> None:
     """Success rates from zero; losses near the best, because at the ends of a curve they shoot up."""
     if law.predicts_pass:
-        axes.set_ylim(0, 1.12 * max(*curve, *marked))
+        # Below zero where a price is set on wrong answers; all zero where silence is best.
+        low, high = min(0.0, *curve, *marked), max(*curve, *marked)
+        axes.set_ylim(1.12 * low, 1.12 * high if high > 0 else 1.0)
         return
     low = min(*curve, *marked)
     high = max(*marked, float(np.quantile(curve, 0.8)))

@@ -40,6 +40,8 @@ __all__ = ["plan"]
 def plan(plan: Plan, path: str | Path | None = None) -> Figure:
     """Draw the result, D and k against N, D and k chosen best for each N; the designs of the plan marked.
 
+    Under a rule pass@k of the same samples is drawn beside the result.
+
     The interval of N within 1% of the best is shaded; where N, D or k lies beyond the data, it is hatched.
 
     Parameters
@@ -55,11 +57,12 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
         For a path that cannot be written or a suffix that names no format.
     """
     law, data = plan.law, plan.law.data_range
+    inside = None if law.predicts_pass or plan.inside_data == plan.design else plan.inside_data
     marked = {
         "recommended": (plan.design, "*", 11.0, BLACK, BLACK),
-        "unlimited optimum": (None if plan.unlimited == plan.design else plan.unlimited, "o", 6.5, "white", ORANGE),
-        "inside the data": (None if law.predicts_pass else plan.inside_data, "o", 6.5, "white", ORANGE),
-        "Chinchilla-style": (plan.chinchilla, "D", 5.5, "white", GREEN),
+        "unlimited optimum": (None if plan.unlimited == plan.design else plan.unlimited, "o", 6.5, "none", ORANGE),
+        "inside the data": (inside, "o", 6.5, "none", ORANGE),
+        "Chinchilla-style": (plan.chinchilla, "D", 5.5, "none", GREEN),
     }
     shown = [design for design, *_ in marked.values() if design is not None]
     flat = plan.flat_n_params or ()
@@ -72,10 +75,12 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
     )
     x = [design.n_params for design in curve]
     spans = _spans(law, curve)
-    has_k = law.kind != "chinchilla"
+    # Where silence is best at every size, there is no k to draw.
+    has_k = law.kind != "chinchilla" and any(design.k for design in curve)
 
     with canvas.style():
-        figure = canvas.new(4.6)
+        # A rule takes lines of the title and of the legend.
+        figure = canvas.new(4.6 if plan.rule is None else 5.2)
         top, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
         title(figure, law, budget_words(plan.budget))
 
@@ -86,25 +91,31 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
                 continue
             mark: dict[str, Any] = {
                 "marker": marker, "markersize": size, "color": face, "markeredgecolor": edge, "linestyle": "none",
-                "markeredgewidth": 1.4 if face == "white" else 0.5,
+                "markeredgewidth": 1.4 if face == "none" else 0.5,
             }  # fmt: skip
             samples = f", k {format_quantity(design.k, 4)}" if has_k else ""
             said = f"{label}: D/N {format_quantity(design.tokens_per_param)}{samples}"
-            # Designs may coincide: the larger, hollow ones go below, so that each can be seen.
+            # Designs may coincide: the larger go below, the others are hollow, so that each can be seen.
             at = [design.n_params], [value_of(design)]
             (line,) = top.plot(*at, label=said, zorder=6 - size / 20, clip_on=False, **mark)
             keys.append(line)
+        passes = [design.pass_at_k or 0.0 for design in curve] if plan.rule is not None else []
+        if passes:
+            (line,) = top.plot(x, passes, color=BLUE, linestyle="--", linewidth=1, zorder=2.5)
+            line.set_label("pass@k of the same samples")
+            keys.insert(1, line)
         if plan.interval is not None:
             bar: dict[str, Any] = {"color": BLACK, "linewidth": 1.2, "zorder": 4, "label": "90% predictive interval"}
             keys += top.plot([plan.n_params] * 2, list(plan.interval), **bar)
         if plan.nearest:
+            measured = "measured nearby" if plan.rule is None else "measured nearby: pass@k"
             at = [one.n_params for one in plan.nearest], [one.observed for one in plan.nearest]
-            keys += top.plot(*at, "s", markersize=4, color=GREY, linestyle="none", zorder=5, label="measured nearby")
+            keys += top.plot(*at, "s", markersize=4, color=GREY, linestyle="none", zorder=5, label=measured)
         if flat:
             top.axvspan(*flat, color=BLUE, alpha=0.15, linewidth=0, zorder=0.4, label="flat")
             low, high = (format_quantity(end) for end in flat)
             keys.append(Patch(facecolor=BLUE, alpha=0.15, label=f"within 1% of the optimum: N {low} to {high}"))
-        extent = [*map(value_of, shown), *(plan.interval or ()), *(one.observed for one in plan.nearest)]
+        extent = [*map(value_of, shown), *passes, *(plan.interval or ()), *(one.observed for one in plan.nearest)]
         result_limits(top, law, [value_of(design) for design in curve], extent)
         top.set_ylabel(result_label(law))
 
@@ -130,7 +141,8 @@ def _spans(law: Law, curve: Sequence[Design]) -> list[tuple[Name, bool, float, f
     x = np.log([design.n_params for design in curve])
     found: list[tuple[Name, bool, float, float]] = []
     for name in NAMES:
-        y = np.log([getattr(design, name) for design in curve])
+        # Silence, k = 0, is at no end of the data.
+        y = np.log([getattr(design, name) or 1.0 for design in curve])
         for above in (False, True):
             inside = [(name, above) not in side for side in beyond]
             limit = math.log(data_end(data, name, above))
@@ -160,8 +172,9 @@ def _draw_tokens_and_samples(axes: Axes, law: Law, curve: Sequence[Design], x: S
         twin.spines["right"].set_visible(True)
         scales.append((twin, "k", ORANGE, "--"))
     for side, name, colour, line in scales:
-        values = [getattr(design, name) for design in curve]
-        side.plot(x, values, color=colour, linestyle=line, zorder=3)
+        line_of = np.array([getattr(design, name) or np.nan for design in curve])
+        side.plot(x, line_of, color=colour, linestyle=line, zorder=3)
+        values = line_of[np.isfinite(line_of)].tolist()
         limits = () if law.data_range is None else getattr(law.data_range, name)
         low, high = math.log(min(values)), math.log(max(values))
         room = 0.1 * (high - low) + 0.7

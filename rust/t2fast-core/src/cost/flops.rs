@@ -165,6 +165,9 @@ impl Workload {
     /// FLOP of inference with k samples per question, over all queries.
     #[must_use]
     pub fn inference_flops(&self, n_params: f64, k: f64) -> f64 {
+        if k == 0.0 {
+            return 0.0;
+        }
         let (fixed, per_sample) = self.inference_rates();
         fixed.at(n_params) + k * per_sample.at(n_params)
     }

@@ -103,10 +103,13 @@ impl AtSize {
         Self { per_token, most_k: f64::INFINITY, lines }
     }
 
-    /// Cost of k samples of every question; infinite where the model cannot run.
+    /// Cost of k samples of every question; infinite where the model cannot run, nothing where k is 0 and none is asked.
     #[inline]
     #[must_use]
     pub fn inference(&self, k: f64) -> f64 {
+        if k == 0.0 {
+            return 0.0;
+        }
         match self.lines.count {
             0 => f64::INFINITY,
             1 => self.lines.fixed[0] + k * self.lines.slope[0],

@@ -140,10 +140,10 @@ fn read(chunk: &str, layout: Layout<'_>) -> Option<Chunk> {
         }
         identity.clear();
         identity.push_str(layout.prefix);
-        identity.push_str(&name);
+        push_part(&mut identity, &name);
         for part in parts {
             identity.push('\u{1f}');
-            identity.push_str(&part);
+            push_part(&mut identity, &part);
         }
         let content = trials::content(correct, text.as_deref().map(str::as_bytes));
         found.trials.push(Trial {
@@ -155,6 +155,15 @@ fn read(chunk: &str, layout: Layout<'_>) -> Option<Chunk> {
     // What follows the last line's end is no line.
     found.lines -= usize::from(chunk.is_empty() || chunk.ends_with('\n'));
     Some(found)
+}
+
+/// Appends a part of an identity, so that other parts never make the same whole.
+fn push_part(identity: &mut String, part: &str) {
+    if part.bytes().any(|byte| matches!(byte, 0x1e | 0x1f)) {
+        identity.push_str(&part.replace('\u{1e}', "\u{1e}0").replace('\u{1f}', "\u{1e}1"));
+    } else {
+        identity.push_str(part);
+    }
 }
 
 /// An object of a known layout.
@@ -357,6 +366,15 @@ mod tests {
         // In another block, in its second line.
         let block = [line("c", 0, true), line("a", 1, true)].concat();
         assert_eq!(count(block.as_bytes(), &[1], &mut trials), Err(Uncounted::Conflict(2)));
+    }
+
+    #[test]
+    fn names_that_hold_the_separator_stay_apart() {
+        let block = "{\"task_id\": \"a\\u001fb\", \"text\": \"c\", \"passed\": true}\n\
+                     {\"task_id\": \"a\", \"text\": \"b\\u001fc\", \"passed\": true}\n\
+                     {\"task_id\": \"a\", \"text\": \"b\\u001e1c\", \"passed\": false}\n";
+        let got = count(block.as_bytes(), &[1], &mut Trials::default()).unwrap();
+        assert_eq!(got, [("a\u{1f}b".to_owned(), 1, 1, 0), ("a".to_owned(), 2, 1, 0)]);
     }
 
     /// A line as one reads it at a glance; None for anything unusual.
