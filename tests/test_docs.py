@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
+
+from t2fast.cli import VERBS, build
 
 _spec = importlib.util.spec_from_file_location("render", Path(__file__).parent.parent / "docs" / "render.py")
 render = importlib.util.module_from_spec(_spec)
@@ -57,3 +60,28 @@ def test_numbers_of_the_readmes_first_table_are_those_shown_elsewhere(row, sourc
     for number in said:
         # Rounded to as many digits as the table has.
         assert any(f"{one:.{len(number.split('.')[1])}f}" == number for one in found), f"{number}: {learned}"
+
+
+#: A command wherever it stands: in a block that is not run, within a line, continued by a backslash.
+COMMAND = re.compile(r"(?:^|[`\s])t2fast ([a-z]+)((?:\\\n|[^`\n#|;&])*)", re.MULTILINE)
+FLAG = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)")
+
+
+def _flags(verb, words):
+    """The flags that a command knows."""
+    command = typer.main.get_command(build([verb]))
+    if hasattr(command, "commands"):
+        command = command.commands[verb]
+    if hasattr(command, "commands"):
+        command = command.commands[next(word for word in words.split() if word in command.commands)]
+    return {"--help"}.union(*(one.opts + one.secondary_opts for one in command.params))
+
+
+@pytest.mark.parametrize(
+    "page", [*render.pages(), *sorted(render.ROOT.glob("examples/*.py"))], ids=lambda one: one.name
+)
+def test_commands_have_the_flags_that_pages_show(page):
+    for verb, words in COMMAND.findall(page.read_text(encoding="utf-8")):
+        if verb in VERBS and FLAG.search(words):
+            unknown = set(FLAG.findall(words)) - _flags(verb, words)
+            assert not unknown, f"t2fast {verb}{words}: {', '.join(sorted(unknown))}"

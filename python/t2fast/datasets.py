@@ -9,20 +9,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from t2fast import passk
+from t2fast import arguments, passk
 from t2fast.data import Table
 from t2fast.errors import DataError
 from t2fast.files import object_from, read_object, write_text
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 
-__all__ = ["Checkpoint", "Lab", "load_lab"]
+__all__ = ["Checkpoint", "Lab", "lab_names", "load_lab"]
 
 #: Written into every table; a reader refuses what it does not know.
 SCHEMA = "t2fast.lab/2"
@@ -261,8 +262,18 @@ def _lab(data: dict[str, Any], origin: str) -> Lab:
         raise DataError(f"{origin}: not the table of a laboratory: {error!r}") from None
 
 
-def load_lab() -> Lab:
-    """The suite of the preset ``tiny``: small language models trained from scratch, their problems and samples.
+def load_lab(name: str = "tiny") -> Lab:
+    """A suite that comes with t2fast: small language models trained from scratch, their problems and samples.
+
+    Parameters
+    ----------
+    name
+        The preset that trained it; :func:`lab_names` lists those that come with this version.
+
+    Raises
+    ------
+    T2Error
+        For another name.
 
     Examples
     --------
@@ -270,5 +281,21 @@ def load_lab() -> Lab:
     42 models, 192 problems, 256 samples of each
     N 5k to 123k, D 33.8k to 8.67M, pass@1 0.006 to 0.610
     """
-    file = resources.files("t2fast").joinpath("lab", "tables", "tiny.json")
+    arguments.choice("name", name, lab_names())
+    file = _tables().joinpath(f"{name}.json")
     return _lab(object_from(file.read_text(encoding="utf-8"), file.name, DataError), file.name)
+
+
+def lab_names() -> list[str]:
+    """Names of the suites that come with t2fast.
+
+    Examples
+    --------
+    >>> "tiny" in lab_names()
+    True
+    """
+    return sorted(file.name.removesuffix(".json") for file in _tables().iterdir() if file.name.endswith(".json"))
+
+
+def _tables() -> Traversable:
+    return resources.files("t2fast").joinpath("lab", "tables")

@@ -42,7 +42,7 @@ def test_sample_with_relative_paths(cluster, model, tmp_path):
     (tmp_path / "my-model").symlink_to(model)
     lines = [{"id": f"q{i}", "prompt": f"what is {i} + 4?", "answer": str(i + 4)} for i in range(6)]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    words = ["sample", "--model", "my-model", "--prompts", "prompts.jsonl", "--k", "4", "--max-new-tokens", "12"]
+    words = ["sample", "--model", "my-model", "--prompts", "prompts.jsonl", "-k", "4", "--max-new-tokens", "12"]
     one = t2fast(*words, "--device", "cpu", "--out", "one.jsonl", cwd=tmp_path)
     assert one.returncode == 0, one.stderr
     _ended(begin(tmp_path, *words, "--device", "cpu", "--out", "many.jsonl", "--workers", "ray"))

@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from t2fast.data import Tallies
 from t2fast.errors import DataError
 from t2fast.files import replacing
 
-__all__ = ["ANSWERS", "VOTES", "Answers", "chosen"]
+__all__ = ["ANSWERS", "VOTES", "Answers", "chosen", "load_answers"]
 
 Integers = NDArray[np.int64]
 #: What a run keeps of its samples: each problem's distinct answers, and how many samples gave them.
@@ -160,6 +161,21 @@ class Answers:
                 raise
             raise DataError(f"{path}: not the answers of a laboratory: {error}") from None
         return Answers(tuple(head["problem_ids"]), tuple(head["runs"]), tallies, labels)
+
+
+def load_answers(name: str) -> Answers | None:
+    """The answers of a suite that comes with t2fast; None where they were not kept, as of the first study.
+
+    Examples
+    --------
+    >>> load_answers("tiny") is None
+    True
+    """
+    shipped = resources.files("t2fast").joinpath("lab", "tables", f"{name}-{ANSWERS}")
+    if not shipped.is_file():
+        return None
+    with resources.as_file(shipped) as path:
+        return Answers.read(path)
 
 
 def chosen(tallies: Tallies, rows: Integers) -> Tallies:

@@ -34,6 +34,9 @@ __all__ = ["Findings", "find"]
 
 FloatArray = NDArray[np.float64]
 
+#: What the laws of a laboratory are for, as presets say it.
+_PURPOSE = "pass@k of sampled answers: plan N, D and k"
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Findings(Result):
@@ -106,7 +109,22 @@ class Findings(Result):
         )
         warning = "Models of a made-up world: a worked example, not advice for models of language."
         law = self.fits.bootstrap.law(CONFIDENCE_LEVEL)
-        return replace(law, title="pass@k of the laboratory's models", source=source, warnings=(warning, *law.warnings))
+        told: dict[str, Any] = {"title": "pass@k of the laboratory's models", "source": source, "purpose": _PURPOSE}
+        return replace(law, **told, warnings=(warning, *law.warnings))
+
+    @cached_property
+    def loss_law(self) -> Law:
+        """The law of -log pass@k, fitted to the exact likelihoods of all right answers, with its source."""
+        source = (
+            f"t2fast lab run --preset {self.preset.name} (torch {self.lab.manifest['versions']['torch']}, seed "
+            f"{self.preset.seed}): Approach 1 on the exact likelihoods of the right answers to "
+            f"{len(self.lab.problem_ids)} problems, {len(self.lab.grid)} models trained from scratch"
+        )
+        law = self.fits.approach_1.law
+        warning = "Models of a made-up world: a worked example, not advice for models of language."
+        name, title = f"lab-{self.preset.name}-loss", "-log pass@k of the laboratory's models"
+        told: dict[str, Any] = {"name": name, "title": title, "source": source, "purpose": _PURPOSE}
+        return replace(law, **told, warnings=(warning, *law.warnings))
 
     def summary(self) -> str:
         """The claims as text of at most 80 columns."""
@@ -217,14 +235,13 @@ def find(lab: Lab, preset: Preset, progress: Report | None = None, *, answers: A
     if preset.verdict is not None and answers is not None:
         duels.append(judge_duel(lab, preset, False, random, answers))
     fought = tuple(one for one in duels if one is not None)
-    held_claims = tuple(claims.prediction(one, lab, preset, random) for one in held_out)
     if verdicts:
         found = _registered(lab, preset, verdicts, fought, answers, random)
     else:
         found = (
             claims.shift(fits, resampled, preset),
             claims.measured_shift(lab, preset, random),
-            *held_claims,
+            *(claims.prediction(one, lab, preset, random) for one in held_out),
             *(claims.contest(one, preset) for one in fought),
             claims.agreement(lab),
         )

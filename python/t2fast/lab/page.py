@@ -41,7 +41,9 @@ _CAPTIONS = {
 
 
 def write_page(found: Findings, folder: Path) -> Path:
-    """Write ``index.html``, ``findings.json``, the fitted ``law.json`` and the figures, and give the page's path.
+    """Write the page ``index.html``, and give its path.
+
+    Beside it lie ``findings.json``, the figures and the fitted laws: ``law.json``, and of Approach 1 ``loss-law.json``.
 
     Raises
     ------
@@ -59,6 +61,7 @@ def write_page(found: Findings, folder: Path) -> Path:
             drawn[name] = f"<figure>{_image(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
         (folder / "findings.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
         found.law.save(folder / "law.json")
+        found.loss_law.save(folder / "loss-law.json")
         page = folder / "index.html"
         first = drawn.pop("regrets", "")
         page.write_text(_page(found, first, "\n".join(drawn.values())), encoding="utf-8")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from t2fast import arguments
 from t2fast.cluster import Cluster
-from t2fast.datasets import Lab, load_lab
-from t2fast.lab.answers import ANSWERS, Answers
+from t2fast.datasets import Lab, lab_names, load_lab
+from t2fast.lab.answers import ANSWERS, Answers, load_answers
 from t2fast.lab.findings import Findings, find
 from t2fast.lab.fits import advised, fit_laws, propose
 from t2fast.lab.page import write_page
@@ -96,7 +96,7 @@ def run_study(
 
 
 def judge_study(folder: str | Path | None, page_folder: str | Path, *, progress: Report | None = None) -> Findings:
-    """Judge a stored table anew and write its page; without a folder, the table that comes with t2fast.
+    """Judge a stored table anew and write its page: a folder's, or one that comes with t2fast by its name, ``tiny``.
 
     Raises
     ------
@@ -105,8 +105,11 @@ def judge_study(folder: str | Path | None, page_folder: str | Path, *, progress:
     T2Error
         When the page cannot be written.
     """
-    lab = load_lab() if folder is None else Lab.read(Path(folder) / "table.json")
-    answers = None if folder is None else _answers(Path(folder))
+    shipped = "tiny" if folder is None else str(folder)
+    if shipped in lab_names() and not Path(shipped).is_dir():
+        lab, answers = load_lab(shipped), load_answers(shipped)
+    else:
+        lab, answers = Lab.read(Path(shipped) / "table.json"), _answers(Path(shipped))
     return _judge(lab, Preset.from_dict(lab.manifest["preset"]), answers, Path(page_folder), progress)
 
 
