@@ -34,6 +34,9 @@ __all__ = ["Findings", "find"]
 
 FloatArray = NDArray[np.float64]
 
+#: What the laws of a laboratory are for, as presets say it.
+_PURPOSE = "pass@k of sampled answers: plan N, D and k"
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Findings(Result):
@@ -106,7 +109,8 @@ class Findings(Result):
         )
         warning = "Models of a made-up world: a worked example, not advice for models of language."
         law = self.fits.bootstrap.law(CONFIDENCE_LEVEL)
-        return replace(law, title="pass@k of the laboratory's models", source=source, warnings=(warning, *law.warnings))
+        told: dict[str, Any] = {"title": "pass@k of the laboratory's models", "source": source, "purpose": _PURPOSE}
+        return replace(law, **told, warnings=(warning, *law.warnings))
 
     @cached_property
     def loss_law(self) -> Law:
@@ -119,7 +123,8 @@ class Findings(Result):
         law = self.fits.approach_1.law
         warning = "Models of a made-up world: a worked example, not advice for models of language."
         name, title = f"lab-{self.preset.name}-loss", "-log pass@k of the laboratory's models"
-        return replace(law, name=name, title=title, source=source, warnings=(warning, *law.warnings))
+        told: dict[str, Any] = {"name": name, "title": title, "source": source, "purpose": _PURPOSE}
+        return replace(law, **told, warnings=(warning, *law.warnings))
 
     def summary(self) -> str:
         """The claims as text of at most 80 columns."""
