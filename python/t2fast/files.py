@@ -82,6 +82,14 @@ def replacing(path: str | Path, name: str = "path") -> Iterator[Path]:
             os.replace(beside, os.path.realpath(target))
     except OSError as error:
         raise T2Error(f"{name} = '{target}': cannot be written: {error.strerror or error}") from None
+    except Exception as error:
+        # What a library raises as it tidies up after a write that failed, as matplotlib's PDF does.
+        cause = error.__context__
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise T2Error(f"{name} = '{target}': cannot be written: {cause.strerror or cause}") from None
     finally:
         if beside != target:
             with contextlib.suppress(OSError):

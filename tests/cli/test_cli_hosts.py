@@ -72,7 +72,9 @@ def test_a_bootstrap_while_a_host_dies(cluster, tmp_path):
 
 def test_a_laboratory_while_a_host_dies(cluster, tmp_path):
     hosts, begin = cluster
-    (tmp_path / "nano.json").write_text(json.dumps(nano_lab.preset().to_dict()))
+    preset = nano_lab.preset().to_dict()
+    preset |= {"n_samples": 8, "duel": preset["duel"] | {"inference_flops": 6e4, "repeats": 1}}
+    (tmp_path / "nano.json").write_text(json.dumps(preset))
     words = ["lab", "run", "--preset", "nano.json", "--device", "cpu", "--out"]
     process = begin(tmp_path, *words, "many", "--report", "r1", "--workers", "ray")
     while len(list((tmp_path / "many").glob("runs/*/manifest.json"))) < 4:

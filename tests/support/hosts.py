@@ -111,22 +111,29 @@ class Hosts:
     def head(self, host, port=6399, cpus=1):
         """A Ray head; its address."""
         options = ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", self.folder / "ray"]
-        self._ready(self._node(host, options, cpus))
+        self._nodes([host], options, cpus)
         return f"{self.address(host)}:{port}"
 
     def join(self, head, *hosts, cpus=1):
         """Ray nodes, all at once."""
-        for process in [self._node(host, ["--address", head], cpus) for host in hosts]:
-            self._ready(process)
+        self._nodes(hosts, ["--address", head], cpus)
+
+    def _nodes(self, hosts, options, cpus):
+        for attempt in range(4):
+            begun = [(host, self._node(host, options, cpus)) for host in hosts]
+            said = {host: process.communicate(timeout=120)[0] for host, process in begun}
+            hosts = [host for host, process in begun if process.returncode]
+            if not hosts:
+                return
+            # Ray gives a node 30 seconds to start, which a busy machine may not have.
+            assert attempt < 3, said[hosts[0]]
+            for host in hosts:
+                self.kill(host)
 
     def _node(self, host, options, cpus):
         shared = ["--node-ip-address", self.address(host), "--num-cpus", cpus, "--object-store-memory", 80_000_000]
         # From a folder where nothing lies, so that no relative path works by chance.
         return self.begin(host, [*RAY, "start", *shared, *options], cwd=self.folder)
-
-    def _ready(self, process):
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, said
 
     def kill(self, host):
         """End all that runs on a host, without a word to anyone; its network stays and refuses connections. The time."""

@@ -41,7 +41,5 @@ mod _core {
     #[pymodule_export]
     use crate::rule::Rule;
     #[pymodule_export]
-    use crate::sampling::{
-        append_tokens, decode_step, draw_tokens, gate_rows, normalise_rows, read_texts, split_heads, vector_lanes,
-    };
+    use crate::sampling::{Block, BlockWork, append_tokens, decode_step, draw_tokens, read_texts, vector_lanes};
 }
