@@ -66,6 +66,7 @@ def test_a_study_from_text_to_page(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_the_second_study_twice_and_after_interruptions(tmp_path):
     """From one seed the same table and answers, also when stopped in every stage and gone on with."""
     preset = nano_lab.graded()
