@@ -1,6 +1,6 @@
 """Check that every place that names the version names the same one, and the tag $TAG too where it is set.
 
-The places: the workspace of the crates, both distributions and their packages, the citation, and the newest section of
+The places: the workspace of the crates, both distributions and their packages, the citations, and the newest section of
 the changelog, which must be dated when a tag is released.
 """
 
@@ -20,6 +20,7 @@ PLACES = {
     "python/t2fast/__init__.py": r'^__version__ = "([^"]+)"',
     "kernels/t2fast_kernels/__init__.py": r'^__version__ = "([^"]+)"',
     "CITATION.cff": r"^version: (\S+)",
+    "README.md": r"^  version = \{([^}]+)\}",
     "CHANGELOG.md": r"^## (\S+)",
 }
 #: What must ask for that version, as far as it names one: the core within the workspace, and the extras for kernels,

@@ -24,7 +24,9 @@ def main(address="http://localhost:8000/v1", question="Question: what is 3 + 4? 
         print("piece by piece:", repr(grown))
         assert grown == answers[0]
     root = address.removesuffix("/").removesuffix("/v1")
-    for line in urllib.request.urlopen(root + "/metrics").read().decode().splitlines():
+    with urllib.request.urlopen(root + "/metrics") as said:
+        text = said.read().decode()
+    for line in text.splitlines():
         if line.startswith(("t2fast_prompt_tokens", "t2fast_prefilled_tokens", "t2fast_generated_tokens")):
             print(line)
     return answers

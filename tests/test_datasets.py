@@ -85,3 +85,17 @@ def test_a_lab_is_a_result(lab):
     rows = lab.rows()
     assert len(rows) == len(lab.checkpoints)
     assert rows[0]["pass_at_1"] == pytest.approx(lab.checkpoints[0].n_correct.mean() / lab.n_samples)
+
+
+def test_the_preset_of_approach_1_is_the_fit_to_this_tables_likelihoods(lab):
+    fit = t2.fitting.fit_table(lab.counts, "t2-loss", k=2.0 ** np.arange(9))
+    preset = t2.load_law("lab-tiny-loss")
+    assert preset.coefficients == pytest.approx(fit.law.coefficients, rel=1e-4, abs=1e-6)
+    assert any("lack of fit" in warning for warning in preset.warnings)
+    assert t2.plan(preset, t2.Budget(train_flops=3.2e11, inference_flops=2e6)).design.k > 1
+
+
+def test_suites_are_loaded_by_name(lab):
+    assert load_lab("tiny") == lab
+    with pytest.raises(t2.T2Error, match="name = 'none'"):
+        load_lab("none")

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "arguments",
     "choosing",
+    "cluster",
     "costs",
     "data",
     "datasets",

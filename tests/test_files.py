@@ -33,6 +33,23 @@ def test_an_existing_file_survives_a_failed_save(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_a_library_raises_after_a_failed_write_is_ours(tmp_path):
+    """Such as matplotlib, whose PDF fails once more as it is closed on a full disk."""
+
+    def save():
+        with files.replacing(tmp_path / "a.pdf", "plot"):
+            try:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                raise RuntimeError("inconsistent stream state")
+
+    with pytest.raises(T2Error, match="plot = .*cannot be written: No space left on device"):
+        save()
+    with pytest.raises(RuntimeError), files.replacing(tmp_path / "a.pdf"):
+        raise RuntimeError("of another kind")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_save_leaves_nothing(tmp_path):
     def save():
         with files.replacing(tmp_path / "a.txt") as beside:

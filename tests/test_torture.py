@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import nano_lab
-from tests.support.commands import PROGRAM, t2fast
+from tests.support.commands import PROGRAM, line_with, t2fast
 
 from t2fast import T2Error, files
 
@@ -118,7 +118,7 @@ def test_a_run_whose_server_is_killed_again_and_again_loses_and_repeats_nothing(
             4,
         ]
         process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, env=environment())
-        assert "serving tiny" in process.stderr.readline()
+        line_with(process, "serving tiny")
         return process
 
     def run(name, retries):

@@ -1,7 +1,7 @@
 """The compiled core: thin bindings of the Rust crate t2fast-core. Use the modules above it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict, final, type_check_only
+from typing import Self, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 __all__ = [
     "BetaFit",
     "Bill",
+    "Block",
+    "BlockWork",
     "Budget",
     "Design",
     "Family",
@@ -40,12 +42,10 @@ __all__ = [
     "draw_tokens",
     "estimate",
     "evaluate",
-    "gate_rows",
     "grid_search",
     "group_means",
     "isoflop",
     "majority",
-    "normalise_rows",
     "number_rows",
     "pareto",
     "plan_budget",
@@ -54,7 +54,6 @@ __all__ = [
     "read_texts",
     "samples_needed",
     "sensitivities",
-    "split_heads",
     "surface",
     "sweep",
     "vector_lanes",
@@ -392,6 +391,7 @@ def samples_needed(
     n: _Integers, c: _Integers, k: int, model: tuple[float, float, float], target: float
 ) -> tuple[int, float]: ...
 def sensitivities(n: _Integers, c: _Integers, k: int, model: tuple[float, float, float]) -> _Floats: ...
+def item_response(ability: _Floats, difficulties: _Floats, k: _Floats) -> _Floats: ...
 def beta_pass_at_k(a: float, b: float, zero: float, k: _Floats) -> _Floats: ...
 def majority(
     votes: _Integers,
@@ -507,24 +507,6 @@ def read_texts(
     cap: float,
     threads: int,
 ) -> None: ...
-def normalise_rows(
-    x: NDArray[np.float32],
-    residual: NDArray[np.float32] | None,
-    weight: NDArray[np.float32],
-    eps: float,
-    out: NDArray[np.float32],
-    threads: int,
-) -> None: ...
-def gate_rows(both: NDArray[np.float32], out: NDArray[np.float32], threads: int) -> None: ...
-def split_heads(
-    joined: NDArray[np.float32],
-    cos: NDArray[np.float32],
-    sin: NDArray[np.float32],
-    norms: tuple[NDArray[np.float32], NDArray[np.float32], float] | None,
-    q: NDArray[np.float32],
-    k: NDArray[np.float32],
-    v: NDArray[np.float32],
-) -> None: ...
 def append_tokens(
     k: _Numbers,
     v: _Numbers,
@@ -545,3 +527,36 @@ def draw_tokens(
     tokens: NDArray[np.int64],
     logprobs: NDArray[np.float32],
 ) -> None: ...
+
+_Single = NDArray[np.float32]
+
+@final
+class BlockWork:
+    def __new__(cls) -> Self: ...
+
+@final
+class Block:
+    def __new__(
+        cls,
+        head_dim: int,
+        kv_heads: int,
+        heads: list[_Single],
+        output: list[_Single],
+        gate: list[_Single],
+        down: list[_Single],
+        biases: list[_Single | None],
+        norms: list[tuple[_Single, float]],
+        head_norms: list[tuple[_Single, float]] | None,
+    ) -> Self: ...
+    def heads(
+        self,
+        x: _Single,
+        cos: _Single,
+        sin: _Single,
+        q: _Single,
+        k: _Single,
+        v: _Single,
+        work: BlockWork,
+        threads: int,
+    ) -> None: ...
+    def rest(self, x: _Single, read: _Single, work: BlockWork, threads: int) -> None: ...

@@ -9,20 +9,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from t2fast import passk
+from t2fast import arguments, passk
 from t2fast.data import Table
 from t2fast.errors import DataError
 from t2fast.files import object_from, read_object, write_text
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 
-__all__ = ["Checkpoint", "Lab", "load_lab"]
+__all__ = ["Checkpoint", "Lab", "lab_names", "load_lab"]
 
 #: Written into every table; a reader refuses what it does not know.
 SCHEMA = "t2fast.lab/2"
@@ -40,7 +41,8 @@ class Checkpoint:
     run
         Its name.
     stage
-        ``"grid"``; or ``"planned"`` and ``"chinchilla"``, the two sides of the duel.
+        ``"grid"``; ``"tuned"``, one of the grid fine-tuned on one family and asked its problems alone; or
+        ``"planned"``, ``"voted"`` and ``"chinchilla"``, the sides of the duel.
     tuned
         Whether it was fine-tuned on problems after training.
     n_params, n_tokens, seed
@@ -125,6 +127,19 @@ class Lab(Result):
         """The checkpoints that laws are fitted to."""
         return tuple(one for one in self.checkpoints if one.stage == "grid")
 
+    @property
+    def tuned(self) -> tuple[Checkpoint, ...]:
+        """The grid's models after fine-tuning on one family, in its order; empty where none was."""
+        found = {one.run: one for one in self.checkpoints if one.stage == "tuned"}
+        names = [f"{one.run}-tuned" for one in self.grid]
+        return tuple(found[name] for name in names) if all(name in found for name in names) else ()
+
+    @property
+    def lesson(self) -> NDArray[np.bool_]:
+        """Which problems are of the family that models were fine-tuned on."""
+        family = self.manifest["preset"].get("lessons", {}).get("family")
+        return np.array([one == family for one in self.families], dtype=np.bool_)
+
     def side(self, stage: str, tuned: bool = False) -> tuple[Checkpoint, ...]:
         """The models of one side of the duel, before or after fine-tuning."""
         return tuple(one for one in self.checkpoints if (one.stage, one.tuned) == (stage, tuned))
@@ -179,15 +194,19 @@ class Lab(Result):
         return self.table(self.grid)
 
     def table(self, rows: Sequence[Checkpoint]) -> Table:
-        """The same of any checkpoints."""
-        each, n = len(self.problem_ids), len(rows)
+        """The same of any checkpoints that were asked the same problems: all, or those of the fine-tuning's family."""
+        asked = np.ones(len(self.problem_ids), dtype=np.bool_)
+        if rows and len(rows[0].n_correct) != len(asked):
+            asked = self.lesson
+        problem, family = np.array(self.problem_ids)[asked], np.array(self.families)[asked]
+        each, n = len(problem), len(rows)
         return Table(
             {
                 "group": np.repeat(np.array([one.run for one in rows]), each),
                 "n_params": np.repeat(np.array([one.n_params for one in rows], float), each),
                 "n_tokens": np.repeat(np.array([one.n_tokens for one in rows], float), each),
-                "problem": np.tile(np.array(self.problem_ids), n),
-                "family": np.tile(np.array(self.families), n),
+                "problem": np.tile(problem, n),
+                "family": np.tile(family, n),
                 "n_samples": np.full(each * n, float(self.n_samples)),
                 "n_correct": np.concatenate([one.n_correct for one in rows]).astype(float),
                 "probability": np.concatenate([one.probability for one in rows]),
@@ -243,8 +262,18 @@ def _lab(data: dict[str, Any], origin: str) -> Lab:
         raise DataError(f"{origin}: not the table of a laboratory: {error!r}") from None
 
 
-def load_lab() -> Lab:
-    """The suite of the preset ``tiny``: small language models trained from scratch, their problems and samples.
+def load_lab(name: str = "tiny") -> Lab:
+    """A suite that comes with t2fast: small language models trained from scratch, their problems and samples.
+
+    Parameters
+    ----------
+    name
+        The preset that trained it; :func:`lab_names` lists those that come with this version.
+
+    Raises
+    ------
+    T2Error
+        For another name.
 
     Examples
     --------
@@ -252,5 +281,21 @@ def load_lab() -> Lab:
     42 models, 192 problems, 256 samples of each
     N 5k to 123k, D 33.8k to 8.67M, pass@1 0.006 to 0.610
     """
-    file = resources.files("t2fast").joinpath("lab", "tables", "tiny.json")
+    arguments.choice("name", name, lab_names())
+    file = _tables().joinpath(f"{name}.json")
     return _lab(object_from(file.read_text(encoding="utf-8"), file.name, DataError), file.name)
+
+
+def lab_names() -> list[str]:
+    """Names of the suites that come with t2fast.
+
+    Examples
+    --------
+    >>> "tiny" in lab_names()
+    True
+    """
+    return sorted(file.name.removesuffix(".json") for file in _tables().iterdir() if file.name.endswith(".json"))
+
+
+def _tables() -> Traversable:
+    return resources.files("t2fast").joinpath("lab", "tables")

@@ -82,3 +82,30 @@ def test_memory_that_is_not_there_is_one_line(run, tmp_path, monkeypatch):
     monkeypatch.setattr("t2fast.cli.passk.read_counts", fail, raising=False)
     code, out, err = run("passk", tmp_path / "x.csv", "-k", 1)
     assert (code, out, err) == (2, "", "t2fast: not enough memory: Unable to allocate 149. GiB\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("fit", "x.csv", "--out", "x.csv"), "--out = 'x.csv': is also an input, which it would replace"),
+        (("fit", "x.csv", "--out", "link.csv"), "--out = 'link.csv': is also an input, which it would replace"),
+        (
+            ("score", "--model", "m", "--prompts", "x.csv", "--out", "./x.csv"),
+            "is also --prompts, which it would replace",
+        ),
+        (("cost", "--calibrate", "x.csv", "--out", "x.csv"), "is also --calibrate, which it would replace"),
+        (
+            ("plan", *BUDGET, "--csv", "new.svg", "--plot", "new.svg"),
+            "'new.svg': is also --csv, which it would replace",
+        ),
+    ],
+)
+def test_no_output_takes_the_place_of_an_input_or_of_another_output(run, tmp_path, monkeypatch, command, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").write_text("n_params,n_tokens,loss\n1e8,2e9,3.1\n")
+    (tmp_path / "link.csv").symlink_to("x.csv")
+    code, out, err = run(*command)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert (tmp_path / "x.csv").read_text().startswith("n_params")

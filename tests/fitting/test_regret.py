@@ -114,6 +114,8 @@ def test_a_rule_that_cannot_be_followed_says_why():
     [
         ({"loss": None}, "regret needs n_samples, n_correct and problem"),
         ({"benchmark": ["a", "b"] * 24 + ["a"]}, "holds 2 values"),
+        ({"n_params": [1e8] * 48 + [0]}, "n_params = 0 in row 49: must be positive and finite"),
+        ({"n_tokens": [-2e9] + [1e9] * 48}, "n_tokens = -2e\\+09 in row 1: must be positive and finite"),
     ],
 )
 def test_tables_that_cannot_be_used(change, message):

@@ -10,7 +10,8 @@ pytest.importorskip("transformers")
 from tests.support import tiny
 
 from t2fast.data import read_counts, read_trials
-from t2fast.lab.measure import VOTES, measure
+from t2fast.lab.answers import VOTES
+from t2fast.lab.measure import measure
 
 
 def test_tallies_of_answers_are_kept(tmp_path):

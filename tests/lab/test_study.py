@@ -13,6 +13,7 @@ from tests.support import laboratory, nano_lab
 
 from t2fast.errors import DataError, T2Error
 from t2fast.lab.study import _cores, judge_study, run_study
+from t2fast.results import Progress
 
 
 def test_the_number_of_cores_needs_no_affinity(monkeypatch):
@@ -62,3 +63,31 @@ def test_a_study_from_text_to_page(tmp_path):
     assert "http" not in page.replace("http://www.w3.org", "")
     resumed = run_study(path, tmp_path / "a", tmp_path / "page", workers=2)
     assert resumed.to_dict() == found.to_dict()
+
+
+@pytest.mark.slow
+def test_the_second_study_twice_and_after_interruptions(tmp_path):
+    """From one seed the same table and answers, also when stopped in every stage and gone on with."""
+    preset = nano_lab.graded()
+    path = tmp_path / "nano.json"
+    path.write_text(json.dumps(preset.to_dict()))
+    found = run_study(path, tmp_path / "a", tmp_path / "page", workers=2)
+    assert [one.rule for one in found.verdicts] == [
+        "any right", "verifier, f = 5%", "majority", "any right, fine-tuned",
+    ]  # fmt: skip
+    assert len(found.lab.tuned) == len(found.lab.grid)
+    assert found.claims[-1].low < 1.1
+    assert found.claims[-1].high > 0.9
+    assert "Does the advice win?" in (tmp_path / "page" / "index.html").read_text()
+    for stage in ("rate-", "grid-", "-tuned", "chinchilla-"):
+
+        def stop(now: Progress, stage: str = stage) -> None:
+            if stage in now.note:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_study(path, tmp_path / "b", tmp_path / "again", workers=1, progress=stop)
+    run_study(path, tmp_path / "b", tmp_path / "again", workers=1)
+    for name in ("table.json", "answers.npz"):
+        first, second = ((tmp_path / lab / name).read_bytes() for lab in "ab")
+        assert first == second, name

@@ -23,6 +23,20 @@ def test_item_response_is_the_mean_over_problems():
     np.testing.assert_allclose(ItemResponseLaw(ABILITY, CENTER, tuple(b)).value(n, d, k), truth, rtol=1e-12)
 
 
+def test_many_problems_and_the_least_success_rates_keep_their_digits():
+    mpmath = pytest.importorskip("mpmath")
+    b = np.linspace(-6, 40, 19)
+    for k in (1.0, 13.0, 1e5):
+        with mpmath.workdps(50):
+            p = [1 / (1 + mpmath.exp(mpmath.mpf(float(one)) + 3)) for one in b]
+            # Without the easy ones, whose sum would hide the others.
+            for few in (slice(None), slice(12, None)):
+                kept = p[few]
+                truth = float(sum(1 - (1 - one) ** int(k) for one in kept) / len(kept))
+                law = ItemResponseLaw((-3.0, 0, 0, 0, 0, 0), CENTER, tuple(b[few]))
+                assert law.value(1e9, 1e11, k) == pytest.approx(truth, rel=1e-13)
+
+
 def test_beta_ability_is_the_law_of_pass_at_k_with_a_bent_loss():
     n, d, k = np.array([1e8, 1e9, 7e9]), np.array([2e9, 5e10, 3e11]), np.array([1.0, 8.0, 100.0])
     h = ability(n, d)

@@ -47,6 +47,30 @@ def test_draws_of_the_laws_are_drawn_together():
         list(LawAverage((ITEMS, BETA)).resampled())
 
 
+@pytest.mark.parametrize("name", ["pythia-gsm8k-average", "pythia-math-average"])
+def test_draws_worked_out_together_are_those_worked_out_one_by_one(name):
+    law = t2fast.load_law(name).with_fewer_draws(20)
+    data = law.data_range
+    draw = np.random.default_rng(3)
+    axes = (data.n_params, data.n_tokens, (1.0, 1e4))
+    n, d, k = (np.exp(draw.uniform(*np.log(ends), 30)) for ends in axes)
+    one_by_one = np.stack([one.value(n, d, k) for one in law.resampled()])
+    assert one_by_one.shape == (20, 30)
+    np.testing.assert_allclose(law._predict(n, d, k, None), one_by_one, rtol=1e-12)
+    for part in law.laws:
+        one_by_one = np.stack([one.value(n, d, k) for one in part.resampled()])
+        np.testing.assert_allclose(part._predict(n, d, k, None), one_by_one, rtol=1e-12)
+
+
+def test_an_average_of_averages_draws_as_its_parts():
+    law = t2fast.load_law("pythia-gsm8k-average").with_fewer_draws(5)
+    nested = LawAverage((law, law.laws[0]))
+    one_by_one = np.stack([one.value(*POINTS) for one in LawAverage(law.laws).resampled()])
+    np.testing.assert_allclose(law._predict(*POINTS, None), one_by_one, rtol=1e-12)
+    drawn = LawAverage._values_of([nested, nested], *POINTS)
+    np.testing.assert_allclose(drawn, np.stack([nested.value(*POINTS)] * 2), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("laws", "weights", "message"),
     [

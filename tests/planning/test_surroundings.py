@@ -12,6 +12,8 @@ from tests.support.plans import PAIR, PYTHIA, better_by, close, exact, meets, va
 from tests.support.strategies import any_laws, budgets, loss_laws, pass_laws, powers
 
 import t2fast as t2
+from t2fast import fitting
+from t2fast.datasets import load_lab
 
 
 @settings(max_examples=60, deadline=None)
@@ -237,3 +239,14 @@ def test_k_beyond_the_resolution_of_floating_point_is_still_planned():
     for flops in np.geomspace(1e23, 2e23, 50):
         plan = t2.plan(law, t2.Budget(total_flops=flops, max_tokens=1e7, workload=replace(use, prompt="recomputed")))
         assert plan.k > 2**53
+
+
+def test_a_mean_of_forms_of_small_models_plans_models_as_small():
+    """The laws of a laboratory describe models far below 100k parameters and 1M tokens."""
+    law = fitting.average_table(load_lab().counts, n_resamples=0).law
+    plan = t2.plan(law, t2.Budget(train_flops=1e10, inference_flops=2e5))
+    assert law.data_range.n_params[0] <= plan.design.n_params < 1e5
+    assert plan.unlimited.n_params < 1e5
+    assert plan.chinchilla.tokens_per_param == pytest.approx(20)
+    with pytest.raises(t2.T2Error, match=r"admit no model of \d+ parameters and [\d.]+k tokens"):
+        t2.plan(law, t2.Budget(train_flops=1e6, max_k=8))

@@ -137,12 +137,13 @@ class Run:
 def _again(run, hosts, dead, at):
     """Seconds from a host's death until a prompt that it had in hand is drawn elsewhere."""
     had = {prompt for _, prompt, _ in run.drawn(hosts, dead)[-1:]}
-    later = [when for when, prompt, _ in run.drawn(hosts, 1, 2, 3, 4, 5) if when > at + 0.05 and prompt in had]
+    others = [number for number in (1, 2, 3, 4) if number != dead]
+    later = [when for when, prompt, _ in run.drawn(hosts, *others) if when > at and prompt in had]
     return min(later) - at if later else float("nan")
 
 
-@pytest.mark.parametrize("kind", ["light", "heavy"])
-@pytest.mark.parametrize("how", ["kill", "unplug"])
+# All processes of a host die; its cable is cut, of which nobody hears until it has been silent for long.
+@pytest.mark.parametrize(("how", "kind"), [("kill", "light"), ("kill", "heavy"), ("unplug", "light")])
 def test_a_host_dies_and_another_joins(hosts, tmp_path, how, kind):
     head = hosts.head(1)
     hosts.join(head, 2, 3)

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from tests.support import server, storm, tiny
-from tests.support.commands import PROGRAM
+from tests.support.commands import PROGRAM, line_with
 
 from t2fast.serve import Limits
 
@@ -62,7 +62,7 @@ def test_torture_of_many_clients_at_once(tmp_path, capfd):
     command = [*PROGRAM, "serve", "--model", tmp_path / "tiny", "--port", "0", "--kv-memory", "16M"]
     process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
     try:
-        port = int(re.search(r":(\d+)/v1", process.stderr.readline())[1])
+        port = int(re.search(r":(\d+)/v1", line_with(process, "serving tiny at"))[1])
         known = storm.cases()
         asyncio.run(storm.Storm(port, known, seed=9).run(10, 2))
         before, begun = memory(process.pid), time.monotonic()

@@ -6,19 +6,21 @@ import contextlib
 import http.client
 import json
 import os
+import queue
 import re
 import signal
 import socket
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
 
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from tests.support import server, tiny
-from tests.support.commands import PROGRAM, t2fast
+from tests.support.commands import PROGRAM, line_with, t2fast
 
 from t2fast import T2Error
 from t2fast.sampling import Endpoint, Prompt, Sampler, SamplingParams, read_samples
@@ -49,11 +51,23 @@ def started(folder, *arguments, env=None):
         [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | (env or {})
     )
     try:
-        line = process.stderr.readline()
+        line = line_with(process, "serving tiny at")
         yield process, int(re.search(r"serving tiny at http://127\.0\.0\.1:(\d+)/v1", line)[1]), line
     finally:
         process.kill()
         process.communicate()
+
+
+def wait_for_rows(port, headers=()):
+    """Wait until choices are being drawn."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=dict(headers))
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            if re.search(r"^t2fast_rows_running [1-9]", answer.read().decode(), re.MULTILINE):
+                return
+        time.sleep(0.02)
+    pytest.fail("nothing is drawn")
 
 
 def direct(sampler, prompt, params, seed):
@@ -111,7 +125,7 @@ def test_the_command_serves_a_run_and_ends_in_good_order(folder, tmp_path, sampl
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         body = {"prompt": "x", "n": 4, "max_tokens": 200, "ignore_eos": True, "seed": 1}
         connection.request("POST", "/v1/completions", json.dumps(body), headers)
-        time.sleep(0.3)
+        wait_for_rows(port, headers)
         process.send_signal(signal.SIGTERM)
         answer = connection.getresponse()
         assert answer.status == 200
@@ -128,7 +142,7 @@ def test_grace_ends(folder):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         body = {"prompt": "x", "n": 256, "max_tokens": 500, "ignore_eos": True}
         connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-        time.sleep(0.5)
+        wait_for_rows(port)
         begun = time.monotonic()
         process.send_signal(signal.SIGINT)
         answer = connection.getresponse()
@@ -177,6 +191,20 @@ def test_addresses_that_cannot_be_listened_on(sampler):
         serve(sampler, "tiny", key=" ")
 
 
+def test_another_thread_ends_it(sampler):
+    address, stop = queue.Queue(), threading.Event()
+    options = {"port": 0, "ready": address.put, "stop": stop}
+    thread = threading.Thread(target=serve, args=(sampler, "tiny"), kwargs=options, daemon=True)
+    thread.start()
+    port = int(re.search(r":(\d+)/v1$", address.get(timeout=60))[1])
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
 def test_a_batch_that_cannot_begin_anew_ends_the_server(capfd):
     own = Sampler(tiny.model(), tiny.tokenizer())
     address, failed, lives, begin = [], [], [], own.live
@@ -196,6 +224,7 @@ def test_a_batch_that_cannot_begin_anew_ends_the_server(capfd):
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     while not address:
+        assert thread.is_alive(), failed
         time.sleep(0.01)
 
     def nothing(**_):

@@ -21,3 +21,13 @@ def data(*arguments):
     done = t2fast(*arguments, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
+
+
+def line_with(process, words):
+    """What a program says next on stderr with these words; others' warnings may come before it."""
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if words in line:
+            return line
+    raise AssertionError("".join(said))

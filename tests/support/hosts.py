@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+#: Before a command: it ends with this process.
+_TIED = ["setpriv", "--pdeathsig", "KILL"]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
@@ -41,6 +43,8 @@ class Hosts:
         self._bridge = f"t2b{self._key}"
         #: The program that holds each host's namespaces, and its first process, with which all of a host's end.
         self._made = {}
+        #: What holds the networks of hosts that were killed.
+        self._kept = {}
         self._started = []
         # Sockets lie here: their paths must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="t2ray"))
@@ -62,24 +66,13 @@ class Hosts:
     def _first(self, host):
         """A host's first process."""
         if host not in self._made:
+            self._forget(host)
             own, there = self.folder / f"disk{host}", self.folder / "ray"
             shutil.rmtree(own, ignore_errors=True)
             own.mkdir()
             there.mkdir(exist_ok=True)
             stay = f"hostname host{host}; mount --bind {own} {there} && echo there && exec sleep infinity"
-            words = [
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "unshare",
-                "-nmpu",
-                "--fork",
-                "--kill-child",
-                "--mount-proc",
-                "sh",
-                "-c",
-                stay,
-            ]
+            words = [*_TIED, "unshare", "-nmpu", "--fork", "--kill-child", "--mount-proc", "sh", "-c", stay]
             holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
             self._made[host] = (holder, None)
             assert holder.stdout.readline() == "there\n"
@@ -118,35 +111,54 @@ class Hosts:
     def head(self, host, port=6399, cpus=1):
         """A Ray head; its address."""
         options = ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", self.folder / "ray"]
-        self._ready(self._node(host, options, cpus))
+        self._nodes([host], options, cpus)
         return f"{self.address(host)}:{port}"
 
     def join(self, head, *hosts, cpus=1):
         """Ray nodes, all at once."""
-        for process in [self._node(host, ["--address", head], cpus) for host in hosts]:
-            self._ready(process)
+        self._nodes(hosts, ["--address", head], cpus)
+
+    def _nodes(self, hosts, options, cpus):
+        for attempt in range(4):
+            begun = [(host, self._node(host, options, cpus)) for host in hosts]
+            said = {host: process.communicate(timeout=120)[0] for host, process in begun}
+            hosts = [host for host, process in begun if process.returncode]
+            if not hosts:
+                return
+            # Ray gives a node 30 seconds to start, which a busy machine may not have.
+            assert attempt < 3, said[hosts[0]]
+            for host in hosts:
+                self.kill(host)
 
     def _node(self, host, options, cpus):
         shared = ["--node-ip-address", self.address(host), "--num-cpus", cpus, "--object-store-memory", 80_000_000]
         # From a folder where nothing lies, so that no relative path works by chance.
         return self.begin(host, [*RAY, "start", *shared, *options], cwd=self.folder)
 
-    def _ready(self, process):
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, said
-
     def kill(self, host):
-        """End all that runs on a host, without a word to anyone; the time."""
+        """End all that runs on a host, without a word to anyone; its network stays and refuses connections. The time."""
         holder, first = self._made.pop(host)
+        if first is not None:
+            keeper = subprocess.Popen([*_TIED, "nsenter", "-t", str(first), "-n", "sleep", "infinity"])
+            self._kept[host] = keeper
+            while os.readlink(f"/proc/{keeper.pid}/ns/net") != os.readlink(f"/proc/{first}/ns/net"):
+                time.sleep(0.01)
         at = time.time()
         if first is not None:
             os.kill(first, signal.SIGKILL)
         holder.kill()
         holder.wait()
         holder.stdout.close()
-        # The last process takes the network with it, in its own time; another host may want the name at once.
-        subprocess.run(["ip", "link", "del", self._cable(host)], capture_output=True)
         return at
+
+    def _forget(self, host):
+        """End the network of a host that was killed."""
+        if host in self._kept:
+            keeper = self._kept.pop(host)
+            keeper.kill()
+            keeper.wait()
+            # Its end goes with the network, in its own time.
+            subprocess.run(["ip", "link", "del", self._cable(host)], capture_output=True)
 
     def unplug(self, host):
         """Cut a host's cable; the time."""
@@ -157,6 +169,8 @@ class Hosts:
     def close(self):
         for host in list(self._made):
             self.kill(host)
+        for host in list(self._kept):
+            self._forget(host)
         for process in self._started:
             process.wait(timeout=30)
             process.stdout.close()

@@ -57,6 +57,7 @@ def serving(*, limits=None, key=None, model=None, tokenizer=None, params=None, *
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server ended before it began"
         time.sleep(0.005)
     try:
         yield Serving(service, server.servers[0].sockets[0].getsockname()[1])

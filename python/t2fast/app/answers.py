@@ -46,7 +46,7 @@ def _law(name: str, _changed: float) -> Law:
 def law_of(question: Question) -> Law:
     """The law of a question; one that was read is kept until its file changes."""
     name = question.law
-    return _law(name, os.stat(name).st_mtime if Path(name).is_file() else 0.0)
+    return _law(name, os.stat(name).st_mtime if os.path.isfile(name) else 0.0)
 
 
 def laws_answer() -> list[dict[str, Any]]:

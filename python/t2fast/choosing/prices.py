@@ -13,6 +13,7 @@ from t2fast import arguments
 from t2fast.costs import cost, inference_flops
 from t2fast.data.deciding import OneRule, is_named
 from t2fast.errors import DataError, T2Error
+from t2fast.files import check_input
 from t2fast.quantity import parse_quantity
 
 __all__ = ["Price", "PromptBilling", "read_prices"]
@@ -221,6 +222,7 @@ def read_prices(
     Price(fixed=0.0, per_sample=0.0006000000000000001, unit='dollars')
     """
     place = arguments.path("prices", path)
+    check_input(place, DataError)
     try:
         with place.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))

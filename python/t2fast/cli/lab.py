@@ -37,7 +37,7 @@ def _needs(*modules: str) -> None:
 
 @_lab.command("run")
 def _run(
-    preset: Annotated[str, typer.Option(help="tiny (CPU), h100 (one GPU), or a JSON file of your own.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny, small (CPU), h100 (one GPU), or a JSON file.")] = "tiny",
     out: _Out = Path("lab"),
     report: _Report = Path("lab_report"),
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the GPU if there is one.")] = None,
@@ -77,7 +77,7 @@ def _run(
 @_lab.command("report")
 def _write(
     out: Annotated[
-        Path | None, typer.Argument(help="Folder of a laboratory; default: the table that comes with t2fast.")
+        Path | None, typer.Argument(help="Folder of a laboratory, or a table of t2fast: tiny, the default.")
     ] = None,
     report: _Report = Path("lab_report"),
     as_json: o.AsJson = False,

@@ -6,6 +6,7 @@ import csv
 import functools
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,9 @@ _OUTPUT = "Output"
 #: The flags that the user wrote, each with what stands after it ("on" for a switch), whatever the others' defaults are.
 _WRITTEN: ContextVar[Mapping[str, str]] = ContextVar("written", default=MappingProxyType({}))
 
+#: Flags whose file is written.
+_OUTPUTS = frozenset({"--out", "--csv", "--plot", "--html", "--parquet"})
+
 
 @contextmanager
 def written(context: typer.Context) -> Iterator[None]:
@@ -47,8 +51,26 @@ def written(context: typer.Context) -> Iterator[None]:
             value = context.params.get(parameter.name or "")
             for flag in (*parameter.opts, *parameter.secondary_opts):
                 flags[flag] = "on" if value is True else str(value)
+    _apart(context)
     with asked(flags):
         yield
+
+
+def _apart(context: typer.Context) -> None:
+    """Refuse an output that is one of the inputs, which it would replace, or another output."""
+    seen: dict[str, str] = {}
+    parameters = sorted(context.command.params, key=lambda one: not _OUTPUTS.isdisjoint(one.opts))
+    for parameter in parameters:
+        given = context.params.get(parameter.name or "")
+        writes = not _OUTPUTS.isdisjoint(parameter.opts)
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if not isinstance(value, str | Path) or not (os.path.isfile(value) or (writes and isinstance(value, Path))):
+                continue
+            place = os.path.realpath(value)
+            flag = parameter.opts[0] if parameter.opts[0].startswith("-") else "an input"
+            if writes and place in seen and not os.path.isdir(place) and str(value) not in ("-", os.devnull):
+                raise T2Error(f"{flag} = '{value}': is also {seen[place]}, which it would replace; name another file")
+            seen.setdefault(place, flag)
 
 
 @contextmanager

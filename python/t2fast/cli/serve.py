@@ -13,6 +13,7 @@ from t2fast import sampling
 from t2fast import serve as server
 from t2fast.cli import sample as of
 from t2fast.errors import T2Error
+from t2fast.files import read_content, real
 from t2fast.quantity import parse_quantity
 
 _ACCESS, _LIMITS, _MODEL = "Access", "Limits", "Model"
@@ -107,7 +108,7 @@ def serve(
     for warning in sampler.warnings:
         sys.stderr.write(f"t2fast: {warning}\n")
     params = sampling.SamplingParams()
-    called = name or Path(model).resolve().name if Path(model).exists() else name or model
+    called = name or real(model).name if os.path.exists(model) else name or model
 
     def ready(address: str) -> None:
         sys.stderr.write(f"t2fast: serving {called} at {address}{'' if key is None else ', with a key'}\n")
@@ -132,7 +133,7 @@ def _key(variable: str | None, file: Path | None) -> str | None:
         raise T2Error("--api-key-env and --api-key-file exclude each other")
     if file is not None:
         try:
-            key = file.read_text(encoding="utf-8").strip()
+            key = read_content(file, 1 << 20).decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise T2Error(f"--api-key-file {file}: cannot be read: {getattr(error, 'strerror', error)}") from None
         if not key:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from os import PathLike
 
@@ -10,7 +9,7 @@ from t2fast.arguments import number
 from t2fast.arguments import path as checked_path
 from t2fast.costs.constants import Constants
 from t2fast.costs.hardware import Card, load_card
-from t2fast.costs.measurements import Measurement, read_measurements
+from t2fast.costs.measurements import Measurement, from_rows, read_rows
 from t2fast.costs.shapes import Architecture
 from t2fast.errors import T2Error
 
@@ -89,16 +88,9 @@ def read_results(
     ['h100 matrix product', 'h100 attention 1x64 t2fast']
     """
     file = checked_path("calibrate", path)
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            if not set(COLUMNS) <= set(reader.fieldnames or ()):
-                return read_measurements(path, gpu, model)
-            table = list(reader)
-    except OSError as error:
-        raise T2Error(f"{file}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise T2Error(f"{file}: is no CSV file: {error}") from None
+    names, table = read_rows(file)
+    if not set(COLUMNS) <= set(names):
+        return from_rows(file, names, table, gpu, model)
     if gpu is None:
         raise T2Error(f"{file}: times of kernels name no data sheet: name the card (--gpu)")
     card = load_card(gpu)

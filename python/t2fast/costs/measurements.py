@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
+from typing import Any
 
 from t2fast.arguments import choice, number
 from t2fast.arguments import path as checked_path
@@ -16,6 +19,7 @@ from t2fast.costs.hardware import Card, load_card
 from t2fast.costs.seconds import roofline
 from t2fast.costs.shapes import Architecture, load_architecture
 from t2fast.errors import T2Error
+from t2fast.files import read_content
 from t2fast.quantity import parse_quantity
 
 __all__ = ["Measurement", "read_measurements"]
@@ -155,15 +159,30 @@ def read_measurements(
     16.0
     """
     file = checked_path("calibrate", path)
+    return from_rows(file, *read_rows(file), gpu, model)
+
+
+def read_rows(file: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """The header and the rows of a CSV file."""
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            table = list(reader)
-            names = list(reader.fieldnames or ())
+        text = read_content(file).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows = list(reader)
     except OSError as error:
         raise T2Error(f"{file}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise T2Error(f"{file}: is no CSV file: {error}") from None
+    return list(reader.fieldnames or ()), rows
+
+
+def from_rows(
+    file: Path,
+    names: list[str],
+    table: list[dict[str, Any]],
+    gpu: Card | str | None,
+    model: str | Architecture | None,
+) -> list[Measurement]:
+    """The measurements of a table; what :func:`read_measurements` says of its arguments holds."""
     found = {name: next((known for known in spellings if known in names), None) for name, spellings in _COLUMNS.items()}
     needed = [name for name in ("prompt_tokens", "answer_tokens") if found[name] is None]
     if found["model"] is None and model is None:

@@ -19,6 +19,7 @@ from t2fast.data.counts import Counts
 from t2fast.data.formats.recognise import UnknownFormatError, read_file
 from t2fast.data.tally import Key, Options, Tally
 from t2fast.errors import DataError
+from t2fast.files import real
 
 __all__ = ["read_counts", "settled", "tallied"]
 
@@ -196,7 +197,7 @@ def _names(files: list[Path]) -> list[str]:
     stems = [streams.stem(path) for path in files]
     names = []
     for path, stem in zip(files, stems, strict=True):
-        folder = path.resolve().parent.name if str(path) != "-" else ""
+        folder = real(path).parent.name if str(path) != "-" else ""
         if re.fullmatch(r"output-rs\d+", stem):
             # So NeMo-Skills calls the runs of one model with several seeds.
             names.append(folder or "output")
@@ -207,10 +208,10 @@ def _names(files: list[Path]) -> list[str]:
 
 def _copy_of(path: Path, read: list[tuple[Path, str]]) -> Path | None:
     """The file read before that has the same content, compressed or not; only likely ones are looked at."""
-    if str(path) == "-" or not path.is_file():
+    if str(path) == "-" or not os.path.isfile(path):
         return None
     for other, _ in read:
-        if str(other) == "-" or not other.is_file():
+        if str(other) == "-" or not os.path.isfile(other):
             continue
         alike = path.stat().st_size == other.stat().st_size or streams.stem(path) == streams.stem(other)
         if alike and streams.fingerprint(path) == streams.fingerprint(other):

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import struct
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from t2fast.errors import DataError, MissingExtraError, T2Error
+from t2fast.files import check_input
 
 __all__ = ["expanded", "fingerprint", "opened", "reading", "stem", "text"]
 
@@ -54,7 +56,7 @@ def expanded(paths: Sequence[str | Path]) -> list[tuple[Path, bool]]:
     """The files that paths stand for, folders opened; true marks those that a folder brought along."""
     found: list[tuple[Path, bool]] = []
     for path in map(Path, paths):
-        if str(path) == "-" or not path.is_dir():
+        if str(path) == "-" or not os.path.isdir(path):
             found.append((path, False))
             continue
         inside = sorted(one for one in path.rglob("*") if _holds_records(one, path))
@@ -121,6 +123,8 @@ def check_growth(given: int, read: int) -> None:
 @contextmanager
 def opened(path: Path) -> Iterator[Buffered]:
     """A file's bytes, decompressed, from its start; ``-`` is standard input."""
+    if str(path) != "-":
+        check_input(path, DataError)
     with ExitStack() as stack:
         source = _Source(sys.stdin.buffer) if str(path) == "-" else stack.enter_context(path.open("rb", buffering=0))
         yield _decompressed(path, stack.enter_context(io.BufferedReader(source)), stack)
@@ -207,7 +211,10 @@ def text(raw: Buffered) -> Iterator[str]:
 
     Standing at the start of a line, a byte order mark is what joining two files leaves behind.
     """
-    stream = io.TextIOWrapper(raw, encoding=encoding(raw.peek(64)[:64]), newline="")
+    start = raw.peek(64)[:64]
+    if start and not start.strip(b"\0"):
+        raise DataError("begins with zero bytes: no text does")
+    stream = io.TextIOWrapper(raw, encoding=encoding(start), newline="")
     try:
         blank = 0
         for line in stream:

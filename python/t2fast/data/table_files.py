@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def read_columns(path: Path) -> Mapping[str, Sequence[Any]]:
     MissingExtraError
         For Parquet without pyarrow, and for zstd without the package for it.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path}: is a folder; name a file")
     with streams.reading(path), streams.opened(path) as raw:
         if raw.peek(4)[:4] == b"PAR1":

@@ -24,7 +24,7 @@ from t2fast.rules import Rule
 from t2fast.text import columns as aligned
 from t2fast.text import near, warning_lines, wrapped
 
-__all__ = ["PROTOCOLS", "DecisionBacktest", "Protocol", "StrategyRegret", "regret"]
+__all__ = ["PROTOCOLS", "DecisionBacktest", "Protocol", "StrategyRegret", "follow", "regret"]
 
 #: Protocols by name: which checkpoints a law may see.
 PROTOCOLS: Mapping[str, str] = {
@@ -279,14 +279,40 @@ def regret(
             raise T2Error(f"strategies_followed: {name!r}: {near(name, known)}")
     train = suite.budgets() if train_flops is None else column("train_flops", train_flops)
     inference = suite.inference_budgets() if inference_flops is None else column("inference_flops", inference_flops)
+    return follow(
+        suite,
+        {one: known[one] for one in wanted},
+        train,
+        inference,
+        confidence_level=level,
+        n_resamples=resamples,
+        seed=key,
+        progress=progress,
+    )
+
+
+def follow(
+    suite: Suite,
+    known: Mapping[str, Strategy],
+    train: FloatArray,
+    inference: FloatArray,
+    *,
+    confidence_level: float = 0.9,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    progress: Report | None = None,
+) -> DecisionBacktest:
+    """Follow strategies of one's own on a suite, as :func:`regret` follows those that it knows."""
     settings = suite.checked_settings(train, inference)
     protocols = {}
     for i, name in enumerate(PROTOCOLS):
-        found = _follow(suite, settings, {one: known[one] for one in wanted}, name, progress, (i, len(PROTOCOLS)))
+        found = _follow(suite, settings, known, name, progress, (i, len(PROTOCOLS)))
         if found is not None:
-            protocols[name] = _summed(name, found, level, resamples, key)
-    benchmark = str(table["benchmark"][0]) if "benchmark" in table else ""
-    return DecisionBacktest(benchmark, suite.quantity, len(suite), level, resamples, key, protocols, selection)
+            protocols[name] = _summed(name, found, confidence_level, n_resamples, seed)
+    benchmark = str(suite.table["benchmark"][0]) if "benchmark" in suite.table else ""
+    return DecisionBacktest(
+        benchmark, suite.quantity, len(suite), confidence_level, n_resamples, seed, protocols, suite.selection
+    )
 
 
 @dataclass(eq=False)

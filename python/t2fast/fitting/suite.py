@@ -75,6 +75,11 @@ class Suite:
                 f"{table.origin}: rule = {selection.rule.kind}: what a rule makes is measured on n_samples and "
                 "n_correct by problem; the table has losses"
             )
+        for name, values in (("n_params", n), ("n_tokens", d)):
+            if (wrong := np.flatnonzero(~(np.isfinite(values) & (values > 0)))).size:
+                raise DataError(
+                    f"{table.origin}: {name} = {values[wrong[0]]:g} in row {wrong[0] + 1}: must be positive and finite"
+                )
         checkpoint = checkpoints(n, d)
         _, first = np.unique(checkpoint, return_index=True)
         fewest = np.ones(len(first), dtype=np.int64)

@@ -5,6 +5,7 @@ Everything here follows from the table alone, the one of your own run or the one
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2fast import passk
-from t2fast.datasets import Lab
+from t2fast.datasets import Checkpoint, Lab
 from t2fast.lab.back_test import HeldOut
 from t2fast.lab.duel import DuelOutcome
 from t2fast.lab.fits import LabFits, optima
@@ -23,6 +24,9 @@ from t2fast.quantity import format_flops, format_quantity
 __all__ = ["Claim", "agreement", "contest", "measured_shift", "prediction", "shift"]
 
 FloatArray = NDArray[np.float64]
+
+#: How far from a budget, in its logarithm, a run may be that spends it.
+_NEAR = 0.3
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Claim:
     holds
         Whether the interval is on the claim's side; ``None`` where it lies on both.
     value, low, high
-        The number, and its 90% interval.
+        The number, and its 90% interval; NaN where it could not be found, as the detail says.
     unit
         What the number is.
     detail
@@ -52,8 +56,11 @@ class Claim:
     detail: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The claim as JSON data."""
-        return dict(self.__dict__)
+        """The claim as JSON data, None for NaN."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in self.__dict__.items()
+        }
 
 
 def shift(fits: LabFits, resampled: FloatArray, preset: Preset) -> Claim:
@@ -76,17 +83,29 @@ def shift(fits: LabFits, resampled: FloatArray, preset: Preset) -> Claim:
     )
 
 
-def measured_shift(lab: Lab, preset: Preset, random: np.random.Generator) -> Claim:
+def measured_shift(
+    lab: Lab,
+    preset: Preset,
+    random: np.random.Generator,
+    claim: str = "So it is among the trained models, without any law.",
+) -> Claim:
     """The same asked of the grid itself, without a law: which of its designs is best at each training budget."""
     problems = len(lab.problem_ids)
     nominal = np.array(preset.train_flops)
     budgets: dict[int, list[tuple[float, list[FloatArray]]]] = {}
+    seeds: dict[tuple[int, int], list[Checkpoint]] = {}
     for one in lab.grid:
-        k = int(preset.duel.inference_flops // (2 * one.n_params))
-        if 1 <= k <= lab.n_samples:
-            place = int(np.abs(np.log(6.0 * one.n_params * one.n_tokens / nominal)).argmin())
-            rates = [np.asarray(passk.pass_at_k(lab.n_samples, one.n_correct, samples)) for samples in (1, k)]
-            budgets.setdefault(place, []).append((one.n_tokens / one.n_params, rates))
+        seeds.setdefault((one.n_params, one.n_tokens), []).append(one)
+    for (n, d), runs in seeds.items():
+        k = int(preset.duel.inference_flops // (2 * n))
+        away = np.abs(np.log(6.0 * n * d / nominal))
+        # Models beside the grid spend no budget of it.
+        if 1 <= k <= lab.n_samples and away.min() < _NEAR:
+            rates = [
+                np.mean([np.asarray(passk.pass_at_k(lab.n_samples, one.n_correct, samples)) for one in runs], axis=0)
+                for samples in (1, k)
+            ]
+            budgets.setdefault(int(away.argmin()), []).append((d / n, rates))
     contests = [designs for designs in budgets.values() if len(designs) > 2]
 
     def moved(asked: NDArray[np.int64]) -> float:
@@ -99,7 +118,7 @@ def measured_shift(lab: Lab, preset: Preset, random: np.random.Generator) -> Cla
     value = moved(np.arange(problems))
     low, high = interval(np.array([moved(random.integers(problems, size=problems)) for _ in range(DRAWS // 4)]))
     return Claim(
-        "So it is among the trained models, without any law.",
+        claim,
         True if low > 1 else False if high < 1 else None,
         value,
         low,
@@ -145,7 +164,8 @@ def _scatter(lab: Lab, k: int) -> str:
 def contest(duel: DuelOutcome, preset: Preset) -> Claim:
     """Whether the planned design won its duel."""
     value, low, high = duel.gain
-    after = " after fine-tuning on problems" if duel.tuned else ""
+    after = " after fine-tuning on problems" if duel.tuned else " by vote" if duel.voted else ""
+    name = "maj" if duel.voted else "pass"
     (n, rival_n), (k, rival_k), (p, rival_p) = duel.n_params, duel.k, duel.pass_at_k
     return Claim(
         f"Trained, the planned design beats the Chinchilla-style one at equal budgets{after}.",
@@ -153,18 +173,18 @@ def contest(duel: DuelOutcome, preset: Preset) -> Claim:
         value,
         low,
         high,
-        "difference in pass@k",
-        f"Planned: N {format_quantity(n)}, D {format_quantity(duel.n_tokens[0])}, pass@{k} {p:.3f} (pass@1 "
+        f"difference in {name}@k",
+        f"Planned: N {format_quantity(n)}, D {format_quantity(duel.n_tokens[0])}, {name}@{k} {p:.3f} (pass@1 "
         f"{duel.pass_at_1[0]:.3f}). Chinchilla-style: N {format_quantity(rival_n)}, D "
-        f"{format_quantity(duel.n_tokens[1])}, pass@{rival_k} {rival_p:.3f} (pass@1 {duel.pass_at_1[1]:.3f}). "
+        f"{format_quantity(duel.n_tokens[1])}, {name}@{rival_k} {rival_p:.3f} (pass@1 {duel.pass_at_1[1]:.3f}). "
         f"{preset.duel.repeats} models of each; interval over problems and models.",
     )
 
 
 def agreement(lab: Lab) -> Claim:
     """Whether samples are drawn from the distribution that the model defines: counts against likelihoods."""
-    p = np.stack([one.probability for one in lab.checkpoints])
-    c = np.stack([one.n_correct for one in lab.checkpoints])
+    p = np.concatenate([one.probability for one in lab.checkpoints])
+    c = np.concatenate([one.n_correct for one in lab.checkpoints])
     variance = float((lab.n_samples * p * (1 - p)).sum())
     expected = float((lab.n_samples * p).sum())
     z = (float(c.sum()) - expected) / variance**0.5

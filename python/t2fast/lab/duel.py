@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from t2fast import passk
-from t2fast.datasets import Lab
+from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
+from t2fast.lab.answers import Answers
 from t2fast.lab.intervals import DRAWS, interval
 from t2fast.lab.preset import Preset
 from t2fast.quantity import format_quantity
@@ -32,6 +34,8 @@ class DuelOutcome:
         Means over problems and models.
     gain
         The planned design's advantage in pass@k, with its 90% interval over problems and training runs.
+    voted
+        Whether the design was planned for a vote, and answers are chosen by one: ``pass_at_k`` is maj@k then.
     """
 
     tuned: bool
@@ -41,11 +45,14 @@ class DuelOutcome:
     pass_at_k: tuple[float, float]
     pass_at_1: tuple[float, float]
     gain: tuple[float, float, float]
+    voted: bool = False
 
 
-def judge_duel(lab: Lab, preset: Preset, tuned: bool, random: np.random.Generator) -> DuelOutcome | None:
-    """Compare both sides of the duel; ``None`` when they were not trained."""
-    sides = [lab.side(stage, tuned) for stage in ("planned", "chinchilla")]
+def judge_duel(
+    lab: Lab, preset: Preset, tuned: bool, random: np.random.Generator, votes: Answers | None = None
+) -> DuelOutcome | None:
+    """Compare both sides of the duel, by vote where answers are given; ``None`` when they were not trained."""
+    sides = [lab.side(stage, tuned) for stage in ("planned" if votes is None else "voted", "chinchilla")]
     if not all(sides):
         return None
     ks, at_k, at_1 = [], [], []
@@ -57,7 +64,7 @@ def judge_duel(lab: Lab, preset: Preset, tuned: bool, random: np.random.Generato
                 f"{format_quantity(side[0].n_params)} parameters; must be 1 to {lab.n_samples}"
             )
         ks.append(k)
-        at_k.append(np.stack([passk.pass_at_k(lab.n_samples, one.n_correct, k) for one in side]))
+        at_k.append(np.stack([_solved(lab, one, k, votes) for one in side]))
         at_1.append(float(np.mean([one.n_correct for one in side])) / lab.n_samples)
     problems = at_k[0].shape[1]
     gains = np.empty(DRAWS)
@@ -75,4 +82,12 @@ def judge_duel(lab: Lab, preset: Preset, tuned: bool, random: np.random.Generato
         (means[0], means[1]),
         (at_1[0], at_1[1]),
         (means[0] - means[1], *interval(gains)),
+        votes is not None,
     )
+
+
+def _solved(lab: Lab, one: Checkpoint, k: int, votes: Answers | None) -> NDArray[np.float64]:
+    """The share of sets of k samples that solve each problem."""
+    if votes is None:
+        return np.asarray(passk.pass_at_k(lab.n_samples, one.n_correct, k))
+    return passk.maj_of_tallies(votes.of([one.run]), k, draws=1000).value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 
 from t2fast.data import evaluate
 from t2fast.datasets import Lab
-from t2fast.lab import claims
+from t2fast.lab import advice_claims, claims
+from t2fast.lab.advice_claims import differences
+from t2fast.lab.answers import Answers
 from t2fast.lab.back_test import HeldOut, back_test
 from t2fast.lab.claims import Claim
+from t2fast.lab.contestants import APPROACH_1, T2
 from t2fast.lab.duel import DuelOutcome, judge_duel
 from t2fast.lab.fits import LabFits, fit_laws, optima, propose
 from t2fast.lab.intervals import CONFIDENCE_LEVEL
 from t2fast.lab.preset import Preset
+from t2fast.lab.verdict import Verdict, judge_advice, noise, regret_lines
 from t2fast.laws import Law
 from t2fast.planning import Plan
 from t2fast.quantity import format_quantity
@@ -28,6 +33,9 @@ from t2fast.text import columns, warning_lines
 __all__ = ["Findings", "find"]
 
 FloatArray = NDArray[np.float64]
+
+#: What the laws of a laboratory are for, as presets say it.
+_PURPOSE = "pass@k of sampled answers: plan N, D and k"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -47,6 +55,10 @@ class Findings(Result):
         of four numbers.
     claims
         What it says about train-to-test laws.
+    verdicts
+        The regrets of all contestants, rule by rule; empty where the preset asks for none.
+    sampling_noise
+        Standard deviation of a design's pass@k on a menu by the luck of sampling: its mean, and the largest.
 
     Examples
     --------
@@ -65,6 +77,8 @@ class Findings(Result):
     duels: tuple[DuelOutcome, ...]
     optima: FloatArray
     claims: tuple[Claim, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    sampling_noise: tuple[float, float] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Findings) and (self.lab, self.to_dict()) == (other.lab, other.to_dict())
@@ -95,7 +109,22 @@ class Findings(Result):
         )
         warning = "Models of a made-up world: a worked example, not advice for models of language."
         law = self.fits.bootstrap.law(CONFIDENCE_LEVEL)
-        return replace(law, title="pass@k of the laboratory's models", source=source, warnings=(warning, *law.warnings))
+        told: dict[str, Any] = {"title": "pass@k of the laboratory's models", "source": source, "purpose": _PURPOSE}
+        return replace(law, **told, warnings=(warning, *law.warnings))
+
+    @cached_property
+    def loss_law(self) -> Law:
+        """The law of -log pass@k, fitted to the exact likelihoods of all right answers, with its source."""
+        source = (
+            f"t2fast lab run --preset {self.preset.name} (torch {self.lab.manifest['versions']['torch']}, seed "
+            f"{self.preset.seed}): Approach 1 on the exact likelihoods of the right answers to "
+            f"{len(self.lab.problem_ids)} problems, {len(self.lab.grid)} models trained from scratch"
+        )
+        law = self.fits.approach_1.law
+        warning = "Models of a made-up world: a worked example, not advice for models of language."
+        name, title = f"lab-{self.preset.name}-loss", "-log pass@k of the laboratory's models"
+        told: dict[str, Any] = {"name": name, "title": title, "source": source, "purpose": _PURPOSE}
+        return replace(law, **told, warnings=(warning, *law.warnings))
 
     def summary(self) -> str:
         """The claims as text of at most 80 columns."""
@@ -109,12 +138,12 @@ class Findings(Result):
             f"{format_quantity(max(d))}, pass@1 {min(rates):.3f} to {max(rates):.3f}",
             "",
         ]
+        lines += [*regret_lines(self.verdicts), ""] if self.verdicts else []
         rows = [["", "value", "90% interval", "", ""]]
         for number, one in enumerate(self.claims, 1):
             says = {True: "holds", False: "does not hold", None: "open"}[one.holds]
-            rows.append(
-                [f"{number}.", _number(one.value), f"{_number(one.low)} to {_number(one.high)}", says, one.unit]
-            )
+            numbers = [_number(one.value), f"{_number(one.low)} to {_number(one.high)}"]
+            rows.append([f"{number}.", *(numbers if not math.isnan(one.value) else ["-", "-"]), says, one.unit])
         lines += columns(rows, left=(0, 3, 4))
         for number, one in enumerate(self.claims, 1):
             lines += ["", *_paragraph(f"{number}. {one.claim}", f"{one.detail}")]
@@ -126,6 +155,9 @@ class Findings(Result):
             "preset": self.preset.name,
             "models": len(self.lab.grid),
             "claims": [one.to_dict() for one in self.claims],
+            "regret": {one.rule: one.regret.to_dict() for one in self.verdicts},
+            "differences": differences(self.verdicts),
+            "sampling_noise": self.sampling_noise,
             "plan": self.plan.to_dict(),
             "held_out": [
                 {
@@ -156,7 +188,7 @@ def _paragraph(*texts: str) -> list[str]:
     return [line for text in texts for line in textwrap.wrap(text, 80)]
 
 
-def find(lab: Lab, preset: Preset, progress: Report | None = None) -> Findings:
+def find(lab: Lab, preset: Preset, progress: Report | None = None, *, answers: Answers | None = None) -> Findings:
     """Fit, back-test, plan and judge.
 
     Parameters
@@ -167,6 +199,8 @@ def find(lab: Lab, preset: Preset, progress: Report | None = None) -> Findings:
         What the table was made with.
     progress
         Called with :class:`t2fast.results.Progress`, in steps.
+    answers
+        All answers, for what is decided by vote; left out without.
 
     Raises
     ------
@@ -177,6 +211,7 @@ def find(lab: Lab, preset: Preset, progress: Report | None = None) -> Findings:
         "fitting laws",
         f"resampling {preset.n_resamples} tables",
         "predicting held-out runs",
+        "following advice",
         "judging claims",
         "",
     )
@@ -194,13 +229,46 @@ def find(lab: Lab, preset: Preset, progress: Report | None = None) -> Findings:
     say(2)
     held_out = back_test(lab, preset)
     say(3)
-    duels = tuple(d for tuned in (False, True) if (d := judge_duel(lab, preset, tuned, random)) is not None)
-    found = (
-        claims.shift(fits, resampled, preset),
-        claims.measured_shift(lab, preset, random),
-        *(claims.prediction(one, lab, preset, random) for one in held_out),
-        *(claims.contest(one, preset) for one in duels),
-        claims.agreement(lab),
-    )
+    verdicts = judge_advice(lab, preset, answers)
     say(4)
-    return Findings(lab, preset, fits, planned, held_out, duels, resampled, found)
+    duels = [judge_duel(lab, preset, tuned, random) for tuned in (False, True)]
+    if preset.verdict is not None and answers is not None:
+        duels.append(judge_duel(lab, preset, False, random, answers))
+    fought = tuple(one for one in duels if one is not None)
+    if verdicts:
+        found = _registered(lab, preset, verdicts, fought, answers, random)
+    else:
+        found = (
+            claims.shift(fits, resampled, preset),
+            claims.measured_shift(lab, preset, random),
+            *(claims.prediction(one, lab, preset, random) for one in held_out),
+            *(claims.contest(one, preset) for one in fought),
+            claims.agreement(lab),
+        )
+    spread = noise(lab, preset) if verdicts else None
+    say(5)
+    return Findings(lab, preset, fits, planned, held_out, fought, resampled, found, verdicts, spread)
+
+
+def _registered(
+    lab: Lab,
+    preset: Preset,
+    verdicts: tuple[Verdict, ...],
+    duels: tuple[DuelOutcome, ...],
+    answers: Answers | None,
+    random: np.random.Generator,
+) -> tuple[Claim, ...]:
+    """The claims of the second study in the order of their registration; those without data are left out."""
+    found = [
+        *advice_claims.comparisons(verdicts),
+        advice_claims.unseen(lab, preset, random),
+        *(claims.contest(one, preset) for one in duels if not one.tuned),
+        claims.measured_shift(
+            lab, preset, random, "With samples to pay for, the best trained design has more tokens per parameter."
+        ),
+        advice_claims.larger_by_vote(lab, preset, answers, random) if answers is not None else None,
+        advice_claims.overtrained(lab, preset, random),
+        *advice_claims.comparisons(verdicts, [(T2, APPROACH_1)]),
+        claims.agreement(lab),
+    ]
+    return tuple(one for one in found if one is not None)

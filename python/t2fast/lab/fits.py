@@ -15,13 +15,15 @@ from t2fast.costs import Budget
 from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
 from t2fast.fitting import FitResult
+from t2fast.lab.answers import Answers
 from t2fast.lab.preset import Preset
 from t2fast.laws import Law
 from t2fast.planning import Design, Plan, plan
 from t2fast.planning.surroundings import surroundings
 from t2fast.quantity import format_flops
+from t2fast.rules import Majority
 
-__all__ = ["LabFits", "fit_laws", "optima", "propose"]
+__all__ = ["LabFits", "advised", "fit_laws", "optima", "propose"]
 
 FloatArray = NDArray[np.float64]
 
@@ -93,6 +95,25 @@ def propose(fits: LabFits, preset: Preset) -> tuple[Design, Design, Plan]:
     if planned is None:
         raise T2Error(f"train_flops = {format_flops(duel.train_flops)}: pays for no design within the data")
     return planned, plan(fits.loss.law, Budget(train_flops=duel.train_flops)).design, found
+
+
+def advised(lab: Lab, preset: Preset, answers: Answers | None) -> dict[str, Design]:
+    """The designs of the second study's duel by stage: those that the mean of forms recommends, and Chinchilla's.
+
+    ``planned`` is for pass@k, ``voted``, where answers are given, for the vote among them; both have support and may
+    leave part of the training budget unspent. ``chinchilla`` has the least loss by the law refitted.
+    """
+    duel = preset.duel
+    budget = Budget(
+        train_flops=duel.train_flops, inference_flops=duel.inference_flops, max_tokens=float(preset.longest_run)
+    )
+    law = fitting.average_table(lab.counts).law
+    found = {"planned": plan(law, budget).design}
+    if answers is not None:
+        tail = fitting.fit_tail(answers.of([one.run for one in lab.grid]), n_resamples=2).rule.tail
+        found["voted"] = plan(law, budget, rule=Majority(tail)).design
+    loss = fitting.fit_table(lab.losses, "chinchilla").law
+    return found | {"chinchilla": plan(loss, Budget(train_flops=duel.train_flops)).design}
 
 
 def optima(laws: Iterable[Law], preset: Preset) -> FloatArray:

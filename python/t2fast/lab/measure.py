@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from t2fast.data import read_trials
+from t2fast.lab.answers import VOTES
 from t2fast.lab.questions import END
 from t2fast.sampling import Sampler, SamplingParams, load_extractor, read_prompts, sample_to_file
 
-__all__ = ["VOTES", "measure"]
-
-#: What a run keeps of its samples: each problem's distinct answers, and how many samples gave them.
-VOTES = "votes.csv"
+__all__ = ["measure"]
 
 #: Samples drawn together: models this small are held up by the launch of each operation.
 _TOGETHER = {"cpu": 1024, "cuda": 8192}

@@ -6,13 +6,17 @@ import base64
 import html
 import io
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from t2fast.errors import T2Error
+from t2fast.lab.advice_claims import differences
 from t2fast.lab.claims import Claim
 from t2fast.lab.findings import Findings
+from t2fast.lab.verdict import families, regret_rows
 from t2fast.plots import canvas
 from t2fast.plots import lab as figures
 
@@ -26,6 +30,7 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: 0.4rem 
 tr { border-bottom: 1px solid #ccc; } .yes { color: #00664a; } .no { color: #a03c00; } .open { color: #555; }
 """
 _CAPTIONS = {
+    "regrets": "Regret: what following each contestant would have cost, with 90% intervals over training budgets.",
     "grid": "The checkpoints. Every one is a training run of its own, its cosine matched to its length.",
     "isoflop": "Equal training compute along each curve: loss, and the share of problems solved.",
     "curves": "pass@k measured, and what the law fitted to all counts says.",
@@ -36,7 +41,9 @@ _CAPTIONS = {
 
 
 def write_page(found: Findings, folder: Path) -> Path:
-    """Write ``index.html``, ``findings.json``, the fitted ``law.json`` and the figures, and give the page's path.
+    """Write the page ``index.html``, and give its path.
+
+    Beside it lie ``findings.json``, the figures and the fitted laws: ``law.json``, and of Approach 1 ``loss-law.json``.
 
     Raises
     ------
@@ -47,14 +54,17 @@ def write_page(found: Findings, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         drawn = {}
         for name, caption in _CAPTIONS.items():
-            if (name == "duel" and not found.duels) or (name == "extrapolation" and not found.held_out):
+            missing = {"duel": not found.duels, "extrapolation": not found.held_out, "regrets": not found.verdicts}
+            if missing.get(name):
                 continue
             figure = getattr(figures, name)(found, folder / f"{name}.png")
             drawn[name] = f"<figure>{_image(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
         (folder / "findings.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
         found.law.save(folder / "law.json")
+        found.loss_law.save(folder / "loss-law.json")
         page = folder / "index.html"
-        page.write_text(_page(found, "\n".join(drawn.values())), encoding="utf-8")
+        first = drawn.pop("regrets", "")
+        page.write_text(_page(found, first, "\n".join(drawn.values())), encoding="utf-8")
     except OSError as error:
         raise T2Error(f"{folder}: cannot be written: {error.strerror}") from None
     return page
@@ -70,13 +80,55 @@ def _image(figure: Figure) -> str:
 def _row(number: int, one: Claim) -> str:
     kind, says = {True: ("yes", "holds"), False: ("no", "does not hold"), None: ("open", "open")}[one.holds]
     number_ = f"{one.value:.3f} {html.escape(one.unit)}<br>({one.low:.3f} to {one.high:.3f})"
+    if math.isnan(one.value):
+        number_ = "could not be found"
     return (
         f"<tr><td>{number}</td><td>{html.escape(one.claim)}<br><small>{html.escape(one.detail)}</small></td>"
         f'<td>{number_}</td><td class="{kind}">{says}</td></tr>'
     )
 
 
-def _page(found: Findings, drawn: str) -> str:
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    lines = "\n".join(f"<tr>{row}</tr>" for row in body)
+    return f"<table><tr>{head.replace('td>', 'th>')}</tr>\n{lines}\n</table>"
+
+
+def _advice(found: Findings, figure: str) -> str:
+    """What the page of a study of advice opens with: regrets, their figure, and every difference."""
+    if not found.verdicts:
+        return ""
+    rows = [["rule", "laws see", "difference in regret", "value", "90% interval", ""]]
+    for one in differences(found.verdicts):
+        says = {True: "holds", False: "fails", None: "open"}[one["holds"]]
+        numbers = [f"{one['value']:+.3f}", f"{one['low']:+.3f} to {one['high']:+.3f}"]
+        rows.append([one["rule"], one["protocol"], one["difference"], *numbers, says])
+    lost = [
+        f"{one.rule}, {protocol.name}: {name}: {why}"
+        for one in found.verdicts
+        for protocol in one.regret.protocols.values()
+        for name, why in protocol.failures.items()
+    ]
+    lost = list(dict.fromkeys(lost))
+    failures = f"<p>Not followed: {html.escape('; '.join(lost))}.</p>" if lost else ""
+    spread = ""
+    if found.sampling_noise is not None:
+        mean, most = found.sampling_noise
+        spread = f"<p>The luck of sampling moves a design's pass@k by {mean:.4f} (at most {most:.4f}).</p>"
+    return f"""<h2>Does the advice win?</h2>
+<p>Regret: the best result of a menu minus that of the design picked; 90% intervals over training budgets.
+"lobo": laws see all but the menu; "forward": only what cost a quarter of its budget or less.</p>
+{_table(regret_rows(found.verdicts))}
+{figure}
+{spread}{failures}
+<h2>Differences</h2>
+{_table(rows)}
+<h2>Families</h2>
+{_table(families(found.lab))}
+"""
+
+
+def _page(found: Findings, first: str, drawn: str) -> str:
     rows = "\n".join(_row(number, one) for number, one in enumerate(found.claims, 1))
     lab, fits = found.lab, found.fits
     head = html.escape(found.summary().split("\n\n")[0])
@@ -88,7 +140,7 @@ def _page(found: Findings, drawn: str) -> str:
 <style>{_STYLE}</style></head><body>
 <h1>Train-to-test laboratory: {html.escape(found.preset.name)}</h1>
 <p>{head.replace(chr(10), "<br>")}</p>
-<h2>Claims</h2>
+{_advice(found, first)}<h2>Claims</h2>
 <p>Each number with its 90% interval.</p>
 <table><tr><th></th><th>Claim</th><th>Number</th><th></th></tr>
 {rows}

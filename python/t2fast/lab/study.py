@@ -7,9 +7,10 @@ from pathlib import Path
 
 from t2fast import arguments
 from t2fast.cluster import Cluster
-from t2fast.datasets import Lab, load_lab
+from t2fast.datasets import Lab, lab_names, load_lab
+from t2fast.lab.answers import ANSWERS, Answers, load_answers
 from t2fast.lab.findings import Findings, find
-from t2fast.lab.fits import fit_laws, propose
+from t2fast.lab.fits import advised, fit_laws, propose
 from t2fast.lab.page import write_page
 from t2fast.lab.preset import Preset, load_preset
 from t2fast.results import Progress, Report
@@ -81,17 +82,21 @@ def run_study(
     suite.run_jobs(tuned, place, device, hands, progress)
     lab = suite.table(chosen, place, [*grid, *tuned], device)
     say("fitting laws, planning")
-    planned, rival, _ = propose(fit_laws(lab), chosen)
-    contest = suite.duel_jobs(chosen, {"planned": planned, "chinchilla": rival}, rates)
-    say(f"duel: planned {planned}; Chinchilla-style {rival}")
+    if chosen.verdict is not None:
+        designs = advised(lab, chosen, _answers(place) if chosen.verdict.majority else None)
+    else:
+        planned, rival, _ = propose(fit_laws(lab), chosen)
+        designs = {"planned": planned, "chinchilla": rival}
+    contest = suite.duel_jobs(chosen, designs, rates)
+    say(f"duel: {'; '.join(f'{stage} {design}' for stage, design in designs.items())}")
     suite.run_jobs([job for job in contest if job.base is None], place, device, hands, progress)
     suite.run_jobs([job for job in contest if job.base is not None], place, device, hands, progress)
     lab = suite.table(chosen, place, [*grid, *tuned, *contest], device)
-    return _judge(lab, chosen, Path(page_folder), progress)
+    return _judge(lab, chosen, _answers(place), Path(page_folder), progress)
 
 
 def judge_study(folder: str | Path | None, page_folder: str | Path, *, progress: Report | None = None) -> Findings:
-    """Judge a stored table anew and write its page; without a folder, the table that comes with t2fast.
+    """Judge a stored table anew and write its page: a folder's, or one that comes with t2fast by its name, ``tiny``.
 
     Raises
     ------
@@ -100,12 +105,22 @@ def judge_study(folder: str | Path | None, page_folder: str | Path, *, progress:
     T2Error
         When the page cannot be written.
     """
-    lab = load_lab() if folder is None else Lab.read(Path(folder) / "table.json")
-    return _judge(lab, Preset.from_dict(lab.manifest["preset"]), Path(page_folder), progress)
+    shipped = "tiny" if folder is None else str(folder)
+    if shipped in lab_names() and not Path(shipped).is_dir():
+        lab, answers = load_lab(shipped), load_answers(shipped)
+    else:
+        lab, answers = Lab.read(Path(shipped) / "table.json"), _answers(Path(shipped))
+    return _judge(lab, Preset.from_dict(lab.manifest["preset"]), answers, Path(page_folder), progress)
 
 
-def _judge(lab: Lab, preset: Preset, folder: Path, progress: Report | None) -> Findings:
-    found = find(lab, preset, progress)
+def _answers(folder: Path) -> Answers | None:
+    """The answers beside a table; older tables have none."""
+    place = folder / ANSWERS
+    return Answers.read(place) if place.is_file() else None
+
+
+def _judge(lab: Lab, preset: Preset, answers: Answers | None, folder: Path, progress: Report | None) -> Findings:
+    found = find(lab, preset, progress, answers=answers)
     write_page(found, folder)
     return found
 

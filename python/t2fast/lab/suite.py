@@ -29,6 +29,7 @@ from t2fast.data import Table, evaluate
 from t2fast.datasets import Checkpoint, Lab
 from t2fast.errors import T2Error
 from t2fast.lab import train
+from t2fast.lab.answers import ANSWERS, VOTES, Answers
 from t2fast.lab.corpus import make_tokenizer, open_corpus, write_corpus
 from t2fast.lab.graded import GradedSize, GradedWorld
 from t2fast.lab.preset import Preset, load_preset
@@ -179,12 +180,15 @@ def check(preset: Preset, jobs: Sequence[LabRun]) -> None:
 
 
 def duel_jobs(preset: Preset, designs: Mapping[str, Design], rates: Rates | None = None) -> list[LabRun]:
-    """The designs of the duel by stage, each with the width that comes nearest to its N and all of the budget."""
+    """The designs of the duel by stage, each with the width nearest to its N and what the design costs to train."""
     vocabulary, sizes = len(world_of(preset).vocabulary), _duel_sizes(preset)
     jobs = []
     for stage, design in designs.items():
         width = min(sizes, key=lambda w: abs(np.log(sizes[w] / design.n_params)))
-        tokens = preset.duel.train_flops / train_flops(sizes[width], 1)
+        spent = min(preset.duel.train_flops, train_flops(design.n_params, design.n_tokens))
+        if spent > 0.99 * preset.duel.train_flops:
+            spent = preset.duel.train_flops
+        tokens = spent / train_flops(sizes[width], 1)
         for repeat in range(preset.duel.repeats):
             name = f"{stage}-{repeat}"
             recipe = _recipe(preset, vocabulary, width, tokens, _seed(preset, name), rates)
@@ -450,7 +454,7 @@ def _finished(job: LabRun, folder: Path) -> bool:
 
 
 def table(preset: Preset, folder: Path, jobs: Iterable[LabRun], device: str) -> Lab:
-    """Gather the results of finished jobs, in the order of their names, and keep them in ``table.json``."""
+    """Gather the results of finished jobs by name and keep them: ``table.json``, and ``answers.npz`` beside it."""
     names = sorted(job.name for job in jobs)
     results = [json.loads((folder / "runs" / name / "result.json").read_text(encoding="utf-8")) for name in names]
     problems = [json.loads(line) for line in _problems(folder).read_text(encoding="utf-8").splitlines()]
@@ -471,4 +475,8 @@ def table(preset: Preset, folder: Path, jobs: Iterable[LabRun], device: str) -> 
         manifest,
     )
     lab.write(folder / _TABLE)
+    asked = [one.run for one in lab.checkpoints if one.stage != "tuned"]
+    # Older laboratories threw their answers away.
+    if all((folder / "runs" / run / VOTES).is_file() for run in asked):
+        Answers.of_runs(folder / "runs", asked, lab.problem_ids).write(folder / ANSWERS)
     return lab

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,9 +22,6 @@ TERMS = 6
 
 #: Abilities beyond these are as good as infinite.
 _MOST = 300.0
-
-#: Numbers of problems times points that are held at once.
-_BLOCK = 1 << 22
 
 _Floats = NDArray[np.float64]
 
@@ -84,15 +81,30 @@ class AbilityLaw(Law):
         return np.asarray(np.clip(h, -_MOST, _MOST))
 
     def _values(self, n: _Floats, d: _Floats, k: _Floats) -> _Floats:
+        self._check(n, d, k)
+        return self._pass_at_k(self.abilities(n, d), k)
+
+    @classmethod
+    def _values_of(cls, laws: Sequence[Any], n: _Floats, d: _Floats, k: _Floats) -> _Floats:
+        cls._check(n, d, k)
+        h = np.array([law.ability for law in laws]) @ quadratic(n, d, laws[0].center).T
+        return cls._passes(laws, np.clip(h, -_MOST, _MOST), k)
+
+    @staticmethod
+    def _check(n: _Floats, d: _Floats, k: _Floats) -> None:
         for name, values, least in (("n_params", n, 0.0), ("n_tokens", d, 0.0), ("k", k, 1.0)):
             wrong = ~(np.isfinite(values) & (values > 0) & (values >= least))
             if wrong.any():
                 allowed = "at least 1" if name == "k" else "positive"
                 raise LawError(f"{name} = {values[wrong][0]:g}: must be {allowed} and finite")
-        return self._pass_at_k(self.abilities(n, d), k)
 
     def _pass_at_k(self, ability: _Floats, k: _Floats) -> _Floats:
         raise NotImplementedError
+
+    @classmethod
+    def _passes(cls, laws: Sequence[Any], abilities: _Floats, k: _Floats) -> _Floats:
+        """pass@k by laws that draws differ in, at a row of abilities for each."""
+        return np.stack([law._pass_at_k(h, k) for law, h in zip(laws, abilities, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -126,15 +138,13 @@ class ItemResponseLaw(AbilityLaw):
             raise LawError("difficulties: must be finite numbers, one per problem")
 
     def _pass_at_k(self, ability: _Floats, k: _Floats) -> _Floats:
-        difficulty = np.array(self.difficulties)
-        out = np.empty_like(ability)
-        step = max(1, _BLOCK // len(difficulty))
-        for first in range(0, len(ability), step):
-            part = slice(first, first + step)
-            # (1 - sigmoid(z))^k = exp(-k log(1 + e^z))
-            fails = np.logaddexp(0.0, ability[part, None] - difficulty)
-            out[part] = -np.expm1(-k[part, None] * fails).mean(axis=1)
-        return out
+        return _core.item_response(ability, np.array(self.difficulties), k)
+
+    @classmethod
+    def _passes(cls, laws: Sequence[Any], abilities: _Floats, k: _Floats) -> _Floats:
+        # Draws are of the ability; the difficulties are those of the benchmark.
+        found = _core.item_response(np.ascontiguousarray(abilities).reshape(-1), np.array(laws[0].difficulties), k)
+        return found.reshape(abilities.shape)
 
     def _shares(
         self, right: _core.Rule, priced: _core.Rule | None, n: _Floats, d: _Floats, k: _Floats

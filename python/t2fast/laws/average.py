@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -70,6 +70,15 @@ class LawAverage(Law):
     def _values(self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
         parts = (w * logit(law._values(n, d, k)) for law, w in zip(self.laws, self.weights, strict=True))
         return expit(sum(parts, start=np.zeros_like(n)))
+
+    @classmethod
+    def _values_of(
+        cls, laws: Sequence[Any], n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        odds = np.zeros((len(laws), len(n)))
+        for weight, *drawn in zip(laws[0].weights, *(law.laws for law in laws), strict=True):
+            odds += weight * logit(type(drawn[0])._values_of(drawn, n, d, k))
+        return expit(odds)
 
     def _shares(
         self,

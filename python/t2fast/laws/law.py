@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,9 @@ _Floats = NDArray[np.float64]
 
 #: R* for tokens of Muennighoff et al. 2023 (arXiv 2305.16264).
 R_STAR_TOKENS = 15.387756
+
+#: Draws with which designs are ranked; intervals take all that a law carries.
+_RANKING = 100
 
 
 def effective_tokens(n_tokens: NDArray[np.float64], unique_tokens: float) -> NDArray[np.float64]:
@@ -270,6 +273,11 @@ class Law:
         draws = {name: column[:most] for name, column in self.uncertainty.get("draws", {}).items()}
         return replace(self, uncertainty={**self.uncertainty, "draws": draws})
 
+    @cached_property
+    def _for_ranking(self) -> Law:
+        """The law with as many draws as designs are ranked by; kept, since making a hundred laws takes longer."""
+        return self.with_fewer_draws(_RANKING)
+
     def value_repeated(
         self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike, unique_tokens: float
     ) -> float | NDArray[np.float64]:
@@ -287,7 +295,12 @@ class Law:
         """Values of every resampled law at points given by flat arrays, of shape (draws, points)."""
         if unique_tokens is not None:
             d = effective_tokens(d, unique_tokens)
-        return np.stack([law._values(n, d, k) for law in self._resampled])
+        return self._values_of(self._resampled, n, d, k)
+
+    @classmethod
+    def _values_of(cls, laws: Sequence[Any], n: _Floats, d: _Floats, k: _Floats) -> _Floats:
+        """Values of a law's draws at points given by flat arrays, of shape (draws, points)."""
+        return np.stack([law._values(n, d, k) for law in laws])
 
     def predictive(
         self, n_params: ArrayLike, n_tokens: ArrayLike, k: ArrayLike = 1, unique_tokens: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -142,6 +142,12 @@ class PowerLaw(Law):
         self, n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64], unique_tokens: float | None
     ) -> NDArray[np.float64]:
         return _core.predict(self._resampled, n, d, k, unique_tokens)
+
+    @classmethod
+    def _values_of(
+        cls, laws: Sequence[Any], n: NDArray[np.float64], d: NDArray[np.float64], k: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return _core.predict([law._handle for law in laws], n, d, k, None)
 
     @classmethod
     def _from_form(cls, data: Mapping[str, Any], origin: str) -> dict[str, Any]:

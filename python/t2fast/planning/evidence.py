@@ -23,8 +23,6 @@ _Floats = NDArray[np.float64]
 _MOST_SHOWN, _LEAST_SHOWN = 4, 2
 #: How far off in (ln N, ln D) a checkpoint is still near: a factor of e.
 _NEAR = 1.0
-#: Draws with which designs are ranked; intervals take all that a law carries.
-_RANKING = 100
 #: A law that cannot exceed this pass@k, however large the model, has too little to say.
 _LOW_CEILING = 0.25
 
@@ -46,7 +44,7 @@ def intervals(
 def lower_end(law: Law, budget: Budget, confidence_level: float = 0.9) -> Any:
     """A score for the search: what a design reaches with near certainty, the worse end of its predictive interval."""
     tail = 0.5 * (1 - confidence_level)
-    few = law.with_fewer_draws(_RANKING)
+    few = law._for_ranking
 
     def score(n: _Floats, d: _Floats, k: _Floats) -> _Floats:
         draws = few.predictive(n, d, np.maximum(k, 1.0), budget.unique_tokens)

@@ -13,11 +13,14 @@ from t2fast.errors import InfeasibleError
 from t2fast.laws import Law, T2LossLaw
 from t2fast.planning.design import Design, Interval, Point, from_core, value_of
 from t2fast.planning.lattice import Floats, Region, best, designs_at, region_of, values
+from t2fast.quantity import format_quantity
 
 __all__ = ["STAND_IN", "Surroundings", "best_at_sizes", "from_outcome", "refuse_impossible", "surroundings"]
 
-#: Sizes, tokens and samples beyond which no plan is looked for.
+#: Sizes, tokens and samples beyond which no plan is looked for, but for laws of smaller models.
 _EVERYTHING = Region((1e5, 1e14), (1e6, 1e18), (1.0, math.inf))
+#: How far below the smallest models and shortest runs behind a law plans are looked for.
+_BELOW = 10.0
 
 
 #: A law that the core knows, of which only budgets are asked: what they afford depends on no law.
@@ -77,6 +80,15 @@ def refuse_impossible(budget: Budget) -> None:
     _core.curve(STAND_IN._handle, budget._handle, np.ones(1))
 
 
+def _everything(law: Law) -> Region:
+    """Where plans of a law are looked for: further down for one of models smaller than language models are."""
+    if law.data_range is None:
+        return _EVERYTHING
+    least = (law.data_range.n_params[0] / _BELOW, law.data_range.n_tokens[0] / _BELOW)
+    (low_n, high_n), (low_d, high_d) = _EVERYTHING.n_params, _EVERYTHING.n_tokens
+    return Region((min(low_n, least[0]), high_n), (min(low_d, least[1]), high_d), _EVERYTHING.k)
+
+
 def _by_lattice(law: Law, budget: Budget) -> Surroundings:
     refuse_impossible(budget)
     count = 0
@@ -87,9 +99,11 @@ def _by_lattice(law: Law, budget: Budget) -> Surroundings:
         found = values(law, budget, n, d, k)
         return found if law.predicts_pass else -found
 
-    point = best(law, budget, _EVERYTHING, score)
+    region = _everything(law)
+    point = best(law, budget, region, score)
     if point is None:
-        raise InfeasibleError("the budget and its bounds admit no model of 100k parameters and 1M tokens: raise them")
+        n, d = (format_quantity(ends[0]) for ends in (region.n_params, region.n_tokens))
+        raise InfeasibleError(f"the budget and its bounds admit no model of {n} parameters and {d} tokens: raise them")
     inside = None if law.data_range is None else best(law, budget, region_of(law.data_range), score)
     found = designs_at(law, budget, [point, *([] if inside is None else [inside])])
     return Surroundings(
@@ -111,7 +125,7 @@ def best_at_sizes(law: Law, budget: Budget, sizes: list[float]) -> list[Design]:
     sign = 1.0 if law.predicts_pass else -1.0
     points = []
     for n in sizes:
-        at = replace(_EVERYTHING, n_params=(n, n))
+        at = replace(_everything(law), n_params=(n, n))
         points.append(best(law, budget, at, lambda n, d, k: sign * values(law, budget, n, d, k)))
     return designs_at(law, budget, [point for point in points if point is not None])
 
@@ -119,7 +133,8 @@ def best_at_sizes(law: Law, budget: Budget, sizes: list[float]) -> list[Design]:
 def _twenty(law: Law, budget: Budget) -> Design | None:
     """The best design at 20 tokens per parameter, for laws that have no loss to be optimal in; k chosen last."""
     points = []
-    for n in np.geomspace(1e5, 1e14, 1801).tolist():
+    low, high = _everything(law).n_params
+    for n in np.geomspace(low, high, 1 + round(200 * math.log10(high / low))).tolist():
         d = 20.0 * n
         if d <= budget._handle.most_tokens(n, 1.0) * (1 + 1e-9):
             paid = budget._handle.most_samples(n, d)

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from t2fast.errors import T2Error
@@ -26,11 +26,14 @@ from t2fast.files import replacing
 from t2fast.quantity import format_flops, format_quantity
 
 __all__ = [
-    "BLACK", "BLUE", "GREEN", "GREY", "HATCHES", "ORANGE", "WIDTH",
+    "BLACK", "BLUE", "COLOURS", "GREEN", "GREY", "HATCHES", "ORANGE", "WIDTH",
     "axis", "format_of", "hatch_key", "hatched", "legend", "new", "note", "save", "style",
 ]  # fmt: skip
 
 BLACK, BLUE, ORANGE, GREEN, GREY = "#111111", "#0072B2", "#D55E00", "#009E73", "#767676"
+
+#: For models or metrics side by side, in this order; beyond them line styles must tell.
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 
 #: Inches; one column of a two-column page.
 WIDTH = 3.5
@@ -66,12 +69,27 @@ def save(figure: Figure, path: str | Path | None) -> Figure:
     T2Error
         For a suffix that names no format, or a path that cannot be written.
     """
+    _as_written(figure)
     if path is None:
         return figure
     path, kind = format_of(path)
     with style(), replacing(path) as beside:
         figure.savefig(beside, format=kind)
     return figure
+
+
+def _as_written(figure: Figure) -> None:
+    """Show texts as they are, prices in dollars too. Numbers on axes are matplotlib's own."""
+    own = {
+        id(text)
+        for axes in figure.axes
+        for one in (axes.xaxis, axes.yaxis)
+        for text in one.findobj(Text)
+        if text is not one.label
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in own:
+            text.set_parse_math(False)
 
 
 def format_of(path: str | Path, name: str = "path") -> tuple[Path, str]:
@@ -131,7 +149,7 @@ def hatch_key(name: str, text: str) -> Patch:
     return Patch(facecolor="none", edgecolor=GREY, linewidth=0.0, hatch=HATCHES[name], label=text)
 
 
-def legend(figure: Figure, handles: Sequence[Line2D | Patch], columns: int = 1) -> Artist:
+def legend(figure: Figure, handles: Sequence[Artist], columns: int = 1) -> Artist:
     """Put the legend below all axes, where it can hide nothing."""
     return figure.legend(
         handles=list(handles), loc="outside lower left", ncols=columns, frameon=False, handlelength=2.2,

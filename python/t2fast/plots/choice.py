@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -32,7 +31,7 @@ def frontier(found: ModelChoice, path: str | Path | None = None) -> Figure:
         keys: list[Any] = []
         drawn = [one for one in found.curves if found.curves[one]]
         for place, model in enumerate(drawn[:_MOST]):
-            colour = matplotlib.colormaps["viridis"](0.9 * place / max(1, len(drawn[:_MOST]) - 1))
+            colour = canvas.COLOURS[place % len(canvas.COLOURS)]
             k, cost, result, low, high = np.array(found.curves[model]).T
             near = k <= reach.get(model, np.inf) * (1 + 1e-9)
             style: dict[str, Any] = {"color": colour, "linewidth": 1.2}
@@ -75,6 +74,6 @@ def frontier(found: ModelChoice, path: str | Path | None = None) -> Figure:
             axes.set_xscale("log")
             axes.set_xlabel("dollars per question")
         level = f"{found.confidence_level:.0%}"
-        keys.append(canvas.note(f"bands {level}; dots: beyond"))
+        keys += [canvas.note(f"bands: {level} intervals"), canvas.note("dotted: extrapolated")]
         canvas.legend(figure, keys, 2)
     return canvas.save(figure, path)

@@ -54,12 +54,19 @@ def _colours(count: int) -> NDArray[np.float64]:
     return np.asarray(colormaps["viridis"](np.linspace(0, 0.9, count)))
 
 
+def _legend_below(axis: Any) -> None:
+    axis.legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, handlelength=1.4, columnspacing=1.0,
+    )  # fmt: skip
+
+
 @_styled
 def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
     """Data and fitted law against N, D and, where it varies, k; then residuals."""
     seen = fit.observed
     has_k = float(np.ptp(seen.k)) > 0
-    figure, axes = _figure(4 if has_k else 3)
+    # Legends stand below the panels, where they hide no point.
+    figure, axes = _figure(4 if has_k else 3, 3.9)
     pass_law = fit.law.predicts_pass
     # Against N and D at the middle k, so that a panel holds one surface.
     ks = np.unique(seen.k)
@@ -83,7 +90,7 @@ def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
             axis.plot(grid, fit.law.value(n, d, middle), "-", lw=1.2, color=colour, label=label_here)
         axis.set(xscale="log", xlabel=label, ylabel=seen.quantity)
         axis.set_title(f"k = {format_quantity(middle)}" if has_k else "")
-        axis.legend(frameon=False)
+        _legend_below(axis)
     if has_k:
         axis = axes[2]
         size = seen.n_params * seen.n_tokens
@@ -97,7 +104,7 @@ def plot_fit(fit: FitResult, path: str | Path | None = None) -> Figure:
             label = f"N {format_quantity(n)}, D {format_quantity(d)}"
             axis.plot(grid, fit.law.value(n, d, grid), "-", lw=1.2, color=colour, label=label)
         axis.set(xscale="log", xlabel="samples per question k", ylabel=seen.quantity)
-        axis.legend(frameon=False)
+        _legend_below(axis)
     if pass_law:
         for axis in axes[:-1]:
             axis.set_yscale("log")
@@ -123,7 +130,7 @@ def plot_bootstrap(bootstrap: Bootstrap, path: str | Path | None = None) -> Figu
     figure, axes = _figure(max(len(pairs), 1))
     known = bootstrap.point.coefficients
     for axis, (x, y) in zip(axes, pairs, strict=False):
-        axis.plot(values[x], values[y], ".", ms=2, alpha=0.35, color="C0")
+        axis.plot(values[x], values[y], ".", ms=2, alpha=0.35, color=canvas.BLUE)
         axis.plot(known[x], known[y], "k+", ms=10, mew=1.5)
         axis.set(xlabel=x, ylabel=y)
         for name, side in ((x, axis.set_xscale), (y, axis.set_yscale)):
@@ -145,7 +152,7 @@ def plot_backtest(backtest: LawBacktest, path: str | Path | None = None) -> Figu
         outside = law.predicted
         marks: tuple[tuple[Observed, NDArray[np.float64], dict[str, Any]], ...] = (
             (seen, inside, {"marker": ".", "ms": 4, "color": "0.6", "label": "fitted"}),
-            (held, outside, {"marker": "o", "ms": 4, "mfc": "none", "color": "C3", "label": "held out"}),
+            (held, outside, {"marker": "o", "ms": 4, "mfc": "none", "color": canvas.ORANGE, "label": "held out"}),
         )
         for rows, predicted, mark in marks:
             axis.plot(rows.value, predicted, ls="", **mark)
@@ -195,7 +202,7 @@ def plot_regret(found: DecisionBacktest, path: str | Path | None = None) -> Figu
 @_styled
 def plot_minima(found: IsoFlopMinima, path: str | Path | None = None) -> Figure:
     """Losses at each budget with their parabola and its minimum; the minima against budgets with their power laws."""
-    figure, (left, middle, right) = _figure(3)
+    figure, (left, middle, right) = _figure(3, 3.9)
     flops, n_params, _, loss = found.observed
     colours = _colours(len(found.budgets))
     shown = set(_levels(np.array([one.train_flops for one in found.budgets])).tolist())
@@ -209,8 +216,8 @@ def plot_minima(found: IsoFlopMinima, path: str | Path | None = None) -> Figure:
         left.plot(grid, curve, "-", lw=1.2, color=colour, label=label)
         if one.inside:
             left.plot(one.n_params, one.loss, "k+", ms=6)
-    left.set(xscale="log", xlabel="parameters N", ylabel="loss")
-    left.legend(frameon=False)
+    left.set(xscale="log", xlabel="parameters N", ylabel="loss (nats per token)")
+    _legend_below(left)
     budgets = np.array([one.train_flops for one in found.budgets])
     ends = np.geomspace(budgets.min(), budgets.max(), 50)
     for axis, law, label, best in (
@@ -231,5 +238,5 @@ def plot_minima(found: IsoFlopMinima, path: str | Path | None = None) -> Figure:
         for axis, line, exponent in zip((middle, right), (best_n, best_d), found.law_exponents, strict=True):
             axis.plot(ends, line, "--", lw=1.2, color=canvas.ORANGE, label=f"law: C^{exponent:.3f}")
     for axis in (middle, right):
-        axis.legend(frameon=False)
+        _legend_below(axis)
     return canvas.save(figure, path)

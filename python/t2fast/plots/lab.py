@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     from t2fast.lab.findings import Findings
 
-__all__ = ["curves", "duel", "extrapolation", "grid", "isoflop", "optima"]
+__all__ = ["curves", "duel", "extrapolation", "grid", "isoflop", "optima", "regrets"]
 
+_STAGES = (
+    ("planned", ORANGE, "duel: planned"),
+    ("voted", BLACK, "planned for a vote"),
+    ("chinchilla", BLUE, "Chinchilla-style"),
+)
 _N, _D = "N, parameters", "D, training tokens"
 
 
@@ -34,13 +39,45 @@ def _budgets(found: Findings) -> list[tuple[float, NDArray[np.intp]]]:
     """The budgets of the grid, each with its checkpoints in the order of N."""
     n, d = _column(found, "n_params"), _column(found, "n_tokens")
     nominal = np.array(found.preset.train_flops)
-    nearest = np.abs(np.log(6 * n * d)[:, None] - np.log(nominal)).argmin(axis=1)
+    away = np.abs(np.log(6 * n * d)[:, None] - np.log(nominal))
+    # Models beside the grid spend no budget of it.
+    nearest = np.where(away.min(axis=1) < 0.3, away.argmin(axis=1), -1)
     order = np.argsort(n, kind="stable")
     return [(float(c), order[nearest[order] == i]) for i, c in enumerate(nominal) if (nearest == i).any()]
 
 
 def _shade(place: int, count: int) -> Any:
     return matplotlib.colormaps["viridis"](0.9 * place / max(1, count - 1))
+
+
+def regrets(found: Findings, path: str | Path | None = None) -> Figure:
+    """What following each contestant would have cost, a panel per rule, with intervals over training budgets."""
+    verdicts = found.verdicts
+    names = [row.strategy for row in verdicts[0].regret.protocols["lobo"].strategies][::-1]
+    with canvas.style():
+        figure = canvas.new(0.8 + (0.55 + 0.2 * len(names)) * len(verdicts))
+        panels = np.atleast_1d(figure.subplots(len(verdicts), 1, sharex=True))
+        keys: list[Any] = []
+        for axes, verdict in zip(panels, verdicts, strict=True):
+            shown = (("lobo", BLUE, "o", 0.12), ("forward", ORANGE, "s", -0.12))
+            for protocol, colour, mark, shift in shown:
+                if protocol not in verdict.regret.protocols:
+                    continue
+                rows = [one for one in verdict.regret.protocols[protocol].strategies if one.strategy in names]
+                at = np.array([names.index(one.strategy) for one in rows]) + shift
+                middle = np.array([one.regret for one in rows])
+                ends = np.abs(np.array([[one.low, one.high] for one in rows]).T - middle)
+                axes.errorbar(middle, at, xerr=ends, fmt=mark, color=colour, markersize=3.5, elinewidth=1)
+                if axes is panels[0]:
+                    label = {"lobo": "laws see all but the menu", "forward": "laws see what cost a quarter or less"}
+                    keys.append(Line2D([], [], color=colour, marker=mark, markersize=4, label=label[protocol]))
+            axes.axvline(0, color=GREY, linewidth=0.6)
+            axes.set_yticks(range(len(names)), names)
+            axes.set_ylim(-0.6, len(names) - 0.4)
+            axes.set_title(verdict.rule)
+        panels[-1].set_xlabel("regret: share of problems lost to the best design of the menu")
+        canvas.legend(figure, keys)
+    return canvas.save(figure, path)
 
 
 def grid(found: Findings, path: str | Path | None = None) -> Figure:
@@ -56,7 +93,7 @@ def grid(found: Findings, path: str | Path | None = None) -> Figure:
             Line2D([], [], marker="o", color="none", markeredgecolor=GREY, markersize=8,
                    label=f"held out of the back-test: {found.preset.holdout}"),
         ]  # fmt: skip
-        for stage, colour, label in (("planned", ORANGE, "duel: planned"), ("chinchilla", BLUE, "Chinchilla-style")):
+        for stage, colour, label in _STAGES:
             for one in found.lab.side(stage)[:1]:
                 mark: dict[str, Any] = {"marker": "*", "markersize": 11, "color": colour, "linestyle": "none"}
                 axes.plot([one.n_params], [one.n_tokens], zorder=4, markeredgecolor="white", **mark)
@@ -182,9 +219,10 @@ def optima(found: Findings, path: str | Path | None = None) -> Figure:
 def duel(found: Findings, path: str | Path | None = None) -> Figure:
     """pass@k of both designs against what k samples cost, before and after fine-tuning."""
     with canvas.style():
-        figure = canvas.new(2.7 * max(1, len(found.duels)) + 0.5)
-        panels = np.atleast_1d(figure.subplots(max(1, len(found.duels)), 1))
-        for axes, one in zip(panels, found.duels, strict=False):
+        figure = canvas.new(2.7 * max(1, sum(not one.voted for one in found.duels)) + 0.5)
+        drawn = [one for one in found.duels if not one.voted]
+        panels = np.atleast_1d(figure.subplots(max(1, len(drawn)), 1))
+        for axes, one in zip(panels, drawn, strict=False):
             _contest(axes, found, one.tuned)
             axes.set_title("after fine-tuning on problems" if one.tuned else "as trained")
         keys: list[Any] = [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from t2fast.arguments import number
+from t2fast.files import real
 
 __all__ = ["SCHEMA", "changes", "described_model", "manifest_path", "versions"]
 
@@ -99,6 +101,6 @@ def described_model(
             number(label, value, low=0, low_open=True, high=math.inf)
     own = str(identity.get("name", ""))
     # A folder's place is not the model's name.
-    own = Path(own).resolve().name if Path(own).is_dir() else own
+    own = real(own).name if os.path.isdir(own) else own
     sizes = {"n_params": n_params or identity.get("n_params"), "n_tokens": n_tokens}
     return {**identity, "name": name or own, **sizes}

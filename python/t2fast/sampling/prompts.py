@@ -15,6 +15,7 @@ from typing import Any
 
 from t2fast.arguments import shown
 from t2fast.errors import DataError, T2Error
+from t2fast.files import read_content
 from t2fast.sampling.params import SamplingParams, foreign_setting
 
 __all__ = ["Prompt", "digest", "read_prompts", "unique"]
@@ -305,7 +306,7 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     ('4', {'level': 'easy'})
     """
     try:
-        content = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+        content = sys.stdin.buffer.read() if str(path) == "-" else read_content(path, error=DataError)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     prompts: list[Prompt] = []

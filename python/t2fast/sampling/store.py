@@ -109,7 +109,7 @@ class Store:
                 descriptor = os.dup(1)
             else:
                 # A pipe or a device may be open for writing alone.
-                special = path.exists() and not path.is_file() and not path.is_dir()
+                special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
                 flags = os.O_WRONLY if special else os.O_RDWR | os.O_CREAT | os.O_APPEND
                 descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:

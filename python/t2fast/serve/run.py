@@ -28,6 +28,11 @@ class _Server(uvicorn.Server):
     """Ends in good order: requests under way get the time of grace, and an error object when it is over."""
 
     service: Service
+    stop: threading.Event | None
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end now, asked ten times a second."""
+        return await super().on_tick(counter) or (self.stop is not None and self.stop.is_set())
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -74,8 +79,9 @@ def serve(
     params: SamplingParams | None = None,
     key: str | None = None,
     ready: Callable[[str], object] | None = None,
+    stop: threading.Event | None = None,
 ) -> None:
-    """Serve a model until SIGTERM or SIGINT.
+    """Serve a model until SIGTERM or SIGINT, or until ``stop`` is set.
 
     Requests under way then have ``limits.grace`` seconds to end; new ones are refused, and a second signal ends at
     once.
@@ -96,6 +102,8 @@ def serve(
         What clients must present as a bearer token; None serves everybody who can connect.
     ready
         Called with the address once clients can connect.
+    stop
+        Ends the server in good order when another thread sets it. Signals reach a server of the main thread alone.
 
     Raises
     ------
@@ -122,7 +130,7 @@ def serve(
         except OSError as error:
             raise T2Error(f"--host {host} --port {port}: {error.strerror}") from None
         port = listening.getsockname()[1]
-        _run(sampler, model, listening, limits or Limits(), params, key, host, port, ready)
+        _run(sampler, model, listening, limits or Limits(), params, key, host, port, ready, stop)
 
 
 def _run(
@@ -135,6 +143,7 @@ def _run(
     host: str,
     port: int,
     ready: Callable[[str], object] | None,
+    stop: threading.Event | None,
 ) -> None:
     failed = threading.Event()
     server: _Server
@@ -160,7 +169,7 @@ def _run(
             timeout_keep_alive=30,
         )
         server = _Server(config)
-        server.service = service
+        server.service, server.stop = service, stop
         if ready is not None:
             original = server.startup
 

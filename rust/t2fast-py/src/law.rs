@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use t2fast_core::law::{AnyLaw, ChinchillaLaw, Law as _, Overtraining, Repetition, T2LossLaw, T2PassLaw};
+use t2fast_core::law::{self, AnyLaw, ChinchillaLaw, Law as _, Overtraining, Repetition, T2LossLaw, T2PassLaw};
 
 use crate::errors::{Error, Result, T2Error};
 use crate::work;
@@ -108,4 +108,18 @@ impl Law {
         let g = self.0.gradient(n_params, n_tokens, k)?;
         Ok((g.value, g.n_params, g.n_tokens, g.k))
     }
+}
+
+/// pass@k of questions with difficulties, at rows of abilities in log-odds: one ability for each k.
+#[pyfunction]
+pub fn item_response<'py>(
+    py: Python<'py>,
+    ability: PyReadonlyArray1<'py, f64>,
+    difficulties: PyReadonlyArray1<'py, f64>,
+    k: PyReadonlyArray1<'py, f64>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (h, b, k) = (ability.as_slice()?, difficulties.as_slice()?, k.as_slice()?);
+    let mut out = vec![0.0; h.len()];
+    work::detached(py, || law::item_response(h, b, k, &mut out))?;
+    Ok(PyArray1::from_vec(py, out))
 }

@@ -27,7 +27,7 @@ mod _core {
     #[pymodule_export]
     use crate::fit::{FitCurvature, FitOutcome, FitProblem, number_rows};
     #[pymodule_export]
-    use crate::law::Law;
+    use crate::law::{Law, item_response};
     #[pymodule_export]
     use crate::passk::{
         BetaFit, Histogram, Prediction, Trial, TrialLog, allocate, best_of_k, beta_pass_at_k, bootstrap, estimate,
@@ -41,7 +41,5 @@ mod _core {
     #[pymodule_export]
     use crate::rule::Rule;
     #[pymodule_export]
-    use crate::sampling::{
-        append_tokens, decode_step, draw_tokens, gate_rows, normalise_rows, read_texts, split_heads, vector_lanes,
-    };
+    use crate::sampling::{Block, BlockWork, append_tokens, decode_step, draw_tokens, read_texts, vector_lanes};
 }

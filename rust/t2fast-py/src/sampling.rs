@@ -1,12 +1,13 @@
 //! `t2fast_core::sampling`: tensors come as arrays, bfloat16 as the bits of its numbers.
 
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 
 use numpy::{Element, PyArray1, PyArrayMethods as _, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
 use numpy::{PyArray2, PyArray3, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods as _};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use t2fast_core::sampling::{attention, block, draw, vector};
+use t2fast_core::sampling::{attention, block, draw, product, vector};
 use t2fast_core::threads::on_threads;
 
 use crate::errors::Error;
@@ -256,66 +257,120 @@ fn in_threads<R: Send>(
     })
 }
 
-/// Root-mean-square norm of rows, after adding a residual to them in place; see `t2fast_core::sampling::block`.
-#[pyfunction]
-pub fn normalise_rows<'py>(
-    py: Python<'py>,
-    x: &Bound<'py, PyArray2<f32>>,
-    residual: Option<PyReadonlyArray2<'py, f32>>,
-    weight: PyReadonlyArray1<'py, f32>,
-    eps: f32,
-    out: &Bound<'py, PyArray2<f32>>,
-    threads: NonZeroUsize,
-) -> PyResult<()> {
-    let mut out = out.try_readwrite()?;
-    let (weight, out) = (weight.as_slice()?, out.as_slice_mut()?);
-    let mut x = x.try_readwrite()?;
-    let x = x.as_slice_mut()?;
-    let residual = residual.as_ref().map(PyReadonlyArray2::as_slice).transpose()?;
-    let result = in_threads(py, threads, |parallel| block::normalise(x, residual, weight, eps, out, parallel));
-    Ok(result.map_err(Error::from)?)
+/// Memory for the work of blocks.
+#[pyclass(frozen, module = "t2fast._core")]
+#[derive(Default)]
+pub struct BlockWork(Mutex<block::Work>);
+
+#[pymethods]
+impl BlockWork {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
 }
 
-/// `silu(gate) up` of rows that hold the two side by side.
-#[pyfunction]
-pub fn gate_rows<'py>(
-    py: Python<'py>,
-    both: PyReadonlyArray2<'py, f32>,
-    out: &Bound<'py, PyArray2<f32>>,
-    threads: NonZeroUsize,
-) -> PyResult<()> {
-    let mut out = out.try_readwrite()?;
-    let width = out.shape()[1];
-    let (both, out) = (both.as_slice()?, out.as_slice_mut()?);
-    Ok(in_threads(py, threads, |parallel| block::gate(both, width, out, parallel)).map_err(Error::from)?)
+/// Rows of weights, one per output.
+type Rows<'py> = PyReadonlyArray2<'py, f32>;
+/// A norm's weights and what it adds to mean squares.
+type Norm<'py> = (PyReadonlyArray1<'py, f32>, f32);
+
+/// A decoder block's weights, copied; see `t2fast_core::sampling::block`.
+#[pyclass(frozen, module = "t2fast._core")]
+pub struct Block(block::Block);
+
+fn norm((weight, eps): &Norm<'_>) -> PyResult<block::Norm> {
+    Ok((weight.as_slice()?.to_vec(), *eps))
 }
 
-/// Rows of queries, keys and values side by side become heads, normed and turned.
-#[pyfunction]
-#[allow(clippy::too_many_arguments)]
-pub fn split_heads<'py>(
-    py: Python<'py>,
-    joined: PyReadonlyArray2<'py, f32>,
-    cos: PyReadonlyArray2<'py, f32>,
-    sin: PyReadonlyArray2<'py, f32>,
-    norms: Option<(PyReadonlyArray1<'py, f32>, PyReadonlyArray1<'py, f32>, f32)>,
-    q: &Bound<'py, PyArray3<f32>>,
-    k: &Bound<'py, PyArray3<f32>>,
-    v: &Bound<'py, PyArray3<f32>>,
-) -> PyResult<()> {
-    let (mut q, mut k, mut v) = (q.try_readwrite()?, k.try_readwrite()?, v.try_readwrite()?);
-    let norms = match &norms {
-        Some((q, k, eps)) => Some((q.as_slice()?, k.as_slice()?, *eps)),
-        None => None,
-    };
-    let heads = block::Heads {
-        query_heads: q.shape()[1],
-        kv_heads: k.shape()[1],
-        head_dim: q.shape()[2],
-        cos: cos.as_slice()?,
-        sin: sin.as_slice()?,
-        norms,
-    };
-    let (joined, q, k, v) = (joined.as_slice()?, q.as_slice_mut()?, k.as_slice_mut()?, v.as_slice_mut()?);
-    Ok(py.detach(|| block::split(&heads, joined, q, k, v)).map_err(Error::from)?)
+/// Packs the rows of several arrays one after the other, or in turn.
+fn packed(arrays: &[Rows<'_>], in_turn: bool, bias: Option<&PyReadonlyArray1<'_, f32>>) -> PyResult<product::Packed> {
+    let mut rows = Vec::new();
+    for array in arrays {
+        rows.extend(array.as_slice()?.chunks_exact(array.shape()[1].max(1)));
+    }
+    if in_turn {
+        let (first, second) = rows.split_at(rows.len() / arrays.len().max(1));
+        rows = first.iter().zip(second).flat_map(|(&a, &b)| [a, b]).collect();
+    }
+    let bias = bias.map(PyReadonlyArray1::as_slice).transpose()?;
+    Ok(product::Packed::new(&rows, bias).map_err(Error::from)?)
+}
+
+#[pymethods]
+impl Block {
+    #[new]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        head_dim: usize,
+        kv_heads: usize,
+        heads: [Rows<'_>; 3],
+        output: [Rows<'_>; 1],
+        gate: [Rows<'_>; 2],
+        down: [Rows<'_>; 1],
+        biases: [Option<PyReadonlyArray1<'_, f32>>; 4],
+        norms: [Norm<'_>; 2],
+        head_norms: Option<[Norm<'_>; 2]>,
+    ) -> PyResult<Self> {
+        let [of_heads, of_output, of_gate, of_down] = &biases;
+        let [first, second] = &norms;
+        let head_norms = match &head_norms {
+            Some([queries, keys]) => Some([norm(queries)?, norm(keys)?]),
+            None => None,
+        };
+        let block = block::Block {
+            head_dim,
+            kv_heads,
+            heads: packed(&heads, false, of_heads.as_ref())?,
+            output: packed(&output, false, of_output.as_ref())?,
+            gate: packed(&gate, true, of_gate.as_ref())?,
+            down: packed(&down, false, of_down.as_ref())?,
+            norms: [norm(first)?, norm(second)?],
+            head_norms,
+        };
+        block.check().map_err(Error::from)?;
+        Ok(Self(block))
+    }
+
+    /// Writes queries, keys and values of rows.
+    #[allow(clippy::too_many_arguments)]
+    fn heads<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray2<'py, f32>,
+        cos: PyReadonlyArray2<'py, f32>,
+        sin: PyReadonlyArray2<'py, f32>,
+        q: &Bound<'py, PyArray3<f32>>,
+        k: &Bound<'py, PyArray3<f32>>,
+        v: &Bound<'py, PyArray3<f32>>,
+        work: &BlockWork,
+        threads: NonZeroUsize,
+    ) -> PyResult<()> {
+        let (mut q, mut k, mut v) = (q.try_readwrite()?, k.try_readwrite()?, v.try_readwrite()?);
+        let (x, turns) = (x.as_slice()?, [cos.as_slice()?, sin.as_slice()?]);
+        let out = [q.as_slice_mut()?, k.as_slice_mut()?, v.as_slice_mut()?];
+        let result = in_threads(py, threads, |parallel| {
+            let mut work = work.0.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.heads(x, turns, out, &mut work, parallel)
+        });
+        Ok(result.map_err(Error::from)?)
+    }
+
+    /// The block's output, in place of its input, after what its attention read.
+    fn rest<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyArray2<f32>>,
+        read: PyReadonlyArray3<'py, f32>,
+        work: &BlockWork,
+        threads: NonZeroUsize,
+    ) -> PyResult<()> {
+        let mut x = x.try_readwrite()?;
+        let (x, read) = (x.as_slice_mut()?, read.as_slice()?);
+        let result = in_threads(py, threads, |parallel| {
+            let mut work = work.0.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.rest(x, read, &mut work, parallel)
+        });
+        Ok(result.map_err(Error::from)?)
+    }
 }

@@ -227,6 +227,29 @@ def test_append(watched, dtype):
     assert not torch.equal(ours[0], scene.k)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_rows_read_without_the_operators_are_theirs(dtype):
+    scene = Scene(dtype=dtype, own=20)
+    scene.plan()
+    table, index = torch.from_numpy(scene.rows.astype(np.int32)), scene.lens - 1
+    index[-1] = -1
+    k, v = torch.randn(2, len(index), 2, 32).to(dtype)
+    options = {"scale": 0.3, "window": 50, "soft_cap": 3.0}
+    caches = scene.k.clone(), scene.v.clone()
+    rows = native.Rows(scene.tables, table, index, scene.lens, scene.buffers.planned)
+    for _ in range(2):
+        out = rows.read(scene.q, k, v, *caches, torch.arange(4.0), **options)
+    append_kv(k, v, scene.k, scene.v, scene.tables, table, index)
+    exact, _ = scene.read(scale=0.3, window=50, logits_soft_cap=3.0, sinks=torch.arange(4.0))
+    assert torch.equal(out, exact)
+    assert torch.equal(caches[0], scene.k)
+    # Other rows, another type and other strides are the operators'.
+    assert rows.read(scene.q[1:], k[1:], v[1:], *caches, None, **options) is None
+    assert rows.read(scene.q.double(), k, v, *caches, None, **options) is None
+    apart = [cache.transpose(1, 2).contiguous().transpose(1, 2) for cache in caches]
+    assert rows.read(scene.q, k, v, *apart, None, **options) is None
+
+
 # The draw
 
 

@@ -244,11 +244,13 @@ function clear(...parts) {
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 function layout(more) {
+  const narrow = byId("figure").clientWidth < 500;
   const axis = { gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
   const made = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("ink"), size: 13 },
     margin: { l: 60, r: 15, t: 10, b: 30 }, hovermode: "closest", uirevision: view,
-    legend: { orientation: "h", y: -0.2, yref: "paper", yanchor: "top", font: { size: 12 } }, ...more,
+    legend: { orientation: "h", y: -0.2, yref: "paper", yanchor: "top", font: { size: narrow ? 11 : 12 }, ...(narrow ? { x: -0.28 } : {}) },
+    ...more,
   };
   for (const name of Object.keys(more)) if (/^[xy]axis/.test(name)) made[name] = { ...axis, ...more[name] };
   return made;
@@ -312,7 +314,10 @@ function renderPlan(told) {
     hovertemplate: "%{text}<br>%{y:.4f}<extra></extra>",
   });
   const shown = [...y, ...told.designs.map((one) => one.result)];
-  const top = sign === "rates" ? Math.min(1, 1.15 * Math.max(...shown, ...told.designs.map((one) => (one.interval ? one.interval[1] : 0)))) : Math.max(...told.designs.map((one) => one.result), y[Math.floor(y.length / 2)]) * 1.1;
+  // Measured checkpoints are evidence: none is cut off, not even where it contradicts the law.
+  const inside = told.measured.filter((one) => one.n_params >= x[0] && one.n_params <= x[x.length - 1]);
+  const highest = [...told.designs.map((one) => (one.interval ? one.interval[1] : 0)), ...inside.map((one) => one.interval[1])];
+  const top = sign === "rates" ? Math.min(1.02, 1.1 * Math.max(...shown, ...highest)) : Math.max(...told.designs.map((one) => one.result), y[Math.floor(y.length / 2)]) * 1.1;
   const bottom = sign === "rates" ? 0 : 0.97 * Math.min(...shown);
   const patterns = { n_tokens: "/", n_params: ".", k: "\\" };
   for (const name of Object.keys(patterns)) {
@@ -323,7 +328,6 @@ function renderPlan(told) {
     }));
   }
   if (told.measured.length) {
-    const inside = told.measured.filter((one) => one.n_params >= x[0] && one.n_params <= x[x.length - 1]);
     traces.push({
       x: inside.map((one) => one.n_params), y: inside.map((one) => one.result), mode: "markers", name: "measured checkpoints",
       marker: { symbol: "square", size: 6, color: colour("grey") },
@@ -353,7 +357,7 @@ function renderPlan(told) {
   draw(traces, {
     xaxis: { type: "log", title: { text: "parameters N", standoff: 8 }, exponentformat: "B", dtick: 1, anchor: "y2" },
     yaxis: { title: { text: told.quantity }, domain: [0.36, 1], range: [bottom, top] },
-    yaxis2: { type: "log", domain: [0, 0.3], exponentformat: "power", title: { text: "D, k" } },
+    yaxis2: { type: "log", domain: [0, 0.3], exponentformat: "B", nticks: 4, title: { text: "D, k" } },
   });
   byId("figure").setAttribute("aria-label", `${told.quantity} against model size. ${told.headline}`);
 }
@@ -375,7 +379,7 @@ function renderFrontier(told) {
     line("n_tokens", "training tokens D", "green", "dash", "y2"), line("k", "samples k", "orange", "dot", "y2"));
   draw(traces, {
     xaxis: { type: "log", title: { text: told.swept.replace("_", " "), standoff: 8 }, exponentformat: "power", dtick: 1, anchor: "y2" },
-    yaxis: { domain: [0.52, 1], rangemode: "tozero", title: { text: "result" } }, yaxis2: { type: "log", domain: [0, 0.46], exponentformat: "power", title: { text: "N, D, k" } },
+    yaxis: { domain: [0.52, 1], rangemode: "tozero", title: { text: "result" } }, yaxis2: { type: "log", domain: [0, 0.46], exponentformat: "B", nticks: 5, title: { text: "N, D, k" } },
   });
   byId("figure").setAttribute("aria-label", "Recommended designs along a sweep of budgets; the table has the numbers");
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from t2fast.data.streams import stem
 from t2fast.data.tally import BadLineError, Tally
+from t2fast.files import real
 
 __all__ = [
     "claims_swe_bench",
@@ -50,7 +51,7 @@ def _names(document: Mapping[str, Any]) -> tuple[Any, Any]:
 def _metadata(path: Path) -> Mapping[str, Any]:
     """``results.json`` above the folder ``simulations`` that a simulation lies in."""
     try:
-        found = json.loads((path.resolve().parent.parent / "results.json").read_bytes())
+        found = json.loads((real(path).parent.parent / "results.json").read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

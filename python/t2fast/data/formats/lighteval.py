@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from t2fast.data.columns import aggregate, correct_of
 from t2fast.data.tally import BadLineError, Tally
 from t2fast.errors import DataError
+from t2fast.files import real
 
 __all__ = ["add", "claims", "needs"]
 
@@ -56,7 +56,7 @@ def add(row: Mapping[str, Any], number: int, tally: Tally) -> None:
 
 def _model(file: str) -> str | None:
     """The model of ``details/ORG/MODEL/DATE/details_TASK_DATE.parquet``: the file itself does not name it."""
-    folders = Path(file).resolve().parts[:-2]
+    folders = real(file).parts[:-2]
     if "details" not in folders:
         return None
     last = len(folders) - 1 - folders[::-1].index("details")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from t2fast.data.streams import stem
 from t2fast.data.tally import BadLineError, Tally
 from t2fast.errors import DataError
+from t2fast.files import real
 
 __all__ = ["claims", "claims_predictions", "read", "refuse_predictions"]
 
@@ -28,7 +28,7 @@ def read(document: Mapping[str, Any], tally: Tally) -> None:
     tally.formats["OpenCompass"] = None
     details = document["details"]
     # Files are called results/MODEL/DATASET.json.
-    path = Path(tally.file).resolve()
+    path = real(tally.file)
     model = path.parent.name if path.parent.parent.name == "results" else None
     benchmark = stem(path) if model else None
     items = list(details.items() if isinstance(details, dict) else enumerate(details))

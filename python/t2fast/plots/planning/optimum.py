@@ -57,11 +57,12 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
         For a path that cannot be written or a suffix that names no format.
     """
     law, data = plan.law, plan.law.data_range
+    inside = None if law.predicts_pass or plan.inside_data == plan.design else plan.inside_data
     marked = {
         "recommended": (plan.design, "*", 11.0, BLACK, BLACK),
-        "unlimited optimum": (None if plan.unlimited == plan.design else plan.unlimited, "o", 6.5, "white", ORANGE),
-        "inside the data": (None if law.predicts_pass else plan.inside_data, "o", 6.5, "white", ORANGE),
-        "Chinchilla-style": (plan.chinchilla, "D", 5.5, "white", GREEN),
+        "unlimited optimum": (None if plan.unlimited == plan.design else plan.unlimited, "o", 6.5, "none", ORANGE),
+        "inside the data": (inside, "o", 6.5, "none", ORANGE),
+        "Chinchilla-style": (plan.chinchilla, "D", 5.5, "none", GREEN),
     }
     shown = [design for design, *_ in marked.values() if design is not None]
     flat = plan.flat_n_params or ()
@@ -90,11 +91,11 @@ def plan(plan: Plan, path: str | Path | None = None) -> Figure:
                 continue
             mark: dict[str, Any] = {
                 "marker": marker, "markersize": size, "color": face, "markeredgecolor": edge, "linestyle": "none",
-                "markeredgewidth": 1.4 if face == "white" else 0.5,
+                "markeredgewidth": 1.4 if face == "none" else 0.5,
             }  # fmt: skip
             samples = f", k {format_quantity(design.k, 4)}" if has_k else ""
             said = f"{label}: D/N {format_quantity(design.tokens_per_param)}{samples}"
-            # Designs may coincide: the larger, hollow ones go below, so that each can be seen.
+            # Designs may coincide: the larger go below, the others are hollow, so that each can be seen.
             at = [design.n_params], [value_of(design)]
             (line,) = top.plot(*at, label=said, zorder=6 - size / 20, clip_on=False, **mark)
             keys.append(line)

@@ -1,8 +1,9 @@
-"""Decoder blocks of the Llama kind on the CPU: four products, and what lies between them in the compiled core.
+"""Decoder blocks of the Llama kind on the CPU: all but the attention's reading in two calls of the compiled core.
 
 transformers computes a block as some thirty operations on small tensors; for few rows they and their bookkeeping cost
-as much as the products. Only blocks that are known word for word are run this way: the classes named here, with nothing
-in or around them replaced, hooked or quantised. All others, and whatever comes in another form, take their own code.
+as much as the products, whose rows the core keeps side by side in the lanes of registers from one to the next. Only
+blocks that are known word for word are run this way: the classes named here, with nothing in or around them replaced,
+hooked or quantised. All others, and whatever comes in another form, take their own code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from t2fast import _core
 from t2fast.sampling.engine.attention import Reading
-from t2fast.sampling.engine.linear import packed, product, quick
+from t2fast.sampling.engine.linear import quick
 
 __all__ = ["fuse"]
 
@@ -39,9 +40,10 @@ def fuse(double: nn.Module) -> list[nn.Module]:
         The linear layers whose weights the blocks have now.
     """
     taken: list[nn.Module] = []
+    work = _core.BlockWork()
     for block in double.modules():
         if _known(block):
-            block.__dict__["fused"] = _fused(block)
+            block.__dict__["fused"] = _fused(block, work)
             block.forward = MethodType(_forward, block)
             taken += [layer for layer in block.modules() if type(layer) is nn.Linear]
     return taken
@@ -95,15 +97,12 @@ def _array(weight: Tensor) -> npt.NDArray[np.float32]:
     return found
 
 
-def _joined(*layers: Any) -> tuple[Tensor, Tensor | None]:
-    """The weights of layers with the same input, one after the other and packed, and their biases."""
-    weight = torch.cat([layer.weight.detach() for layer in layers])
-    biases = [layer.bias for layer in layers]
-    if all(bias is None for bias in biases):
-        return packed(weight), None
-    zeros = [layer.weight.new_zeros(layer.out_features) for layer in layers]
-    parts = [zero if bias is None else bias.detach() for bias, zero in zip(biases, zeros, strict=True)]
-    return packed(weight), torch.cat(parts)
+def _biases(*layers: Any, in_turn: bool = False) -> npt.NDArray[np.float32] | None:
+    """The biases of layers with the same input, one after the other or in turn; None: they have none."""
+    if all(layer.bias is None for layer in layers):
+        return None
+    parts = [np.zeros(layer.out_features, np.float32) if layer.bias is None else _array(layer.bias) for layer in layers]
+    return np.stack(parts, 1).reshape(-1) if in_turn else np.concatenate(parts)
 
 
 @dataclass
@@ -111,60 +110,58 @@ class _Fused:
     """A block's weights, as they were when the call began, and its computation."""
 
     layer: int
-    head_dim: int
+    n_heads: int
     n_kv_heads: int
+    head_dim: int
     scale: float
     window: int | None
-    #: Weights, with biases, in the order of the computation.
-    heads: tuple[Tensor, Tensor | None]
-    output: tuple[Tensor, Tensor | None]
-    gate: tuple[Tensor, Tensor | None]
-    down: tuple[Tensor, Tensor | None]
-    #: Weights and epsilons of the norms before attention and before the gate; those of queries' and keys' heads.
-    norms: list[tuple[npt.NDArray[np.float32], float]]
-    head_norms: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float] | None
+    block: _core.Block
+    #: Memory that the blocks of a model share.
+    work: _core.BlockWork
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, reading: Reading) -> Tensor:
         """A block's output for ``[tokens, width]``."""
-        threads, n, dim = torch.get_num_threads(), len(x), self.head_dim
-        normed = torch.empty_like(x)
-        _core.normalise_rows(x.numpy(), None, *self.norms[0], normed.numpy(), threads)
-        joined = product(normed, *self.heads)
-        q = x.new_empty(n, joined.shape[1] // dim - 2 * self.n_kv_heads, dim)
-        k, v = x.new_empty(2, n, self.n_kv_heads, dim)
-        _core.split_heads(
-            joined.numpy(), cos.numpy(), sin.numpy(), self.head_norms, q.numpy(), k.numpy(), v.numpy()
+        threads, n = torch.get_num_threads(), len(x)
+        q = x.new_empty(n, self.n_heads, self.head_dim)
+        k, v = x.new_empty(2, n, self.n_kv_heads, self.head_dim)
+        self.block.heads(
+            x.numpy(), cos.numpy(), sin.numpy(), q.numpy(), k.numpy(), v.numpy(), self.work, threads
         )  # fmt: skip
         read = reading(self.layer, q, k, v, scale=self.scale, window=self.window, soft_cap=None, sinks=None)
-        y = product(read.view(n, -1), *self.output)
-        _core.normalise_rows(y.numpy(), x.numpy(), *self.norms[1], normed.numpy(), threads)
-        both = product(normed, *self.gate)
-        gated = x.new_empty(n, both.shape[1] // 2)
-        _core.gate_rows(both.numpy(), gated.numpy(), threads)
-        return product(gated, *self.down).add_(y)
+        out = x.clone()
+        self.block.rest(out.numpy(), read.numpy(), self.work, threads)
+        return out
 
 
-def _fused(block: Any) -> _Fused:
+def _fused(block: Any, work: _core.BlockWork) -> _Fused:
     attention, mlp = block.self_attn, block.mlp
     # Mistral's attention looks its window up where the others were told theirs.
     asked = attention if hasattr(attention, "sliding_window") else attention.config
-    norms = [getattr(block, one) for one in _NORMS]
-    head_norms = None
-    if "q_norm" in attention._modules:
-        q, k = attention.q_norm, attention.k_norm
-        head_norms = _array(q.weight), _array(k.weight), q.variance_epsilon
+    dim, n_kv_heads = attention.head_dim, attention.k_proj.out_features // attention.head_dim
+    heads, both = [attention.q_proj, attention.k_proj, attention.v_proj], [mlp.gate_proj, mlp.up_proj]
+
+    def norm(layer: Any) -> tuple[npt.NDArray[np.float32], float]:
+        return _array(layer.weight), layer.variance_epsilon
+
     return _Fused(
         layer=attention.layer_idx,
-        head_dim=attention.head_dim,
-        n_kv_heads=attention.k_proj.out_features // attention.head_dim,
+        n_heads=attention.q_proj.out_features // dim,
+        n_kv_heads=n_kv_heads,
+        head_dim=dim,
         scale=attention.scaling,
         window=getattr(asked, "sliding_window", None) if "Llama" not in type(block).__name__ else None,
-        heads=_joined(attention.q_proj, attention.k_proj, attention.v_proj),
-        output=_joined(attention.o_proj),
-        gate=_joined(mlp.gate_proj, mlp.up_proj),
-        down=_joined(mlp.down_proj),
-        norms=[(_array(norm.weight), norm.variance_epsilon) for norm in norms],
-        head_norms=head_norms,
+        block=_core.Block(
+            dim,
+            n_kv_heads,
+            [_array(layer.weight) for layer in heads],
+            [_array(attention.o_proj.weight)],
+            [_array(layer.weight) for layer in both],
+            [_array(mlp.down_proj.weight)],
+            [_biases(*heads), _biases(attention.o_proj), _biases(*both, in_turn=True), _biases(mlp.down_proj)],
+            [norm(getattr(block, one)) for one in _NORMS],
+            [norm(attention.q_norm), norm(attention.k_norm)] if "q_norm" in attention._modules else None,
+        ),
+        work=work,
     )
 
 

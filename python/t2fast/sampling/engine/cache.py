@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from t2fast.sampling.engine.native import install, read_texts
+from t2fast.sampling.engine.native import Rows, install, read_texts
 from t2fast.sampling.engine.probe import Shape
 from t2fast_kernels.append_kv import append_kv
 from t2fast_kernels.attention import prefix_decode
@@ -163,6 +163,7 @@ class Decode:
         self.pool, self.tables, self.buffers = pool, tables, buffers
         self.dtype = pool.data.dtype
         self.table, self.index, self.lens = table, index, lens
+        self._rows = Rows(tables, table, index, lens, buffers.planned) if lens.device.type == "cpu" else None
 
     def __call__(
         self,
@@ -178,6 +179,11 @@ class Decode:
     ) -> Tensor:
         """Store, then read prefixes and own tokens."""
         keys, values = self.pool.keys[layer], self.pool.values[layer]
+        # Who traces needs to see operators.
+        if not torch.compiler.is_compiling() and self._rows is not None:
+            read = self._rows.read(q, k, v, keys, values, sinks, scale, window, soft_cap)
+            if read is not None:
+                return read
         append_kv(k, v, keys, values, self.tables, self.table, self.index)
         sinks = None if sinks is None else sinks.float()
         out = prefix_decode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ def load(
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(path)
-    if is_file(folder / "adapter_config.json") and not (folder / "config.json").is_file():
+    if is_file(folder / "adapter_config.json") and not is_file(folder / "config.json"):
         return _adapted(folder, dtype, device, trust_remote_code)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         _check_files(folder)
-    elif folder.exists() or str(path).startswith((".", "/", "~")):
+    elif os.path.exists(folder) or str(path).startswith((".", "/", "~")):
         raise T2Error(f"{path}: no such folder with a model")
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise T2Error(f"dtype = {dtype!r}: must be a number type such as bfloat16, float16, float32")
@@ -113,7 +114,7 @@ def _said(error: Exception) -> str:
 
 def _check_files(folder: Path) -> None:
     """See that the weights are there, whole, and safetensors, and that the settings beside them are possible."""
-    if not (folder / "config.json").is_file():
+    if not is_file(folder / "config.json"):
         raise T2Error(f"{folder}: holds no config.json: not a model of transformers")
     settings = {
         name: read_object(folder / name)

@@ -15,7 +15,7 @@ from t2fast_kernels.calls import AppendCall, DecodeCall, SampleCall
 from t2fast_kernels.reference import sample as reference
 from t2fast_kernels.sample import SETTINGS
 
-__all__ = ["Compiled", "install", "read_texts"]
+__all__ = ["Compiled", "Rows", "install", "read_texts"]
 
 #: What the core computes with; everything else is the reference's.
 _KINDS = (torch.float32, torch.bfloat16)
@@ -169,6 +169,84 @@ def read_texts(
         torch.get_num_threads(),
     )
     return True
+
+
+class Rows:
+    """Rows of decode steps whose tables, lengths and plan stay where they are: the core's own reading, layer by layer.
+
+    The operators would look every layer at what is the same in all of them.
+
+    Parameters
+    ----------
+    tables, table, index, lens, planned
+        As for ``append_kv`` and ``prefix_decode``, on the CPU.
+    """
+
+    def __init__(self, tables: Tensor, table: Tensor, index: Tensor, lens: Tensor, planned: Sequence[Tensor]) -> None:
+        self._tables, self._table, self._index, self._lens = (t.numpy() for t in (tables, table, index, lens))
+        self._planned = tuple([part.numpy() for part in planned])
+        self._plain = all(part.flags.c_contiguous for part in (self._tables, self._lens))
+        self._sums = np.empty((0, 0), np.float32)
+
+    def read(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        k_cache: Tensor,
+        v_cache: Tensor,
+        sinks: Tensor | None,
+        scale: float,
+        window: int | None,
+        soft_cap: float | None,
+    ) -> Tensor | None:
+        """Store keys and values of new tokens and give the attention's output; None: not the core's.
+
+        Parameters
+        ----------
+        q, k, v
+            ``[rows, heads, head_dim]``.
+        k_cache, v_cache
+            ``[pages, page_size, n_kv_heads, head_dim]``.
+        sinks, scale, window, soft_cap
+            As for ``prefix_decode``.
+        """
+        plain = (
+            self._plain
+            and type(native(q)) is Compiled
+            and q.dtype in _KINDS
+            and q.dtype == k.dtype == v.dtype == k_cache.dtype == v_cache.dtype
+            and k_cache.is_contiguous()
+            and v_cache.is_contiguous()
+            and len(q) == len(self._lens)
+            and self._planned[0][1] <= len(q)
+        )
+        if not plain:
+            return None
+        q = q.contiguous()
+        keys, values = _array(k_cache), _array(v_cache)
+        _core.append_tokens(
+            _array(k.contiguous()), _array(v.contiguous()), keys, values, self._tables, self._table, self._index
+        )  # fmt: skip
+        out = torch.empty_like(q)
+        if self._sums.shape != q.shape[:2]:
+            self._sums = np.empty(q.shape[:2], np.float32)
+        _core.decode_step(
+            _array(q),
+            keys,
+            values,
+            self._tables,
+            self._lens,
+            self._planned,
+            None if sinks is None else sinks.detach().float().contiguous().numpy(),
+            _array(out),
+            self._sums,
+            scale,
+            window or 0,
+            soft_cap or 0.0,
+            torch.get_num_threads(),
+        )
+        return out
 
 
 def _of_rows(call: SampleCall, rows: Tensor) -> SampleCall:

@@ -5,6 +5,7 @@
 //! planner's shortcuts) follows from it.
 
 mod chinchilla;
+mod item_response;
 mod loss;
 mod overtraining;
 mod pass;
@@ -14,6 +15,7 @@ mod ruled;
 
 pub use chinchilla::ChinchillaLaw;
 pub(crate) use chinchilla::most_useful_ln_tokens;
+pub use item_response::item_response;
 pub use loss::T2LossLaw;
 pub use overtraining::Overtraining;
 pub use pass::{Moments, T2PassLaw, THETA_RANGES, beta_pass_at_k, beta_pass_slopes};

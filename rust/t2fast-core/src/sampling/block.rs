@@ -1,83 +1,282 @@
-//! What a decoder block computes between its products: norms, rotary embedding, the gate of its feed-forward part.
+//! A decoder block of the Llama kind, but for what its attention reads: four products, norms, rotary embedding, the gate.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
+use super::product::{Lanes, Packed, each, multiply};
 use super::vector::{exp, registers, registers_mut};
 use crate::error::{Error, Result};
 
-/// Rows that a thread takes at a time.
-const ROWS: usize = 16;
 /// The widest head that can be normed.
 const WIDEST: usize = 512;
 
 fn wrong() -> Error {
-    Error::Array("a decoder block's arrays do not have the lengths that their rows say".into())
+    Error::Array("a decoder block's arrays do not have the lengths that its weights say".into())
 }
 
-// -------------------------------------------------------------------------------------------------- root mean square
+/// Weights of a norm, and what is added to mean squares.
+pub type Norm = (Vec<f32>, f32);
 
-/// Divides each row by the root of its mean square (plus `eps`) and multiplies by `weight`, whose length is a row's:
-/// `out = weight x / sqrt(mean(x^2) + eps)` (Zhang and Sennrich 2019). `residual` is first added to `x`, in place.
-///
-/// # Errors
-/// [`Error::Array`] when lengths disagree.
-pub fn normalise(
-    x: &mut [f32],
-    residual: Option<&[f32]>,
-    weight: &[f32],
-    eps: f32,
-    out: &mut [f32],
+/// A block's weights.
+#[derive(Debug)]
+pub struct Block {
+    /// Of a head.
+    pub head_dim: usize,
+    /// Heads of keys, and as many of values.
+    pub kv_heads: usize,
+    /// To heads of queries, of keys and of values, one after the other.
+    pub heads: Packed,
+    /// From heads of queries.
+    pub output: Packed,
+    /// To the gate's numbers and what they are multiplied by, in turn.
+    pub gate: Packed,
+    /// From the gate.
+    pub down: Packed,
+    /// Before attention and before the gate.
+    pub norms: [Norm; 2],
+    /// Of queries' and of keys' heads.
+    pub head_norms: Option<[Norm; 2]>,
+}
+
+/// Memory for the work of blocks, which use it one after the other.
+#[derive(Debug, Default)]
+pub struct Work {
+    x: Lanes,
+    normed: Lanes,
+    wide: Lanes,
+    y: Lanes,
+    joined: Vec<f32>,
+}
+
+impl Block {
+    /// Whether the parts fit together.
+    ///
+    /// # Errors
+    /// [`Error::Array`] when they do not.
+    pub fn check(&self) -> Result<()> {
+        let ((width, joined), (read, out)) = (self.heads.shape(), self.output.shape());
+        let ((gate_in, both), (gated, down)) = (self.gate.shape(), self.down.shape());
+        let dim = self.head_dim;
+        let fits = dim > 0
+            && dim.is_multiple_of(2)
+            && self.kv_heads > 0
+            && read > 0
+            && read.is_multiple_of(dim)
+            && joined == read + 2 * self.kv_heads * dim
+            && [out, gate_in, down] == [width; 3]
+            && both == 2 * gated
+            && self.norms.iter().all(|norm| norm.0.len() == width)
+            && self.head_norms.iter().flatten().all(|norm| norm.0.len() == dim && dim <= WIDEST);
+        if fits { Ok(()) } else { Err(wrong()) }
+    }
+
+    /// Queries, keys and values, `[rows, heads, head_dim]`, of rows `x`. `cos` and `sin`, `[rows, head_dim]`, say by how
+    /// much a row is turned; dimension i turns with i + `head_dim` / 2 (Su et al. 2021).
+    ///
+    /// # Errors
+    /// [`Error::Array`] when lengths disagree.
+    pub fn heads(
+        &self,
+        x: &[f32],
+        [cos, sin]: [&[f32]; 2],
+        [queries, keys, values]: [&mut [f32]; 3],
+        work: &mut Work,
+        parallel: bool,
+    ) -> Result<()> {
+        let (width, joined) = self.heads.shape();
+        let (n, of_keys) = (x.len() / width, self.kv_heads * self.head_dim);
+        let fits = x.len() == n * width
+            && cos.len() == n * self.head_dim
+            && sin.len() == cos.len()
+            && queries.len() == n * (joined - 2 * of_keys)
+            && keys.len() == n * of_keys
+            && values.len() == keys.len();
+        if !fits {
+            return Err(wrong());
+        }
+        Arch::new().dispatch(Before { block: self, x, cos, sin, queries, keys, values, work, parallel });
+        Ok(())
+    }
+
+    /// The block's output, in place of its input, after its attention's `[rows, query heads, head_dim]`.
+    ///
+    /// # Errors
+    /// [`Error::Array`] when lengths disagree.
+    pub fn rest(&self, x: &mut [f32], read: &[f32], work: &mut Work, parallel: bool) -> Result<()> {
+        let (inputs, width) = self.output.shape();
+        let n = x.len() / width;
+        if x.len() != n * width || read.len() != n * inputs {
+            return Err(wrong());
+        }
+        Arch::new().dispatch(After { block: self, x, read, work, parallel });
+        Ok(())
+    }
+}
+
+struct Before<'a> {
+    block: &'a Block,
+    x: &'a [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+    queries: &'a mut [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+    work: &'a mut Work,
     parallel: bool,
-) -> Result<()> {
-    let width = weight.len();
-    if width == 0
-        || !x.len().is_multiple_of(width)
-        || out.len() != x.len()
-        || residual.is_some_and(|residual| residual.len() != x.len())
-    {
-        return Err(wrong());
-    }
-    let arch = Arch::new();
-    let size = ROWS * width;
-    let one = |part: usize, x: &mut [f32], out: &mut [f32]| {
-        let residual = residual.map(|residual| &residual[part * size..part * size + x.len()]);
-        arch.dispatch(Norm { x, residual, weight, eps, out });
-    };
-    if parallel {
-        x.par_chunks_mut(size).zip(out.par_chunks_mut(size)).enumerate().for_each(|(i, (x, out))| one(i, x, out));
-    } else {
-        x.chunks_mut(size).zip(out.chunks_mut(size)).enumerate().for_each(|(i, (x, out))| one(i, x, out));
-    }
-    Ok(())
 }
 
-struct Norm<'a> {
-    x: &'a mut [f32],
-    residual: Option<&'a [f32]>,
-    weight: &'a [f32],
-    eps: f32,
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Norm<'_> {
+impl WithSimd for Before<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, residual, weight, eps, out } = self;
-        if let Some(residual) = residual {
-            for (x, &more) in x.iter_mut().zip(residual) {
+        let Self { block, x, cos, sin, queries, keys, values, work, parallel } = self;
+        let (width, joined) = block.heads.shape();
+        work.x.lay::<S>(x, width, parallel);
+        normalise(simd, &block.norms[0], &work.x, &mut work.normed, parallel);
+        multiply(simd, &block.heads, &work.normed, &mut work.wide, parallel);
+        work.joined.resize(x.len() / width * joined, 0.0);
+        Lanes::rows([&work.wide], joined, &mut work.joined, parallel);
+        simd.vectorize(Split { block, joined: &work.joined, cos, sin, queries, keys, values });
+    }
+}
+
+struct After<'a> {
+    block: &'a Block,
+    x: &'a mut [f32],
+    read: &'a [f32],
+    work: &'a mut Work,
+    parallel: bool,
+}
+
+impl WithSimd for After<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { block, x, read, work, parallel } = self;
+        let (inputs, width) = block.output.shape();
+        work.wide.lay::<S>(read, inputs, parallel);
+        multiply(simd, &block.output, &work.wide, &mut work.y, parallel);
+        work.x.lay::<S>(x, width, parallel);
+        let (part, of_y, y) = (work.x.part(), work.y.part(), work.y.all());
+        each(parallel, work.x.all_mut(), part, |i, x| {
+            for (x, &more) in x.iter_mut().zip(&y[i * of_y..]) {
                 *x += more;
             }
-        }
-        for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
-            let scale = inverse_root(simd, x, eps);
-            for ((out, &x), &w) in out.iter_mut().zip(x).zip(weight) {
-                *out = w * (x * scale);
+        });
+        normalise(simd, &block.norms[1], &work.x, &mut work.normed, parallel);
+        multiply(simd, &block.gate, &work.normed, &mut work.wide, parallel);
+        gate(simd, &work.wide, block.down.shape().0, &mut work.normed, parallel);
+        multiply(simd, &block.down, &work.normed, &mut work.y, parallel);
+        Lanes::rows([&work.x, &work.y], width, x, parallel);
+    }
+}
+
+// -------------------------------------------------------------------------------------------------- root mean square
+
+/// `out = weight x / sqrt(mean(x^2) + eps)` of each row (Zhang and Sennrich 2019).
+fn normalise<S: Simd>(simd: S, norm: &Norm, x: &Lanes, out: &mut Lanes, parallel: bool) {
+    out.like(x, x.features);
+    let (part, width) = (x.part(), x.width);
+    each(parallel, out.all_mut(), part, |i, out| {
+        simd.vectorize(Normalise { norm, x: &x.all()[i * part..(i + 1) * part], width, out });
+    });
+}
+
+struct Normalise<'a> {
+    norm: &'a Norm,
+    x: &'a [f32],
+    width: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Normalise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::cast_precision_loss)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { norm: (weight, eps), x, width, out } = self;
+        let (x, out, n) = (registers::<S>(x), registers_mut::<S>(out), width / S::F32_LANES);
+        for lanes in 0..n {
+            // Several sums: shorter ones round less.
+            let mut sums = [simd.splat_f32s(0.0); 8];
+            for eight in x[lanes..].chunks(8 * n) {
+                for (sum, &x) in sums.iter_mut().zip(eight.iter().step_by(n)) {
+                    *sum = simd.mul_add_e_f32s(x, x, *sum);
+                }
+            }
+            let [a, b, c, d, e, f, g, h] = sums;
+            let add = |a, b| simd.add_f32s(a, b);
+            let sum = add(add(add(a, b), add(c, d)), add(add(e, f), add(g, h)));
+            let mean = simd.div_f32s(sum, simd.splat_f32s(weight.len() as f32));
+            let root = simd.sqrt_f32s(add(mean, simd.splat_f32s(*eps)));
+            let scale = simd.div_f32s(simd.splat_f32s(1.0), root);
+            let rows = x[lanes..].iter().step_by(n).zip(out[lanes..].iter_mut().step_by(n));
+            for (&weight, (&x, out)) in weight.iter().zip(rows) {
+                *out = simd.mul_f32s(simd.splat_f32s(weight), simd.mul_f32s(x, scale));
             }
         }
     }
+}
+
+// -------------------------------------------------------------------------------------------------- the gate
+
+/// `out = silu(gate) up`, where `both` holds them in turn and silu(x) is `x / (1 + e^-x)`.
+fn gate<S: Simd>(simd: S, both: &Lanes, features: usize, out: &mut Lanes, parallel: bool) {
+    out.like(both, features);
+    let (part, size) = (out.part(), both.part());
+    each(parallel, out.all_mut(), part, |i, out| {
+        simd.vectorize(Gate { both: &both.all()[i * size..(i + 1) * size], width: both.width, out });
+    });
+}
+
+struct Gate<'a> {
+    both: &'a [f32],
+    width: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Gate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { both, width, out } = self;
+        for (both, out) in both.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
+            let (gates, ups) = both.split_at(width);
+            let parts = registers::<S>(gates).iter().zip(registers::<S>(ups));
+            for (out, (&gate, &up)) in registers_mut::<S>(out).iter_mut().zip(parts) {
+                *out = simd.mul_f32s(silu(simd, gate), up);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn silu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let one = simd.splat_f32s(1.0);
+    // The exponential of what is not positive, so that nothing overflows: 1 / (1 + e^-|x|) of x or, where it is
+    // negative, of -x, which is one minus that of x.
+    let small = exp(simd, simd.neg_f32s(simd.abs_f32s(x)));
+    let share = simd.div_f32s(one, simd.add_f32s(one, small));
+    let positive = simd.less_than_or_equal_f32s(simd.splat_f32s(0.0), x);
+    let share = simd.select_f32s(positive, share, simd.mul_f32s(small, share));
+    // What is no number stays none: exp takes it for very small.
+    simd.mul_f32s(x, share)
+}
+
+// -------------------------------------------------------------------------------------------------- heads
+
+/// Rows of queries, keys and values side by side become three arrays; queries and keys are normed and turned.
+struct Split<'a> {
+    block: &'a Block,
+    joined: &'a [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+    queries: &'a mut [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
 }
 
 /// One over the root of the mean square of some numbers plus `eps`.
@@ -101,142 +300,14 @@ fn inverse_root<S: Simd>(simd: S, x: &[f32], eps: f32) -> f32 {
     1.0 / (sum / x.len() as f32 + eps).sqrt()
 }
 
-// -------------------------------------------------------------------------------------------------- the gate
-
-/// `out = silu(gate) up`, where a row of `both` holds the gate's numbers and then as many of `up`, and silu(x) is
-/// `x / (1 + e^-x)`.
-///
-/// # Errors
-/// [`Error::Array`] when lengths disagree.
-pub fn gate(both: &[f32], width: usize, out: &mut [f32], parallel: bool) -> Result<()> {
-    if width == 0 || both.len() != 2 * out.len() || !out.len().is_multiple_of(width) {
-        return Err(wrong());
-    }
-    let arch = Arch::new();
-    let size = ROWS * width;
-    if parallel {
-        let parts = both.par_chunks(2 * size).zip(out.par_chunks_mut(size));
-        parts.for_each(|(both, out)| arch.dispatch(Gate { both, width, out }));
-    } else {
-        let parts = both.chunks(2 * size).zip(out.chunks_mut(size));
-        parts.for_each(|(both, out)| arch.dispatch(Gate { both, width, out }));
-    }
-    Ok(())
-}
-
-struct Gate<'a> {
-    both: &'a [f32],
-    width: usize,
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Gate<'_> {
+impl WithSimd for Split<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { both, width, out } = self;
-        for (both, out) in both.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
-            let (gates, ups) = both.split_at(width);
-            let whole = width / S::F32_LANES * S::F32_LANES;
-            let (gates, last_gates) = gates.split_at(whole);
-            let (ups, last_ups) = ups.split_at(whole);
-            let (out, last) = out.split_at_mut(whole);
-            let parts = registers::<S>(gates).iter().zip(registers::<S>(ups));
-            for (out, (&gate, &up)) in registers_mut::<S>(out).iter_mut().zip(parts) {
-                *out = simd.mul_f32s(silu(simd, gate), up);
-            }
-            if !last.is_empty() {
-                let mut padded = [0.0; 64];
-                padded[..last.len()].copy_from_slice(last_gates);
-                let lanes = registers_mut::<S>(&mut padded);
-                lanes[0] = silu(simd, lanes[0]);
-                for ((out, &gate), &up) in last.iter_mut().zip(&padded).zip(last_ups) {
-                    *out = gate * up;
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn silu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let one = simd.splat_f32s(1.0);
-    // The exponential of what is not positive, so that nothing overflows: 1 / (1 + e^-|x|) of x or, where it is
-    // negative, of -x, which is one minus that of x.
-    let small = exp(simd, simd.neg_f32s(simd.abs_f32s(x)));
-    let share = simd.div_f32s(one, simd.add_f32s(one, small));
-    let positive = simd.less_than_or_equal_f32s(simd.splat_f32s(0.0), x);
-    let share = simd.select_f32s(positive, share, simd.mul_f32s(small, share));
-    // What is no number stays none: exp takes it for very small.
-    simd.mul_f32s(x, share)
-}
-
-// -------------------------------------------------------------------------------------------------- heads
-
-/// How rows of a product become heads.
-#[derive(Debug, Clone, Copy)]
-pub struct Heads<'a> {
-    /// Heads of queries, and of keys and values.
-    pub query_heads: usize,
-    /// The same, of keys and values.
-    pub kv_heads: usize,
-    /// Of a head.
-    pub head_dim: usize,
-    /// `[rows, head_dim]`: by how much a row is turned. Dimension i turns with i + head_dim / 2 (Su et al. 2021).
-    pub cos: &'a [f32],
-    /// Like `cos`.
-    pub sin: &'a [f32],
-    /// Weights of the norms of queries' and of keys' heads, and what is added to their mean squares.
-    pub norms: Option<(&'a [f32], &'a [f32], f32)>,
-}
-
-/// Splits rows of queries, keys and values, side by side, into three arrays; norms and turns queries and keys.
-///
-/// # Errors
-/// [`Error::Array`] when lengths disagree.
-pub fn split(
-    heads: &Heads<'_>,
-    joined: &[f32],
-    queries: &mut [f32],
-    keys: &mut [f32],
-    values: &mut [f32],
-) -> Result<()> {
-    let &Heads { query_heads, kv_heads, head_dim: dim, cos, sin, norms } = heads;
-    let row = (query_heads + 2 * kv_heads) * dim;
-    if kv_heads == 0 || query_heads == 0 || dim == 0 || !dim.is_multiple_of(2) || !joined.len().is_multiple_of(row) {
-        return Err(wrong());
-    }
-    let n = joined.len() / row;
-    let fits = queries.len() == n * query_heads * dim
-        && keys.len() == n * kv_heads * dim
-        && values.len() == n * kv_heads * dim
-        && cos.len() == n * dim
-        && sin.len() == n * dim
-        && norms.is_none_or(|(q, k, _)| q.len() == dim && k.len() == dim && dim <= WIDEST);
-    if !fits {
-        return Err(wrong());
-    }
-    Arch::new().dispatch(Split { heads, joined, queries, keys, values });
-    Ok(())
-}
-
-struct Split<'a, 'b> {
-    heads: &'a Heads<'b>,
-    joined: &'a [f32],
-    queries: &'a mut [f32],
-    keys: &'a mut [f32],
-    values: &'a mut [f32],
-}
-
-impl WithSimd for Split<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { heads, joined, queries, keys, values } = self;
-        let &Heads { query_heads, kv_heads, head_dim: dim, cos, sin, norms } = heads;
-        let (to_queries, to_keys) = (query_heads * dim, kv_heads * dim);
+        let Self { block, joined, cos, sin, queries, keys, values } = self;
+        let dim = block.head_dim;
+        let (to_queries, to_keys) = (block.output.shape().0, block.kv_heads * dim);
         let rows = joined.chunks_exact(to_queries + 2 * to_keys);
         let out = queries
             .chunks_exact_mut(to_queries)
@@ -244,12 +315,13 @@ impl WithSimd for Split<'_, '_> {
             .zip(values.chunks_exact_mut(to_keys));
         for (((row, ((q, k), v)), cos), sin) in rows.zip(out).zip(cos.chunks_exact(dim)).zip(sin.chunks_exact(dim)) {
             v.copy_from_slice(&row[to_queries + to_keys..]);
-            let weights = [norms.map(|(weight, _, eps)| (weight, eps)), norms.map(|(_, weight, eps)| (weight, eps))];
+            let norms = block.head_norms.as_ref();
+            let norms = [norms.map(|[queries, _]| queries), norms.map(|[_, keys]| keys)];
             let (from_queries, from_keys) = row.split_at(to_queries);
-            for ((from, to), norm) in [(from_queries, q), (&from_keys[..to_keys], k)].into_iter().zip(weights) {
+            for ((from, to), norm) in [(from_queries, q), (&from_keys[..to_keys], k)].into_iter().zip(norms) {
                 for (x, y) in from.chunks_exact(dim).zip(to.chunks_exact_mut(dim)) {
                     if let Some((weight, eps)) = norm {
-                        let scale = inverse_root(simd, x, eps);
+                        let scale = inverse_root(simd, x, *eps);
                         let mut normed = [0.0; WIDEST];
                         for ((to, &x), &w) in normed.iter_mut().zip(x).zip(weight) {
                             *to = w * (x * scale);
@@ -282,110 +354,160 @@ fn turn(x: &[f32], cos: &[f32], sin: &[f32], out: &mut [f32]) {
 mod tests {
     use super::*;
 
-    /// Numbers without order, from -3 to 3.
+    /// Numbers without order, from -1 to 1.
     fn numbers(n: usize, seed: usize) -> Vec<f32> {
         #[allow(clippy::cast_precision_loss)]
-        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 6007) as f32 / 1001.0 - 3.0).collect()
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 6007) as f32 / 3003.0 - 1.0).collect()
     }
 
-    fn close(found: &[f32], exact: impl IntoIterator<Item = f64>) {
+    fn close(found: &[f32], exact: &[f64], at_most: f64) {
+        assert_eq!(found.len(), exact.len());
         for (&found, exact) in found.iter().zip(exact) {
-            assert!((f64::from(found) - exact).abs() <= 1e-6 * exact.abs().max(1.0), "{found} {exact}");
+            assert!((f64::from(found) - exact).abs() <= at_most * exact.abs().max(1.0), "{found} {exact}");
         }
     }
 
-    #[test]
+    fn wide(x: &[f32]) -> Vec<f64> {
+        x.iter().map(|&x| f64::from(x)).collect()
+    }
+
+    /// Weights by output, of a block of 3 query heads, 1 of keys, of 10 numbers each, and the block itself.
+    struct Parts {
+        heads: Vec<f32>,
+        output: Vec<f32>,
+        gate: Vec<f32>,
+        up: Vec<f32>,
+        down: Vec<f32>,
+        bias: Vec<f32>,
+        block: Block,
+    }
+
+    const WIDTH: usize = 22;
+    const GATED: usize = 37;
+
+    fn parts(normed: bool) -> Parts {
+        let [heads, output] = [numbers(50 * WIDTH, 1), numbers(WIDTH * 30, 2)];
+        let [gate, up, down] = [numbers(GATED * WIDTH, 3), numbers(GATED * WIDTH, 4), numbers(WIDTH * GATED, 5)];
+        let bias = numbers(50, 6);
+        let pack = |x: &[f32], inputs: usize, bias: Option<&[f32]>| {
+            Packed::new(&x.chunks(inputs).collect::<Vec<_>>(), bias).unwrap()
+        };
+        let both: Vec<_> = gate.chunks(WIDTH).zip(up.chunks(WIDTH)).flat_map(|(gate, up)| [gate, up]).collect();
+        let block = Block {
+            head_dim: 10,
+            kv_heads: 1,
+            heads: pack(&heads, WIDTH, Some(&bias)),
+            output: pack(&output, 30, None),
+            gate: Packed::new(&both, None).unwrap(),
+            down: pack(&down, GATED, None),
+            norms: [(numbers(WIDTH, 7), 1e-5), (numbers(WIDTH, 8), 1e-3)],
+            head_norms: normed.then(|| [(numbers(10, 9), 1e-6), (numbers(10, 10), 1e-2)]),
+        };
+        Parts { heads, output, gate, up, down, bias, block }
+    }
+
+    fn product(weights: &[f32], x: &[f64]) -> Vec<f64> {
+        weights.chunks(x.len()).map(|row| row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum()).collect()
+    }
+
     #[allow(clippy::cast_precision_loss)]
-    fn norms_are_their_definition() {
-        for width in [1, 3, 16, 40, 67, 512] {
-            for rows in [1, 5, 33] {
-                let (start, more, weight) = (numbers(rows * width, 1), numbers(rows * width, 2), numbers(width, 3));
-                for residual in [None, Some(&more[..])] {
-                    let mut found = Vec::new();
-                    for parallel in [false, true] {
-                        let (mut x, mut out) = (start.clone(), vec![0.0; rows * width]);
-                        normalise(&mut x, residual, &weight, 1e-5, &mut out, parallel).unwrap();
-                        for (i, row) in x.chunks(width).enumerate() {
-                            let mean = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / width as f64;
-                            let exact = row
-                                .iter()
-                                .zip(&weight)
-                                .map(|(&x, &w)| f64::from(w) * f64::from(x) / (mean + 1e-5).sqrt());
-                            close(&out[i * width..(i + 1) * width], exact);
-                        }
-                        let sums = start.iter().enumerate().map(|(i, &x)| x + residual.map_or(0.0, |more| more[i]));
-                        assert!(x.iter().copied().eq(sums));
-                        found.push(out);
-                    }
-                    assert_eq!(found[0], found[1]);
-                }
-            }
-        }
-        assert!(normalise(&mut [0.0; 7], None, &[1.0; 2], 0.0, &mut [0.0; 7], false).is_err());
-        assert!(normalise(&mut [0.0; 4], Some(&[0.0; 3]), &[1.0; 2], 0.0, &mut [0.0; 4], false).is_err());
+    fn normed(x: &[f64], (weight, eps): &Norm) -> Vec<f64> {
+        let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+        x.iter().zip(weight).map(|(x, &w)| f64::from(w) * x / (mean + f64::from(*eps)).sqrt()).collect()
     }
 
     #[test]
-    fn gates_are_their_definition() {
-        for width in [1, 15, 16, 100] {
-            let mut both = numbers(2 * 37 * width, 4);
-            for (i, x) in both.iter_mut().enumerate() {
-                *x *= [1.0, 20.0, 60.0][i % 3];
-            }
-            let mut found = vec![vec![0.0; 37 * width]; 2];
-            for (out, parallel) in found.iter_mut().zip([false, true]) {
-                gate(&both, width, out, parallel).unwrap();
-                for (row, out) in both.chunks(2 * width).zip(out.chunks(width)) {
-                    let exact = row[..width]
-                        .iter()
-                        .zip(&row[width..])
-                        .map(|(&x, &up)| f64::from(x) / (1.0 + (-f64::from(x)).exp()) * f64::from(up));
-                    close(out, exact);
-                }
+    fn heads_are_their_definition() {
+        for (n, with_norms) in [(1, true), (3, false), (17, true), (70, true), (150, false)] {
+            let Parts { heads, bias, block, .. } = parts(with_norms);
+            block.check().unwrap();
+            let (x, cos, sin) = (numbers(n * WIDTH, 11), numbers(n * 10, 12), numbers(n * 10, 13));
+            let mut found = Vec::new();
+            let mut work = Work::default();
+            for parallel in [false, true] {
+                let (mut q, mut k, mut v) = (vec![0.0; n * 30], vec![0.0; n * 10], vec![0.0; n * 10]);
+                block.heads(&x, [&cos, &sin], [&mut q, &mut k, &mut v], &mut work, parallel).unwrap();
+                found.push((q, k, v));
             }
             assert_eq!(found[0], found[1]);
-        }
-        let (inf, nan) = (f32::INFINITY, f32::NAN);
-        let mut out = [0.0; 3];
-        gate(&[nan, inf, -1e30, 1.0, 1.0, 1.0], 3, &mut out, false).unwrap();
-        assert!(out[0].is_nan() && out[1] == inf && out[2] == 0.0);
-        assert!(gate(&[0.0; 5], 1, &mut [0.0; 2], false).is_err());
-    }
-
-    #[test]
-    fn heads_are_split_normed_and_turned() {
-        let (rows, query_heads, kv_heads, dim) = (3, 4, 2, 10);
-        let joined = numbers(rows * 8 * dim, 5);
-        let (cos, sin) = (numbers(rows * dim, 6), numbers(rows * dim, 7));
-        let (of_q, of_k) = (numbers(dim, 8), numbers(dim, 9));
-        for norms in [None, Some((&of_q[..], &of_k[..], 1e-6))] {
-            let (mut q, mut k, mut v) = (vec![0.0; rows * 40], vec![0.0; rows * 20], vec![0.0; rows * 20]);
-            let heads = Heads { query_heads, kv_heads, head_dim: dim, cos: &cos, sin: &sin, norms };
-            split(&heads, &joined, &mut q, &mut k, &mut v).unwrap();
-            for row in 0..rows {
-                assert_eq!(v[row * 20..(row + 1) * 20], joined[row * 80 + 60..row * 80 + 80]);
-                for head in 0..6 {
-                    let (to, weight) = if head < 4 {
-                        (&q[row * 40 + head * 10..], &of_q)
-                    } else {
-                        (&k[row * 20 + (head - 4) * 10..], &of_k)
-                    };
-                    let mut x: Vec<f64> = joined[row * 80 + head * 10..][..10].iter().map(|&x| f64::from(x)).collect();
-                    if norms.is_some() {
-                        let mean = x.iter().map(|x| x * x).sum::<f64>() / 10.0;
-                        for (x, &w) in x.iter_mut().zip(weight) {
-                            *x *= f64::from(w) / (mean + 1e-6).sqrt();
-                        }
+            let (q, k, v) = &found[0];
+            for row in 0..n {
+                let joined = product(&heads, &normed(&wide(&x[row * WIDTH..(row + 1) * WIDTH]), &block.norms[0]));
+                let joined: Vec<_> = joined.iter().zip(&bias).map(|(x, &bias)| x + f64::from(bias)).collect();
+                close(&v[row * 10..(row + 1) * 10], &joined[40..], 1e-5);
+                for head in 0..4 {
+                    let mut x = joined[head * 10..(head + 1) * 10].to_vec();
+                    if let Some(norms) = &block.head_norms {
+                        x = normed(&x, &norms[usize::from(head == 3)]);
                     }
-                    let turned = (0..10).map(|i| {
-                        let other = if i < 5 { -x[i + 5] } else { x[i - 5] };
-                        x[i] * f64::from(cos[row * 10 + i]) + other * f64::from(sin[row * 10 + i])
-                    });
-                    close(&to[..10], turned);
+                    let turned: Vec<_> = (0..10)
+                        .map(|i| {
+                            let other = if i < 5 { -x[i + 5] } else { x[i - 5] };
+                            x[i] * f64::from(cos[row * 10 + i]) + other * f64::from(sin[row * 10 + i])
+                        })
+                        .collect();
+                    let found = if head < 3 { &q[row * 30 + head * 10..] } else { &k[row * 10..] };
+                    close(&found[..10], &turned, 1e-5);
                 }
             }
         }
-        let heads = Heads { query_heads: 1, kv_heads: 1, head_dim: 4, cos: &cos, sin: &sin, norms: None };
-        assert!(split(&heads, &joined[..12], &mut [0.0; 4], &mut [0.0; 4], &mut [0.0; 4]).is_err());
+    }
+
+    #[test]
+    fn the_rest_is_its_definition() {
+        for n in [1, 5, 33, 64, 130] {
+            let Parts { output, gate, up, down, block, .. } = parts(false);
+            let (x, read) = (numbers(n * WIDTH, 14), numbers(n * 30, 15));
+            let mut work = Work::default();
+            let found = [false, true].map(|parallel| {
+                let mut x = x.clone();
+                block.rest(&mut x, &read, &mut work, parallel).unwrap();
+                x
+            });
+            assert_eq!(found[0], found[1]);
+            for (row, found) in found[0].chunks(WIDTH).enumerate() {
+                let y = product(&output, &wide(&read[row * 30..(row + 1) * 30]));
+                let y: Vec<_> = y.iter().zip(&x[row * WIDTH..]).map(|(y, &x)| y + f64::from(x)).collect();
+                let z = normed(&y, &block.norms[1]);
+                let gated = product(&gate, &z).into_iter().zip(product(&up, &z));
+                let gated: Vec<_> = gated.map(|(gate, up)| gate / (1.0 + (-gate).exp()) * up).collect();
+                let exact: Vec<_> = product(&down, &gated).iter().zip(&y).map(|(z, y)| z + y).collect();
+                close(found, &exact, 1e-4);
+            }
+        }
+    }
+
+    struct Gates<'a>(&'a [f32], &'a mut [f32]);
+
+    impl WithSimd for Gates<'_> {
+        type Output = ();
+
+        fn with_simd<S: Simd>(self, simd: S) {
+            simd.vectorize(Gate { both: self.0, width: 64, out: self.1 });
+        }
+    }
+
+    #[test]
+    fn gates_of_any_size() {
+        let mut both: Vec<f32> = numbers(64, 4).iter().zip(1_u8..).map(|(x, i)| x * f32::from(i)).collect();
+        both[..4].copy_from_slice(&[f32::NAN, f32::INFINITY, -1e30, 0.0]);
+        both.extend([1.0; 64]);
+        let mut out = [0.0; 64];
+        Arch::new().dispatch(Gates(&both, &mut out));
+        assert!(out[0].is_nan() && out[1] == f32::INFINITY && out[2] == 0.0 && out[3] == 0.0);
+        let exact: Vec<_> = both[4..64].iter().map(|&x| f64::from(x) / (1.0 + (-f64::from(x)).exp())).collect();
+        close(&out[4..], &exact, 1e-6);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let Parts { mut block, .. } = parts(true);
+        let mut work = Work::default();
+        assert!(block.rest(&mut [0.0; WIDTH], &[0.0; 29], &mut work, false).is_err());
+        let (mut q, mut k, mut v) = ([0.0; 30], [0.0; 10], [0.0; 9]);
+        let given = [&mut q[..], &mut k[..], &mut v[..]];
+        assert!(block.heads(&[0.0; WIDTH], [&[0.0; 10]; 2], given, &mut work, false).is_err());
+        block.kv_heads = 2;
+        assert!(block.check().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Models on the CPU: attention over shared prefixes, what a block computes beside its products, and the draw.
+//! Models on the CPU: attention over shared prefixes, decoder blocks, and the draw.
 //!
 //! The operators of `t2fast_kernels` written once more, for the vector registers of processors: the same arguments, the
 //! same results up to the rounding of sums, and the same tokens. The readable definition is the one in PyTorch there.
@@ -6,4 +6,5 @@
 pub mod attention;
 pub mod block;
 pub mod draw;
+pub mod product;
 pub mod vector;

@@ -137,7 +137,7 @@ impl Reader {
         self.scores.clear();
         self.scores.resize(kv_heads * group * span, f32::NEG_INFINITY);
         for (part, places) in places.chunks(TOKENS).enumerate() {
-            let tokens = laid::<S, E>(places, keys, (kv_heads, dim, deep), &mut self.padded);
+            let tokens = laid(places, keys, (kv_heads, dim, deep), &mut self.padded);
             for q in 0..kv_heads * group {
                 let query = registers::<S>(&self.queries[q * deep..(q + 1) * deep]);
                 let scores = &mut self.scores[q * span + part * TOKENS..][..places.len()];
@@ -164,7 +164,7 @@ impl Reader {
             }
         }
         for (part, places) in places.chunks(TOKENS).enumerate() {
-            let tokens = laid::<S, E>(places, values, (kv_heads, dim, deep), &mut self.padded);
+            let tokens = laid(places, values, (kv_heads, dim, deep), &mut self.padded);
             for q in 0..kv_heads * group {
                 let weights = &self.scores[q * span + part * TOKENS..][..places.len()];
                 let total = registers_mut::<S>(&mut self.total[q * deep..(q + 1) * deep]);
@@ -176,7 +176,7 @@ impl Reader {
 
 /// Tokens of a cache, `[heads, deep]` each: in place where they are that already.
 #[inline(always)]
-fn laid<'a, S: Simd, E: Element>(
+fn laid<'a, E: Element>(
     places: &[usize],
     cache: &'a [E],
     (kv_heads, dim, deep): (usize, usize, usize),
