@@ -4,6 +4,7 @@
 """
 
 import csv
+import functools
 import platform
 import statistics
 import sys
@@ -19,12 +20,23 @@ from scipy.special import betaln
 import t2fast as t2
 from bench.machine import CORES, commit, cpu
 from t2fast import _core
+from t2fast.laws import under_rule
 
 PASS, MEAN = t2.load_law("pythia-gsm8k"), t2.load_law("pythia-gsm8k-average")
 #: The same without the draws that intervals need.
 BARE = replace(PASS, uncertainty={})
 LOSS = t2.T2LossLaw(1.8, 480.0, 2100.0, 0.35, 0.37, G=1.0, gamma=0.3)
 BUDGET = t2.Budget(train_flops=1e21, inference_flops=1.4e11)
+#: Rules, with what a wrong answer costs.
+RULES = {
+    "verifier": (t2.Verifier(0.01, 0.9), 0.0),
+    "best of k": (t2.BestOf(1.2), 0.0),
+    "vote": (t2.Majority(t2.Tail.zipf(1.0, 30)), 0.0),
+    "verifier, price": (t2.Verifier(0.05, 0.9, "abstain"), 1.0),
+    "vote, price": (t2.Majority(t2.Tail.zipf(1.0, 30)), 0.5),
+}
+#: A law by whose success rates answers are worth a price.
+TINY, SMALL = (replace(t2.load_law("lab-tiny"), uncertainty={}), t2.Budget(train_flops=3e11, inference_flops=2e6))
 N, D = np.geomspace(1e6, 1e11, 400), np.geomspace(1e9, 1e13, 400)
 K = np.unique(np.round(np.geomspace(1, 1e4, 270)))  # 200 whole numbers
 
@@ -145,6 +157,10 @@ def rows():
         ("plan, t2-loss", 1, lambda: t2.plan(LOSS, BUDGET), None),
         ("plan, t2-loss, core call", 1, lambda: _core.plan_budget(LOSS._handle, budget, None), None),
     ]
+    for name, (rule, price) in RULES.items():
+        law, limits = (TINY, SMALL) if price else (BARE, BUDGET)
+        asked = under_rule(law, rule, price)._handle, limits._handle, law.data_range
+        cases.append((f"plan, {name}, core call", 1, functools.partial(_core.plan_budget, *asked), None))
     for name, threads, call, against in cases:
         median, least = timed(call)
         ratio = everything[against] / median if against else None

@@ -50,10 +50,11 @@ def question(seed, price):
 
 def best_of_grids(law, budget, sizes, rounds):
     """The most that the law says of any affordable point, on grids of N and D ever finer around it; 0 is silence."""
-    handle, silence = budget._handle, law.wrong_cost > 0
+    handle = budget._handle
     # Every whole number up to 64, and a hundred more.
     ks = np.unique(np.concatenate([np.arange(1, 65), np.geomspace(64, MOST_K, 101).round()]))
-    best, centre = (0.0 if silence else -np.inf), None
+    # What is worth something may be a small part of a coarse grid that is otherwise worth less than silence.
+    best, centre = -np.inf, None
     low, high = np.array([np.log(1e6), 0.3]), np.array([np.log(1e12), 1.0])
     for _ in range(rounds):
         points = []
@@ -83,7 +84,7 @@ def best_of_grids(law, budget, sizes, rounds):
         width = (high - low) / sizes * 3
         low, high = np.array(centre) - width / 2, np.array(centre) + width / 2
         high[1] = min(high[1], 1.0)
-    return best
+    return max(best, 0.0) if law.wrong_cost > 0 else best
 
 
 def check(rule, price, stop, seeds, sizes, rounds):

@@ -467,6 +467,19 @@ fn votes_are_planned_with_odd_numbers_on_both_sides() {
     let best = plan(&law, &budget, None).unwrap().best;
     assert_eq!(best.k, 7.0);
     assert!(best.value > 0.78048, "{best:?}");
+    // No plan takes more samples than its budget pays for, with a real k neither.
+    let mut draws = Draws(88_172_645_463_325_252);
+    for (rule, cost) in rules().into_iter().filter(|(rule, _)| matches!(rule, Rule::Majority { .. })) {
+        let law = AnyLaw::Ruled(RuledLaw { law: able, ..ruled(rule, cost) });
+        for _ in 0..12 {
+            let inference = 10f64.powf(9.0 + 3.0 * draws.next());
+            let budget = Budget { train: Some(4e21), inference: Some(inference), ..Budget::default() };
+            let found = plan(&law, &budget, None).unwrap();
+            for design in [found.best, found.continuous] {
+                assert!(design.inference_flops <= inference * (1.0 + 1e-9), "{design:?}");
+            }
+        }
+    }
 }
 
 /// `cargo test --release -p t2fast-core --test rule -- --ignored --nocapture`, some minutes.

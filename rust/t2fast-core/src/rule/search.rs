@@ -76,10 +76,12 @@ fn summit(low: (f64, (f64, f64)), high: (f64, (f64, f64)), at: &mut impl FnMut(f
     if dx <= 0.0 || dy >= 0.0 {
         return met;
     }
-    let mut side = 0;
-    for round in 0..60 {
+    let (mut side, mut slow, mut last) = (0, 0, f64::NAN);
+    for _ in 0..60 {
         // Where the two slopes differ by orders of magnitude, halving is faster.
-        let share = if round % 2 == 1 { 0.5 } else { (dx / (dx - dy)).clamp(0.02, 0.98) };
+        let halves = slow == 2;
+        let share = if halves { 0.5 } else { (dx / (dx - dy)).clamp(0.02, 0.98) };
+        let width = y - x;
         let z = x + share * (y - x);
         let k = z.exp();
         let (value, slope) = at(k);
@@ -100,9 +102,12 @@ fn summit(low: (f64, (f64, f64)), high: (f64, (f64, f64)), at: &mut impl FnMut(f
             }
             side = -1;
         }
-        if y - x < TOLERANCE || dz == 0.0 {
+        // A step of regula falsi ends about as far from the zero as the square of its length.
+        if y - x < TOLERANCE || dz == 0.0 || (!halves && (z - last).abs() < TOLERANCE) {
             break;
         }
+        slow = if !halves && y - x > 0.5 * width { slow + 1 } else { 0 };
+        last = z;
     }
     met
 }

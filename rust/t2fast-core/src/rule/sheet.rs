@@ -19,11 +19,35 @@ pub(crate) struct Mix {
     count: usize,
 }
 
+/// Neighbours on the ladder of k on which the search of the best begins.
+const RUNG: f64 = 1.4;
+
 /// Nodes at one distance, and the rows there.
 #[derive(Debug, Clone, PartialEq)]
 struct Level {
     logits: Logits,
     rows: Vec<Vec<f64>>,
+    /// A row for each k of the ladder: one product in place of several.
+    ladder: Vec<Vec<f64>>,
+}
+
+impl Level {
+    fn row(&self, mix: &Mix) -> Vec<f64> {
+        let mut out = vec![0.0; self.rows[0].len()];
+        for (place, share) in mix.parts() {
+            for (out, value) in out.iter_mut().zip(&self.rows[place]) {
+                *out += share * value;
+            }
+        }
+        out
+    }
+}
+
+impl Mix {
+    /// Rows and their shares, without those that have none.
+    fn parts(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.places.into_iter().zip(self.shares).take(self.count).filter(|&(_, share)| share != 0.0)
+    }
 }
 
 /// The table of a rule.
@@ -32,6 +56,9 @@ pub(crate) struct Sheet {
     /// The finest first, each with every other node of the one before.
     levels: Vec<Level>,
     ks: Vec<f64>,
+    ln_ks: Vec<f64>,
+    /// 1 and whole numbers that each exceed the one before by two fifths, up to the last k.
+    ladder: Vec<f64>,
     /// So many rows are for 1, 2, 3, ...
     whole: usize,
     /// Points of an interpolation in ln k.
@@ -53,16 +80,24 @@ impl Sheet {
         fades: bool,
         coarsest: f64,
     ) -> Self {
-        let mut levels = vec![Level { logits, rows }];
+        let mut levels = vec![Level { logits, rows, ladder: vec![] }];
         loop {
             let last = &levels[levels.len() - 1];
             if last.logits.step * 2.0 > coarsest * (1.0 + 1e-9) {
                 break;
             }
             let rows = last.rows.iter().map(|row| row.iter().copied().step_by(2).collect()).collect();
-            levels.push(Level { logits: last.logits.every_other(), rows });
+            levels.push(Level { logits: last.logits.every_other(), rows, ladder: vec![] });
         }
-        Self { levels, ks, whole, points, sharpness, fades }
+        let ladder = std::iter::successors(Some(1.0), |&k| Some(next_rung(k)));
+        let ladder: Vec<f64> = ladder.take_while(|&k| k <= ks[ks.len() - 1]).collect();
+        let ln_ks = ks.iter().map(|k| k.ln()).collect();
+        let mut sheet = Self { levels, ks, ln_ks, ladder, whole, points, sharpness, fades };
+        let mixes: Vec<Mix> = sheet.ladder.iter().map(|&k| sheet.mix(k)).collect();
+        for level in &mut sheet.levels {
+            level.ladder = mixes.iter().map(|mix| level.row(mix)).collect();
+        }
+        sheet
     }
 
     /// The rows that make up k.
@@ -88,10 +123,10 @@ impl Sheet {
             mix.count = self.points;
             let x = k.ln();
             for i in 0..self.points {
-                let xi = self.ks[first + i].ln();
+                let xi = self.ln_ks[first + i];
                 let mut share = 1.0;
                 for j in (0..self.points).filter(|&j| j != i) {
-                    let xj = self.ks[first + j].ln();
+                    let xj = self.ln_ks[first + j];
                     share *= (x - xj) / (xi - xj);
                 }
                 (mix.places[i], mix.shares[i]) = (first + i, share);
@@ -132,29 +167,17 @@ impl Sheet {
         sum
     }
 
-    /// The row of a k over the finest nodes.
-    fn row(&self, mix: &Mix) -> Vec<f64> {
-        let rows = &self.levels[0].rows;
-        let mut out = vec![0.0; rows[0].len()];
-        for i in 0..mix.count {
-            for (out, value) in out.iter_mut().zip(&rows[mix.places[i]]) {
-                *out += mix.shares[i] * value;
-            }
-        }
-        out
-    }
-
     /// v(p, k) of a question.
     pub(crate) fn at_rate(&self, p: f64, k: f64) -> f64 {
         if p <= 0.0 || p >= 1.0 {
             return p.clamp(0.0, 1.0);
         }
-        p + self.at_logit(&self.row(&self.mix(k)), p.ln() - (-p).ln_1p())
+        p + self.at_logit(&self.levels[0].row(&self.mix(k)), p.ln() - (-p).ln_1p())
     }
 
     /// The mean of v over questions with the logits `ability - difficulty`.
     pub(crate) fn of_logits(&self, ability: f64, difficulties: &[f64], k: f64) -> f64 {
-        let row = self.row(&self.mix(k));
+        let row = self.levels[0].row(&self.mix(k));
         let at = |difficulty: &f64| {
             let u = ability - difficulty;
             1.0 / (1.0 + (-u).exp()) + self.at_logit(&row, u)
@@ -175,40 +198,48 @@ pub(crate) struct Weighed<'a> {
 }
 
 impl Weighed<'_> {
-    /// The mean of v over questions.
-    pub(crate) fn value(&mut self, k: f64) -> f64 {
+    /// The widest nodes that a k and the distribution allow; `None` where the distribution needs its own.
+    fn place(&self, k: f64) -> Option<usize> {
         let sheet = self.sheet;
-        let mix = sheet.mix(k);
         let most = sheet.sharpness / k.min(sheet.ks[sheet.ks.len() - 1]).sqrt();
         let coarse = sheet.levels.iter().rposition(|level| level.logits.step <= most * (1.0 + 1e-9)).unwrap_or(0);
-        // The widest nodes that the distribution allows as well.
-        for place in (0..=coarse).rev() {
-            if let Spread::Wide = sheet.levels[place].logits.spread(self.a, self.b) {
-                return self.over_nodes(place, &mix);
-            }
-        }
-        self.over_own(&mix)
+        (0..=coarse).rev().find(|&place| matches!(sheet.levels[place].logits.spread(self.a, self.b), Spread::Wide))
     }
 
-    fn over_nodes(&mut self, place: usize, mix: &Mix) -> f64 {
-        let level = &self.sheet.levels[place];
-        let (a, b) = (self.a, self.b);
-        let (first, weights, scale) = self.levels[place].get_or_insert_with(|| {
+    /// The mean of v over questions.
+    pub(crate) fn value(&mut self, k: f64) -> f64 {
+        let mix = self.sheet.mix(k);
+        let Some(place) = self.place(k) else { return self.over_own(&mix) };
+        let (sheet, mean) = (self.sheet, self.mean);
+        let (first, weights, scale) = self.weights(place);
+        let rows = &sheet.levels[place].rows;
+        let range = *first..*first + weights.len();
+        mean + *scale * mix.parts().map(|(row, share)| share * dot(weights, &rows[row][range.clone()])).sum::<f64>()
+    }
+
+    /// The same for the k of a rung of the ladder.
+    fn at_rung(&mut self, rung: usize) -> f64 {
+        let k = self.sheet.ladder[rung];
+        let Some(place) = self.place(k) else { return self.value(k) };
+        let (sheet, mean) = (self.sheet, self.mean);
+        let (first, weights, scale) = self.weights(place);
+        mean + *scale * dot(weights, &sheet.levels[place].ladder[rung][*first..*first + weights.len()])
+    }
+
+    /// The first node that matters, weights and scale at a level.
+    fn weights(&mut self, place: usize) -> &(usize, Vec<f64>, f64) {
+        let (sheet, a, b) = (self.sheet, self.a, self.b);
+        let level = &sheet.levels[place];
+        self.levels[place].get_or_insert_with(|| {
             let mut weights = Vec::new();
-            match level.logits.window(a, b, self.sheet.ks[self.sheet.ks.len() - 1].min(1e4), 1.0) {
+            match level.logits.window(a, b, sheet.ks[sheet.ks.len() - 1].min(1e4), 1.0) {
                 Some(range) => {
                     let scale = level.logits.weigh(a, b, range, &mut weights);
                     (range.0, weights, scale)
                 }
                 None => (0, vec![1.0], a / (a + b) / level.logits.p[0]),
             }
-        });
-        let mut sum = 0.0;
-        for i in 0..mix.count {
-            let row = &level.rows[mix.places[i]];
-            sum += mix.shares[i] * dot(weights, &row[*first..*first + weights.len()]);
-        }
-        self.mean + *scale * sum
+        })
     }
 
     fn over_own(&mut self, mix: &Mix) -> f64 {
@@ -225,14 +256,26 @@ impl Weighed<'_> {
             }
             _ => (vec![(a / b).ln()], vec![1.0]),
         });
-        let row = self.sheet.row(mix);
+        let row = self.sheet.levels[0].row(mix);
         mean + logits.iter().zip(weights.iter()).map(|(&u, w)| w * self.sheet.at_logit(&row, u)).sum::<f64>()
     }
 
     /// The whole k up to `most`, or that itself, with the largest value: on a ladder first, then between its rungs.
     pub(crate) fn best(&mut self, most: f64) -> (f64, f64) {
         let end = self.value(most);
-        let mut best = (most, end);
+        let ladder = &self.sheet.ladder;
+        let count = ladder.partition_point(|&k| k <= most).max(1);
+        let mut rungs = ladder[..count].to_vec();
+        let mut values: Vec<f64> = (0..count).map(|rung| self.at_rung(rung)).collect();
+        while next_rung(rungs[rungs.len() - 1]) <= most {
+            rungs.push(next_rung(rungs[rungs.len() - 1]));
+            values.push(self.value(rungs[rungs.len() - 1]));
+        }
+        let top = (0..rungs.len()).fold(0, |top, i| if values[i] > values[top] { i } else { top });
+        if values[top] < end {
+            return (most, end);
+        }
+        let mut best = if values[top] > end { (rungs[top], values[top]) } else { (most, end) };
         let mut try_k = |weighed: &mut Self, k: f64| {
             let value = weighed.value(k);
             if value > best.1 {
@@ -240,16 +283,6 @@ impl Weighed<'_> {
             }
             value
         };
-        let mut rungs = vec![1.0];
-        while rungs[rungs.len() - 1] * 1.4 < most {
-            let last: f64 = rungs[rungs.len() - 1];
-            rungs.push((last * 1.4).ceil());
-        }
-        let values: Vec<f64> = rungs.iter().map(|&k| try_k(self, k)).collect();
-        let top = (0..rungs.len()).fold(0, |top, i| if values[i] > values[top] { i } else { top });
-        if values[top] < end {
-            return (most, end);
-        }
         let (mut low, mut high) = (rungs[top.saturating_sub(1)], rungs.get(top + 1).map_or(most.floor(), |&k| k));
         while high - low > 4.0 {
             let (left, right) = ((low + (high - low) / 3.0).floor(), (high - (high - low) / 3.0).ceil());
@@ -262,6 +295,11 @@ impl Weighed<'_> {
         }
         best
     }
+}
+
+/// The next rung of the ladder.
+fn next_rung(k: f64) -> f64 {
+    (k * RUNG).ceil()
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
