@@ -45,6 +45,7 @@ __all__ = [
     "grid_search",
     "group_means",
     "isoflop",
+    "item_response",
     "majority",
     "number_rows",
     "pareto",
