@@ -20,7 +20,7 @@ def test_report_of_the_table_that_comes_with_t2fast(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--preset", "huge"], "preset = 'huge': must be h100 or tiny, or a JSON file"),
+        (["run", "--preset", "huge"], "preset = 'huge': must be h100, small, tiny or a JSON file"),
         (["report", "nowhere"], "nowhere/table.json: no such file"),
         (["run", "--workers", "0"], "workers = 0: must be"),
         (["run", "--workers", "many"], "--workers many: must be a number, ray or ray:NUMBER"),

@@ -321,7 +321,7 @@ def load_preset(name: str | Path) -> Preset:
     elif path.suffix == ".json" and is_file(path):
         data = read_object(path, DataError)
     else:
-        raise DataError(f"preset = {str(name)!r}: must be {' or '.join(preset_names())}, or a JSON file")
+        raise DataError(f"preset = {str(name)!r}: must be {', '.join(preset_names())} or a JSON file")
     try:
         return Preset.from_dict(data, str(name))
     except T2Error as error:
