@@ -13,7 +13,7 @@ def test_presets_read_and_say_what_is_wrong(tmp_path):
     for name in preset_names():
         preset = load_preset(name)
         assert Preset.from_dict(preset.to_dict()) == preset
-    with pytest.raises(DataError, match=r"preset = 'none': must be h100 or small or tiny"):
+    with pytest.raises(DataError, match=r"preset = 'none': must be h100, small, tiny or a JSON file"):
         load_preset("none")
     with pytest.raises(DataError, match="unknown key 'smaples'"):
         Preset.from_dict(load_preset("tiny").to_dict() | {"smaples": 3})
