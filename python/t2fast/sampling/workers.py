@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -48,6 +49,9 @@ class _Worker:
         self._load = load
         self._sampler: Draws | None = None
         self._lock = threading.Lock()
+        #: All work of torch. Ray calls from threads that Python did not start, where torch 2.11 can wait for the very
+        #: GIL that its thread holds.
+        self._thread = ThreadPoolExecutor(1)
         #: Whether the sampler draws, and prompts that were cancelled before it did.
         self._drawing = False
         self._unwanted: list[str] = []
@@ -55,7 +59,7 @@ class _Worker:
     def identity(self) -> dict[str, Any]:
         # Here rather than in __init__, whose errors Ray turns into the actor's death.
         if self._sampler is None:
-            self._sampler = self._load()
+            self._sampler = self._thread.submit(self._load).result()
         return self._sampler.identity()
 
     def sample(
@@ -70,13 +74,17 @@ class _Worker:
         assert self._sampler is not None
         gathered: list[Sample] = []
         sent = time.monotonic()
-        drawn = self._sampler.sample(prompts, params, seed=seed, verifier=verifier, skip=skip.__getitem__)
+        drawn = iter(
+            self._thread.submit(
+                self._sampler.sample, prompts, params, seed=seed, verifier=verifier, skip=skip.__getitem__
+            ).result()
+        )
         with self._lock:
             self._drawing = True
             for prompt_id in self._unwanted:
                 self._sampler.cancel(prompt_id)
         try:
-            for sample in drawn:
+            while (sample := self._thread.submit(next, drawn, None).result()) is not None:
                 gathered.append(sample)
                 if time.monotonic() - sent >= _GATHER:
                     yield gathered, peak_memory(), []
