@@ -50,6 +50,20 @@ def test_what_a_library_raises_after_a_failed_write_is_ours(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_work_says_of_another_file_is_said(tmp_path):
+    """Not every failure while an output is written is the output's."""
+
+    def save():
+        with files.replacing(tmp_path / "out.csv", "out"):
+            try:
+                (tmp_path / "other.csv").read_text()
+            except OSError:
+                raise T2Error("other.csv: no such file") from None
+
+    with pytest.raises(T2Error, match=r"^other\.csv: no such file$"):
+        save()
+
+
 def test_an_interrupted_save_leaves_nothing(tmp_path):
     def save():
         with files.replacing(tmp_path / "a.txt") as beside:

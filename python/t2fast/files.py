@@ -82,6 +82,8 @@ def replacing(path: str | Path, name: str = "path") -> Iterator[Path]:
             os.replace(beside, os.path.realpath(target))
     except OSError as error:
         raise T2Error(f"{name} = '{target}': cannot be written: {error.strerror or error}") from None
+    except T2Error:
+        raise
     except Exception as error:
         # What a library raises as it tidies up after a write that failed, as matplotlib's PDF does.
         cause = error.__context__

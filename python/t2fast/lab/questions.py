@@ -6,6 +6,7 @@ operations.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -47,7 +48,7 @@ class Problem:
     grade: int = 0
 
 
-class Tasks:
+class Tasks(ABC):
     """A world to ask about. Each family is a method ``_FAMILY`` that makes questions and their answers."""
 
     #: Families of questions.
@@ -74,12 +75,12 @@ class Tasks:
         """Token numbers as words, without padding and end marks."""
         return " ".join(self.vocabulary[i] for i in tokens if i not in (PAD, 0))
 
+    @abstractmethod
     def text(self, random: np.random.Generator, n_texts: int) -> Tokens:
         """Texts for training, one per row, in random order; none asks a held-out question.
 
         Rows hold the prompt, its answer and the end mark.
         """
-        raise NotImplementedError
 
     def lessons(self, random: np.random.Generator, count: int, family: str | None = None) -> tuple[Tokens, Tokens]:
         """Questions and their answers, of all families in equal parts or of one, none of those held out."""
@@ -93,9 +94,9 @@ class Tasks:
         )
         return prompts, answers
 
+    @abstractmethod
     def _make(self, family: str, random: np.random.Generator, count: int) -> tuple[Tokens, Tokens]:
         """Questions as the training text asks them, with their answers."""
-        raise NotImplementedError
 
     def _ask(self, family: str, random: np.random.Generator, count: int) -> tuple[Tokens, Tokens]:
         """Questions with their answers, those held out left out."""
