@@ -133,17 +133,6 @@ def _entry(items, item, n_items):
     )
 
 
-@triton.jit
-def _level(row_levels, segments, row, level, LEVELS: tl.constexpr):
-    """What a row reads at a level: first partial, distance to the next, how many, and the run that it reads by itself."""
-    entry = row_levels + (row * LEVELS + tl.minimum(level, LEVELS - 1)) * 4
-    n_pieces, segment = tl.load(entry + 2), tl.load(entry + 3)
-    run = segments + tl.maximum(segment, 0) * 4
-    begin = tl.load(run + 1)
-    end = tl.where((segment >= 0) & (n_pieces == 0), tl.load(run + 2), begin)
-    return tl.load(entry), tl.load(entry + 1), n_pieces, tl.load(run), begin, end, tl.load(run + 3)
-
-
 @triton.jit(do_not_specialize=[*_PLANNED, "counts", "items", "row_map", "n_rows"])
 def prefix_kernel(
     q, k_cache, v_cache, block_tables, seq_lens, counts, items, row_map, rows, k_scale, partial_o, partial_lse,
@@ -242,7 +231,10 @@ def suffix_kernel(
     )
     x = x.to(tl.float32) if UPCAST else x
     table, row_begin = tl.load(rows + row * 4), tl.load(rows + row * 4 + 1)
-    row_position = tl.load(rows + row * 4 + 2)
+    row_position, n_read = tl.load(rows + row * 4 + 2), tl.load(rows + row * 4 + 3)
+    # A program this short spends its time waiting for one load after the other: what can be looked up early is.
+    levels = row_levels + row * LEVELS * 4
+    slot, distance, n_pieces = tl.load(levels), tl.load(levels + 1), tl.load(levels + 2)
     row_end = tl.where(table < 0, row_begin, tl.load(seq_lens + row))
     at = row_position + row_end - row_begin - 1 + tl.zeros([BLOCK_M], tl.int32)
     m = tl.full([BLOCK_M], LOWEST, tl.float32)
@@ -253,46 +245,15 @@ def suffix_kernel(
         sink = tl.load(sinks + q_head, mask=valid, other=0.0) * 1.4426950408889634
         m = tl.maximum(sink, LOWEST)
         l = tl.exp2(sink - m)
-    # Its own tokens come first: with OVERLAP launch A may still be at work on what follows. The order is the same
-    # without, and so is every bit. What the next turn reads is looked up a turn ahead: a program this short spends its
-    # time waiting for one load after the other.
-    few = tl.arange(0, FEW)
+    # Its own tokens come first, then the prefixes that it reads by itself, then partial results: with OVERLAP launch A
+    # may still be at work on those. The order is the same without, and so is every bit.
     of_table, begin, end, position = tl.maximum(table, 0), row_begin, row_end, row_position
-    slot, distance, n_pieces, next_table, next_begin, next_end, next_position = _level(
-        row_levels, segments, row, 0, LEVELS
-    )
-    for turn in range(LEVELS + 1):
+    for turn in range(n_read + 1):
         if turn > 0:
-            if OVERLAP:
-                gdc_wait()
-            for first in range(0, n_pieces, PIECES):  # several at once, so that their loads are on their way together
-                piece = first + tl.arange(0, PIECES)
-                partial = (slot + piece * distance).to(tl.int64)[:, None] * N_Q_HEADS + (head * GROUP + few)[None, :]
-                there = (piece < n_pieces)[:, None] & (few < GROUP)[None, :]
-                m_pieces = tl.load(partial_lse + partial, mask=there, other=-float("inf"))
-                o_pieces = tl.load(
-                    partial_o + partial[:, :, None] * HEAD_DIM + dims[None, None, :],
-                    mask=there[:, :, None] & (dims < HEAD_DIM)[None, None, :],
-                    other=0.0,
-                )
-                m_few = tl.maximum(tl.max(m_pieces, 0), LOWEST)
-                weights = tl.exp2(m_pieces - m_few[None, :])
-                # The tile's lanes beyond the group hold its rows once more, and are never stored.
-                m_piece = tl.reshape(tl.broadcast_to(m_few[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
-                l_piece = tl.reshape(tl.broadcast_to(tl.sum(weights, 0)[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
-                o_few = tl.sum(o_pieces * weights[:, :, None], 0)
-                o_piece = tl.reshape(
-                    tl.broadcast_to(o_few[None, :, :], [BLOCK_M // FEW, FEW, BLOCK_D]), [BLOCK_M, BLOCK_D]
-                )
-                m_new = tl.maximum(m, m_piece)
-                weight, decay = tl.exp2(m_piece - m_new), tl.exp2(m - m_new)
-                l = l * decay + l_piece * weight
-                acc = acc * decay[:, None] + o_piece * weight[:, None]
-                m = m_new
-            of_table, begin, end, position = next_table, next_begin, next_end, next_position
-            slot, distance, n_pieces, next_table, next_begin, next_end, next_position = _level(
-                row_levels, segments, row, turn, LEVELS
-            )
+            segment = tl.load(levels + turn * 4 - 1)
+            run = segments + tl.maximum(segment, 0) * 4
+            of_table, begin, position = tl.load(run), tl.load(run + 1), tl.load(run + 3)
+            end = tl.where(segment >= 0, tl.load(run + 2), begin)
         start = begin
         if WINDOW:
             start += tl.maximum(row_position + row_end - row_begin - window - position, 0) // BLOCK_N * BLOCK_N
@@ -304,6 +265,37 @@ def suffix_kernel(
             at, position - begin, window, scale, cap,
             HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST,
         )  # fmt: skip
+    if OVERLAP:
+        gdc_wait()
+    few = tl.arange(0, FEW)
+    for level in range(1, LEVELS + 1):
+        for first in range(0, n_pieces, PIECES):  # several at once, so that their loads are on their way together
+            piece = first + tl.arange(0, PIECES)
+            partial = (slot + piece * distance).to(tl.int64)[:, None] * N_Q_HEADS + (head * GROUP + few)[None, :]
+            there = (piece < n_pieces)[:, None] & (few < GROUP)[None, :]
+            m_pieces = tl.load(partial_lse + partial, mask=there, other=-float("inf"))
+            o_pieces = tl.load(
+                partial_o + partial[:, :, None] * HEAD_DIM + dims[None, None, :],
+                mask=there[:, :, None] & (dims < HEAD_DIM)[None, None, :],
+                other=0.0,
+            )
+            m_few = tl.maximum(tl.max(m_pieces, 0), LOWEST)
+            weights = tl.exp2(m_pieces - m_few[None, :])
+            # The tile's lanes beyond the group hold its rows once more, and are never stored.
+            m_piece = tl.reshape(tl.broadcast_to(m_few[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
+            l_piece = tl.reshape(tl.broadcast_to(tl.sum(weights, 0)[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
+            o_few = tl.sum(o_pieces * weights[:, :, None], 0)
+            o_piece = tl.reshape(
+                tl.broadcast_to(o_few[None, :, :], [BLOCK_M // FEW, FEW, BLOCK_D]), [BLOCK_M, BLOCK_D]
+            )
+            m_new = tl.maximum(m, m_piece)
+            weight, decay = tl.exp2(m_piece - m_new), tl.exp2(m - m_new)
+            l = l * decay + l_piece * weight
+            acc = acc * decay[:, None] + o_piece * weight[:, None]
+            m = m_new
+        if level < LEVELS:
+            levels += 4
+            slot, distance, n_pieces = tl.load(levels), tl.load(levels + 1), tl.load(levels + 2)
     seen = l > 0
     if V_SCALE:
         out_scale *= tl.load(v_scale + head * v_scale_stride)
