@@ -23,9 +23,11 @@ KERNELS = [
         "copy_pages",
         "merge_state",
         "plan_shared",
+        "rms_norm",
         "sample",
         "sample_laws",
         "sample_noise",
+        "silu_mul",
         "tune",
     )
 ]
