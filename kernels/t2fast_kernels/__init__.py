@@ -9,7 +9,9 @@ from t2fast_kernels.errors import KernelError
 from t2fast_kernels.merge_state import merge_state
 from t2fast_kernels.plan import Plan, plan
 from t2fast_kernels.plan_shared import plan_shared
+from t2fast_kernels.rms_norm import rms_norm
 from t2fast_kernels.sample import sample
+from t2fast_kernels.silu_mul import silu_mul
 
 __all__ = [
     "CostModel",
@@ -22,6 +24,8 @@ __all__ = [
     "plan",
     "plan_shared",
     "prefix_decode",
+    "rms_norm",
     "sample",
+    "silu_mul",
 ]
 __version__ = "0.2.0"

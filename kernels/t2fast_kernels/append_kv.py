@@ -1,4 +1,4 @@
-"""Writing new keys and values into a paged cache, rotary embedding included."""
+"""Writing new keys and values into a paged cache, the heads' norms and rotary embedding included."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ def append_kv(
     k_scale: float | Tensor | None = None,
     v_scale: float | Tensor | None = None,
     q: Tensor | None = None,
+    q_norm: Tensor | None = None,
+    k_norm: Tensor | None = None,
+    eps: float = 1e-6,
 ) -> Tensor | None:
-    """Write the keys and values of new tokens into their pages, after rotary embedding if positions are given.
+    """Write the keys and values of new tokens into their pages, after norms and rotary embedding if they are given.
 
     Token i goes to page ``block_tables[row_table[i], index[i] // page_size]``, slot ``index[i] % page_size``. Two
     tokens for one slot leave either of them there.
@@ -55,20 +58,27 @@ def append_kv(
     row_table, index
         int32 ``[n_tokens]``, on the device; ``index < 0`` skips a token.
     positions
-        int32 or int64 ``[n_tokens]``: rows of ``cos`` and ``sin``; needed with them.
+        int32 or int64 ``[n_tokens]``: rows of ``cos`` and ``sin``. None: each token has its own, in order.
     cos, sin
-        float32 ``[n_positions, rotary_dim / 2]``: dimension i turns together with i + rotary_dim / 2, as in Llama; the
-        dimensions beyond ``rotary_dim`` stay. Hugging Face repeats each value for both halves: pass the first.
+        ``[n_positions, rotary_dim / 2]``, float32 or the dtype of ``k``, any row stride: dimension i turns together
+        with i + rotary_dim / 2, as in Llama; the dimensions beyond ``rotary_dim`` stay. Hugging Face repeats each value
+        for both halves: pass the first.
     k_scale, v_scale
         What stored keys and values are to be multiplied by when read, as in ``prefix_decode``: a number, or float32
         with one value or one per KV head. They are divided by it here.
     q
-        ``[n_tokens, n_q_heads, head_dim]``: queries to rotate in the same launch.
+        ``[n_tokens, n_q_heads, head_dim]``: queries to normalise and rotate in the same launch.
+    q_norm, k_norm
+        ``[head_dim]`` of the dtype of ``k``: weights of a norm of each head before rotary embedding, as in Qwen 3 and
+        rounded as in ``rms_norm``.
+    eps
+        Of these norms.
 
     Returns
     -------
     Tensor or None
-        The rotated queries, if ``q`` was given; those of skipped tokens are turned as at position 0.
+        The rotated queries, if ``q`` was given; those of skipped tokens are turned as at position 0 where positions are
+        given.
 
     Raises
     ------
@@ -114,29 +124,39 @@ def append_kv(
     for name, tensor in (("row_table", row_table), ("index", index)):
         if tensor.dtype != torch.int32 or tensor.shape != (n_tokens,) or tensor.stride(0) != 1:
             raise KernelError(f"{name}: {tensor.dtype} {tuple(tensor.shape)}; give contiguous int32 [{n_tokens}]")
-    given = [t is not None for t in (positions, cos, sin)]
-    if any(given) and not all(given):
-        raise KernelError("positions, cos and sin: only some are given; rotary embedding needs all three")
-    if positions is not None and cos is not None and sin is not None:
-        if (
-            positions.dtype not in (torch.int32, torch.int64)
-            or positions.shape != (n_tokens,)
-            or positions.stride(0) != 1
-        ):
-            raise KernelError(
-                f"positions: {positions.dtype} {tuple(positions.shape)}; give contiguous int32 or int64 [{n_tokens}]"
-            )
+    if (cos is None) != (sin is None) or (positions is not None and cos is None):
+        raise KernelError("positions, cos and sin: only some are given; rotary embedding needs cos and sin")
+    if positions is not None and (
+        positions.dtype not in (torch.int32, torch.int64) or positions.shape != (n_tokens,) or positions.stride(0) != 1
+    ):
+        raise KernelError(
+            f"positions: {positions.dtype} {tuple(positions.shape)}; give contiguous int32 or int64 [{n_tokens}]"
+        )
+    if cos is not None and sin is not None:
         for name, tensor in (("cos", cos), ("sin", sin)):
-            if tensor.dtype != torch.float32 or tensor.dim() != 2 or 2 * tensor.shape[1] > k.shape[2]:
+            if tensor.dtype not in (torch.float32, k.dtype) or tensor.dim() != 2 or 2 * tensor.shape[1] > k.shape[2]:
                 raise KernelError(
-                    f"{name}: {tensor.dtype} {tuple(tensor.shape)}; give float32 [n_positions, rotary_dim / 2] "
-                    f"with rotary_dim at most {k.shape[2]}"
+                    f"{name}: {tensor.dtype} {tuple(tensor.shape)}; give float32 or {k.dtype} "
+                    f"[n_positions, rotary_dim / 2] with rotary_dim at most {k.shape[2]}"
                 )
-        if cos.shape != sin.shape or not cos.is_contiguous() or not sin.is_contiguous():
-            raise KernelError(f"sin: shape {tuple(sin.shape)}; give both like cos, {tuple(cos.shape)}, contiguous")
+        alike = cos.shape == sin.shape and cos.dtype == sin.dtype and cos.stride(0) == sin.stride(0)
+        if not alike or not cos.stride(1) == sin.stride(1) == 1:
+            raise KernelError(
+                f"sin: {sin.dtype} {tuple(sin.shape)}, strides {sin.stride()}; "
+                f"give both like cos, {cos.dtype} {tuple(cos.shape)}, strides {cos.stride()}, rows contiguous"
+            )
+        if positions is None and len(cos) != n_tokens:
+            raise KernelError(f"cos: {len(cos)} rows for {n_tokens} tokens; give positions, or one row for each token")
+    for name, weight in (("q_norm", q_norm), ("k_norm", k_norm)):
+        if weight is not None and (weight.dtype != k.dtype or weight.shape != k.shape[2:] or weight.stride(0) != 1):
+            raise KernelError(
+                f"{name}: {weight.dtype} {tuple(weight.shape)}; give contiguous {k.dtype} ({k.shape[2]},)"
+            )
+    if q is None and q_norm is not None:
+        raise KernelError("q_norm: there is no q; give it, or leave q_norm out")
     if q is not None:
-        if positions is None:
-            raise KernelError("q: nothing to do without positions, cos and sin; give them")
+        if cos is None and q_norm is None:
+            raise KernelError("q: nothing to do without cos and sin or q_norm; give them")
         if q.dim() != 3 or q.shape[0] != n_tokens or q.shape[2] != k.shape[2] or q.dtype != k.dtype or q.stride(2) != 1:
             raise KernelError(
                 f"q: {q.dtype} {tuple(q.shape)}; "
@@ -145,12 +165,16 @@ def append_kv(
     for name, other in (
         ("v", v), ("k_cache", k_cache), ("v_cache", v_cache), ("block_tables", block_tables), ("row_table", row_table),
         ("index", index), ("positions", positions), ("cos", cos), ("sin", sin), ("q", q),
+        ("q_norm", q_norm), ("k_norm", k_norm),
     ):  # fmt: skip
         if other is not None and other.device != k.device:
             raise KernelError(f"{name}: on {other.device}, k on {k.device}; move it there")
     q_out = None if q is None else torch.empty_like(q, memory_format=torch.contiguous_format)
     scales = _scale("k_scale", k_scale, k), _scale("v_scale", v_scale, k)
-    call = AppendCall(k, v, k_cache, v_cache, block_tables, row_table, index, positions, cos, sin, *scales, q, q_out)
+    call = AppendCall(
+        k, v, k_cache, v_cache, block_tables, row_table, index, positions, cos, sin, *scales, q, q_out,
+        q_norm=q_norm, k_norm=k_norm, eps=eps,
+    )  # fmt: skip
     compiled = native(k)
     if compiled is None or not compiled.append_kv(call):
         _op(*call)
@@ -200,8 +224,9 @@ def _launch(call: AppendCall) -> None:
         k, k.stride(0), k.stride(1), v, v.stride(0), v.stride(1),
         k_cache, *k_cache.stride()[:3], v_cache, *v_cache.stride()[:3], k_cache.shape[1],
         call.block_tables, call.block_tables.stride(0), call.row_table, call.token_index,
-        call.positions, call.cos, call.sin, call.k_scale, call.v_scale,
+        call.positions, call.cos, call.sin, 0 if call.cos is None else call.cos.stride(0), call.k_scale, call.v_scale,
         q, 0 if q is None else q.stride(0), 0 if q is None else q.stride(1), call.q_out,
+        call.q_norm, call.k_norm, call.eps,
         KV_HEADS=kv_heads, Q_HEADS=q_heads,
         PER_HEAD_K=call.k_scale is not None and call.k_scale.numel() > 1,
         PER_HEAD_V=call.v_scale is not None and call.v_scale.numel() > 1,

@@ -12,7 +12,7 @@ from torch import Tensor
 from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.buffers import DecodeBuffers, Planned
 from t2fast_kernels.calls import DecodeCall, schema
-from t2fast_kernels.configs import chip_of, overlaps, prefix_launch, suffix_launch
+from t2fast_kernels.configs import chip_of, few_pieces, overlaps, prefix_launch, suffix_launch
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.launch import Repeat, repeated
 from t2fast_kernels.reference import attention as reference
@@ -285,6 +285,7 @@ def _first_launch(call: DecodeCall) -> Iterator[Repeat | None]:
         "BLOCK_N": tile.block_n,
         "FAST": tile.fast,
         "LEVELS": planned.row_levels.shape[1],
+        **few_pieces(group, block_d),
         "V_SCALE": call.v_scale is not None,
         "SINKS": call.sinks is not None,
         "LSE": call.lse is not None,

@@ -34,7 +34,7 @@ class Planned(NamedTuple):
     segments: Tensor
     #: Per row and level: first partial, distance to the next, number of partials (0: the row reads it), segment or -1.
     row_levels: Tensor
-    #: Per row: table or -1, begin, position of begin, 0.
+    #: Per row: table or -1, begin, position of begin, how many levels it may have to read by itself.
     rows: Tensor
 
 

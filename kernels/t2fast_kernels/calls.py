@@ -10,7 +10,7 @@ from typing import NamedTuple, get_type_hints
 
 from torch import Tensor
 
-__all__ = ["AppendCall", "DecodeCall", "SampleCall", "SharedCall", "schema"]
+__all__ = ["AppendCall", "DecodeCall", "NormCall", "SampleCall", "SharedCall", "schema"]
 
 
 class DecodeCall(NamedTuple):
@@ -52,6 +52,20 @@ class AppendCall(NamedTuple):
     v_scale: Tensor | None
     q: Tensor | None
     q_out: Tensor | None
+    q_norm: Tensor | None  #: weights of the heads' norms, before rotary embedding
+    k_norm: Tensor | None
+    eps: float
+
+
+class NormCall(NamedTuple):
+    """Rows to normalise, for ``rms_norm``."""
+
+    x: Tensor
+    residual: Tensor | None
+    weight: Tensor
+    y: Tensor
+    total: Tensor | None
+    eps: float
 
 
 class SharedCall(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Chip", "Launch", "chip_of", "overlaps", "prefix_launch", "suffix_launch"]
+__all__ = ["Chip", "Launch", "chip_of", "few_pieces", "overlaps", "prefix_launch", "suffix_launch"]
 
 #: What the configurations tell apart: NVIDIA's chips before and from compute capability 9.0 on, and AMD's.
 Chip = Literal["ampere", "hopper", "cdna"]
@@ -69,6 +69,9 @@ def prefix_launch(chip: Chip, block_m: int, block_d: int, itemsize: int) -> Laun
     if hip:
         return Launch(block_m, 32, warps, 2, fast)
     narrow = row > 256 or (chip == "ampere" and block_m == 64 and row == 256)
+    if chip == "hopper" and not narrow:
+        # One block of K and V is worked on while two are on their way: a program alone on its processor waits less.
+        return Launch(block_m, 128 if block_m == 128 else 64, warps, 5, fast)
     return Launch(
         block_m, 32 if narrow else 64, warps, 2 if row > 256 and (block_m > 16 or chip == "hopper") else 3, fast
     )
@@ -82,3 +85,12 @@ def suffix_launch(chip: Chip, group: int, block_d: int, itemsize: int, cache_ite
     wide = block_d * itemsize > 256
     stages = 4 if cache_itemsize == 1 or chip == "ampere" else 5  # registers are what fp8's conversion needs
     return Launch(block_m, 16 if wide else 64, 8 if wide and chip == "ampere" else 4, stages, True)
+
+
+def few_pieces(group: int, block_d: int) -> dict[str, int]:
+    """How launch B folds partial results: ``group`` padded to a power of two, and pieces at once.
+
+    As many as fill the registers of a tile of 16: what a program waits for is the first of them.
+    """
+    few = 1 << (group - 1).bit_length()
+    return {"FEW": few, "PIECES": max(1, min(8, 2048 // (few * block_d)))}

@@ -16,8 +16,8 @@ from t2fast_kernels.errors import KernelError
 
 __all__ = ["CostModel", "Estimates"]
 
-#: Tokens a program reads per step of its loop; folding one partial result takes about as long.
-BLOCK = 64
+#: Tokens in whose time launch B folds one partial result; it loads several at once.
+FOLD = 16
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class CostModel:
             chain = max(chunk, tokens_shared * n_kv_heads / self.programs)
             traffic = tokens_shared * token + n_partials * partial
             work = seconds(total * token, traffic, flops * block_m * tokens_shared, chain)
-            return self.launch_seconds + work + n_splits * BLOCK * self.token_seconds
+            return self.launch_seconds + work + n_splits * FOLD * self.token_seconds
 
         sizes = [size for size in split_sizes if size < longest]
         split = {}

@@ -157,6 +157,7 @@ def plan(
     view = buffers._open()
     for column, array in enumerate(batch.rows):
         view["rows"][:n_rows, column] = array
+    view["rows"][:n_rows, 3] = buffers.max_levels if choice.method == "plain" else 0
     if n_rows < buffers.max_rows:
         view["rows"][n_rows:, 0] = -1
         view["row_levels"][n_rows:] = NO_LEVEL

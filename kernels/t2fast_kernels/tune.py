@@ -21,7 +21,7 @@ import torch
 from t2fast_kernels.attention import prefix_decode
 from t2fast_kernels.buffers import DecodeBuffers
 from t2fast_kernels.choice import Method
-from t2fast_kernels.costs import BLOCK, CostModel
+from t2fast_kernels.costs import FOLD, CostModel
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.plan import Plan, plan
 from t2fast_kernels.timing import Call, measure
@@ -108,7 +108,7 @@ class Chip:
         self.plan(buffers, step)
         pages, own = -(-step.prefix // PAGE), -(-SUFFIX // PAGE)
         tables = torch.zeros(step.prompts + rows, max(pages, own), dtype=torch.int32)
-        tables[: step.prompts, :pages] = torch.arange(step.prompts * pages).view(-1, pages)
+        tables[: step.prompts, :pages] = torch.arange(step.prompts * pages).view(step.prompts, pages)
         tables[step.prompts :, :own] = step.prompts * pages + torch.arange(rows * own).view(-1, own)
         n_pages = step.prompts * pages + rows * own
         copies = 1
@@ -165,9 +165,9 @@ def calibrate(chip: Chip, timer: Timer, processors: int, l2_bytes: float) -> Cos
     # One program per KV head, alone on the chip: how its time grows with the length is the latency of its loop.
     short, long = (Step(1, 1, prefix, "shared", resident=True) for prefix in (1024, 9216))
     token_seconds = (timer(long) - timer(short)) / (long.prefix - short.prefix)
-    # The least prefix in a launch of its own; what it then costs to fold its partial results is counted per token.
-    launch = timer(Step(1, 16, PAGE, "shared", resident=True)) - timer(Step(1, 16, PAGE, "plain", resident=True))
-    launch -= BLOCK * token_seconds
+    # The least prefix against none at all, less what reading it and folding its partial results counts for.
+    launch = timer(Step(1, 16, PAGE, "shared", resident=True)) - timer(Step(1, 16, 0, resident=True))
+    launch -= (PAGE + FOLD) * token_seconds
     # Every row reads a prefix of its own from memory; then all rows the same, from the L2 cache.
     alone = Step(4 * processors, 1, 2048, "plain")
     bandwidth = alone.prompts * alone.prefix * token / timer(alone)

@@ -115,6 +115,40 @@ def test_append_kv_is_hugging_faces_rotary_embedding() -> None:
     assert torch.equal(v_cache[:, 0], k)
 
 
+@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_append_kv_is_hugging_faces_block_of_qwen(dtype, turned) -> None:
+    """Norms of the heads, then rotary embedding by each token's own angles, as the model rounds them."""
+    qwen = pytest.importorskip("transformers.models.qwen3.modeling_qwen3")
+    k, q = drawn(5, 3, 24, dtype=dtype), drawn(5, 10, 24, seed=1, dtype=dtype)
+    norms = [qwen.Qwen3RMSNorm(24, eps=1e-5).to(dtype).to(DEVICE) for _ in range(2)]
+    for seed, norm in enumerate(norms):
+        norm.weight = torch.nn.Parameter(drawn(24, seed=seed, dtype=dtype), requires_grad=False)
+    angles = torch.cat([drawn(1, 5, 12)] * 2, -1)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+    k_cache, v_cache = torch.zeros(2, 5, 1, 3, 24, device=DEVICE, dtype=dtype)
+    table = torch.arange(5, dtype=torch.int32, device=DEVICE).reshape(5, 1)
+    own = {"cos": cos[0, :, :12], "sin": sin[0, :, :12]} if turned else {}
+    found = append_kv(
+        k, k, k_cache, v_cache, table, ids(0, 1, 2, 3, 4), ids(0, 0, -1, 0, 0), **own,
+        q=q, q_norm=norms[0].weight, k_norm=norms[1].weight, eps=1e-5,
+    )  # fmt: skip
+    theirs = [norm(x)[None].transpose(1, 2) for norm, x in zip(norms, (q, k), strict=True)]
+    if turned:
+        # One rounding instead of theirs after each product and the sum.
+        theirs = qwen.apply_rotary_pos_emb(*(x.float() for x in theirs), cos.float(), sin.float())
+    theirs_q, theirs_k = (x[0].transpose(0, 1).float() for x in theirs)
+    # A value may fall to the other side where it is rounded after the norm, and be rounded once more: two steps. In
+    # fp32 the sum of squares may be off by a few.
+    steps = 4 if INTERPRETED else 2  # the interpreter rounds toward zero
+    close = {"atol": 2 * steps * torch.finfo(dtype).eps, "rtol": steps * torch.finfo(dtype).eps}
+    torch.testing.assert_close(found.float(), theirs_q, **close)
+    written = torch.tensor([0, 1, 3, 4], device=DEVICE)
+    torch.testing.assert_close(k_cache[written, 0].float(), theirs_k[written], **close)
+    assert torch.equal(v_cache[written, 0], k[written])
+    assert not k_cache[2].any()
+
+
 def test_append_kv_errors() -> None:
     good = {
         "k": drawn(3, 2, 8), "v": drawn(3, 2, 8), "k_cache": drawn(4, 2, 2, 8), "v_cache": drawn(4, 2, 2, 8),
@@ -132,6 +166,10 @@ def test_append_kv_errors() -> None:
         ({"index": ids(0, 1)}, r"index: torch.int32 \(2,\)"),
         ({"row_table": ids(0, 0, 0).long()}, "row_table: torch.int64"),
         ({"cos": cos}, "positions, cos and sin"),
+        ({"positions": ids(0, 1, 2)}, "positions, cos and sin"),
+        ({"cos": cos, "sin": cos}, "cos: 9 rows for 3 tokens"),
+        ({"k_norm": drawn(9)}, r"k_norm: torch.float32 \(9,\)"),
+        ({"q_norm": drawn(8)}, "q_norm: there is no q"),
         ({"cos": cos, "sin": cos.half(), "positions": ids(0, 1, 2)}, "sin: torch.float16"),
         ({"cos": drawn(9, 5), "sin": drawn(9, 5), "positions": ids(0, 1, 2)}, "rotary_dim at most 8"),
         ({"cos": cos, "sin": cos, "positions": ids(0, 1)}, "positions"),
@@ -150,7 +188,8 @@ def test_opcheck() -> None:
     rotation = (ids(0, 1, 2), drawn(5, 4), drawn(5, 4))
     table = ids(0, 1, 2).reshape(1, 3)
     caches = drawn(4, 2, 2, 8), drawn(4, 2, 2, 8, seed=1)
-    call = (k, k + 1, *caches, table, ids(0, 0, 0), ids(0, 1, 5), *rotation, None, None, q, torch.zeros_like(q))
+    norms = drawn(8), drawn(8), 1e-6
+    call = (k, k + 1, *caches, table, ids(0, 0, 0), ids(0, 1, 5), *rotation, None, None, q, torch.zeros_like(q), *norms)
     torch.library.opcheck(torch.ops.t2fast.append_kv.default, call)
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import INTERPRETED
 from kit.offline import SHARED, Case, assembly, build, intermediate, loop_instructions, program
 from kit.sampling_cases import cases
-from t2fast_kernels.configs import Chip, Launch, overlaps, prefix_launch, suffix_launch
+from t2fast_kernels.configs import Chip, Launch, few_pieces, overlaps, prefix_launch, suffix_launch
 from t2fast_kernels.triton import attention
 
 pytestmark = [
@@ -45,6 +45,7 @@ def attention_case(kernel: str, chip: str, dtype: str, head_dim: int, launch: La
     )
     constants |= {"N_Q_HEADS": 8 * group, "GROUP": group, "HEAD_DIM": head_dim, "BLOCK_D": block_d}
     constants |= {"BLOCK_M": launch.block_m, "BLOCK_N": launch.block_n, "PAGE": 16, "LEVELS": 2}
+    constants |= few_pieces(group, block_d)
     optional = {"k_scale": "K_SCALE", "v_scale": "V_SCALE", "sinks": "SINKS", "lse": "LSE"}
     constants |= {name: None for name, switch in optional.items() if not constants[switch]}
     needs = None if dtype == "fp32" else "wgmma" if chip == "sm_90" and launch.block_m >= 64 else "mma"
@@ -134,8 +135,7 @@ def test_instructions_of_the_loop(name):
         cache = "fp8e4nv" if tile else None
         launch = suffix_launch("hopper", 4, 128, 2, 1 if tile else 2)
         case = attention_case("suffix", "sm_90", "bf16", 128, launch, cache=cache)
-    assert case.constants["BLOCK_N"] == 64
-    assert loop_instructions(build(case)) <= MOST[name]
+    assert loop_instructions(build(case)) * 64 // case.constants["BLOCK_N"] <= MOST[name]
 
 
 #: Instructions of whole kernels per warp and 512 tokens, on sm_90: the most that Triton 3.6 and 3.9 gave when they were

@@ -23,9 +23,12 @@ KERNELS = [
         "copy_pages",
         "merge_state",
         "plan_shared",
+        "products",
+        "rms_norm",
         "sample",
         "sample_laws",
         "sample_noise",
+        "silu_mul",
         "tune",
     )
 ]

@@ -16,7 +16,18 @@ from torch import Tensor
 import t2fast_kernels
 from conftest import DEVICE, INTERPRETED, TRITON
 from kit.tensors import drawn, ids
-from t2fast_kernels import DecodeBuffers, append_kv, copy_pages, merge_state, plan, prefix_decode, sample
+from t2fast_kernels import (
+    DecodeBuffers,
+    append_kv,
+    copy_pages,
+    merge_state,
+    plan,
+    prefix_decode,
+    rms_norm,
+    sample,
+    silu_mul,
+)
+from t2fast_kernels.products import gated_product, products
 
 PACKAGE = Path(t2fast_kernels.__file__).parent
 
@@ -35,6 +46,10 @@ CALLS = {
     ),
     "copy_pages": lambda: copy_pages(drawn(3, 2, 1, 8), drawn(3, 2, 1, 8), ids(0), ids(2)),
     "merge_state": lambda: merge_state(drawn(2, 3, 16), drawn(2, 3), drawn(2, 3, 16), drawn(2, 3)),
+    "products": lambda: products(drawn(2, 8).half(), [drawn(8, 8).half()]),
+    "gated_product": lambda: gated_product(drawn(2, 8).half(), drawn(8, 8).half(), drawn(8, 8).half()),
+    "rms_norm": lambda: rms_norm(drawn(2, 8), drawn(8), 1e-6),
+    "silu_mul": lambda: silu_mul(drawn(2, 8), drawn(2, 8)),
     "sample": lambda: sample(drawn(1, 40), 1, 0, 0, 0, top_k=3, top_p=0.9),
 }
 

@@ -1,4 +1,4 @@
-"""Writing new keys and values into a paged cache, in plain PyTorch."""
+"""Writing new keys and values into a paged cache, the heads' norms and rotary embedding included, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import torch
 from torch import Tensor
 
 from t2fast_kernels.calls import AppendCall
+from t2fast_kernels.reference.rms_norm import normed
 
 __all__ = ["append_kv"]
 
 
 def append_kv(call: AppendCall) -> None:
     """See :func:`t2fast_kernels.append_kv.append_kv`; writes ``k_cache``, ``v_cache`` and ``q_out``."""
-    k, v, k_cache, v_cache, block_tables, row_table, index, positions, cos, sin, k_scale, v_scale, q, q_out = call
-    if positions is not None and cos is not None and sin is not None:
-        # Tokens that are skipped may carry any position.
-        at = torch.where(index >= 0, positions, 0).long()
-        k = _rotated(k, cos[at], sin[at])
-        if q is not None and q_out is not None:
-            q_out.copy_(_rotated(q, cos[at], sin[at]))
+    k, v, k_cache, v_cache, block_tables, row_table, index = call[:7]
+    q, cos, sin, k_scale, v_scale = call.q, call.cos, call.sin, call.k_scale, call.v_scale
+    if call.k_norm is not None:
+        k = normed(k, call.k_norm, call.eps)
+    if q is not None and call.q_norm is not None:
+        q = normed(q, call.q_norm, call.eps)
+    if cos is not None and sin is not None:
+        if call.positions is not None:
+            # Tokens that are skipped may carry any position.
+            at = torch.where(index >= 0, call.positions, 0).long()
+            cos, sin = cos[at], sin[at]
+        k = _rotated(k, cos, sin)
+        q = None if q is None else _rotated(q, cos, sin)
+    if q is not None and call.q_out is not None:
+        call.q_out.copy_(q)
     page_size = k_cache.shape[1]
     written = (index >= 0).nonzero()[:, 0]
     token = index[written].long()

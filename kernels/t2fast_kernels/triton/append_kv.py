@@ -1,9 +1,11 @@
-"""Writing new keys and values into a paged cache, rotary embedding included."""
+"""Writing new keys and values into a paged cache, the heads' norms and rotary embedding included."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+from t2fast_kernels.triton.rms_norm import scaled
 
 
 @triton.jit
@@ -14,6 +16,25 @@ def _store(x, scale, head, cache, at, mask, LARGEST: tl.constexpr):
     if LARGEST > 0:
         x = tl.minimum(tl.maximum(x, -LARGEST), LARGEST)
     tl.store(cache + at, x.to(cache.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _inverse(source, norm, head, dim, eps, HEADS: tl.constexpr, DIM: tl.constexpr):
+    """The inverse of each head's root mean square; 1 without a norm."""
+    inverse = tl.full([1, 1], 1.0, tl.float32)
+    if norm is not None:
+        x = tl.load(source + dim, mask=(head < HEADS) & (dim < DIM), other=0.0).to(tl.float32)
+        inverse = tl.rsqrt(tl.sum(x * x, 1) / DIM + eps)[:, None]
+    return inverse
+
+
+@triton.jit
+def _load(source, at, mask, norm, inverse):
+    """Some dimensions of heads in fp32, normalised."""
+    x = tl.load(source + at, mask=mask, other=0.0)
+    if norm is not None:
+        x = scaled(x.to(tl.float32), inverse, tl.load(norm + at, mask=mask, other=0.0), x.dtype)
+    return x.to(tl.float32)
 
 
 @triton.jit(do_not_specialize=["page_size", "block_tables", "table_stride", "row_table", "index", "positions"])
@@ -37,15 +58,19 @@ def append_kernel(
     table_stride,
     row_table,
     index,
-    positions,  # None: no rotary embedding
-    cos,
+    positions,  # None: each token has its own row of cos and sin
+    cos,  # None: no rotary embedding
     sin,
+    turn_stride,
     k_scale,
     v_scale,
     q,  # None: nothing but keys and values
     q_token_stride,
     q_head_stride,
     q_out,
+    q_norm,  # None: heads are not normalised
+    k_norm,
+    eps,
     KV_HEADS: tl.constexpr,
     Q_HEADS: tl.constexpr,
     PER_HEAD_K: tl.constexpr,  # whether scales are per head
@@ -64,11 +89,13 @@ def append_kernel(
     slot = tl.load(index + token)
     dim = tl.arange(0, BLOCK_DIM)[None, :]
     half = tl.arange(0, BLOCK_HALF)[None, :]
-    if positions is not None:
-        # Tokens that are skipped may carry any position.
-        position = tl.where(slot >= 0, tl.load(positions + token), 0).to(tl.int64)
-        turn_cos = tl.load(cos + position * HALF + half, mask=half < HALF, other=1.0)
-        turn_sin = tl.load(sin + position * HALF + half, mask=half < HALF, other=0.0)
+    if cos is not None:
+        position = token
+        if positions is not None:
+            # Tokens that are skipped may carry any position.
+            position = tl.where(slot >= 0, tl.load(positions + token), 0).to(tl.int64)
+        turn_cos = tl.load(cos + position * turn_stride + half, mask=half < HALF, other=1.0).to(tl.float32)
+        turn_sin = tl.load(sin + position * turn_stride + half, mask=half < HALF, other=0.0).to(tl.float32)
     if block < KV_BLOCKS:
         if slot >= 0:
             head = (block * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]).to(tl.int64)
@@ -78,17 +105,18 @@ def append_kernel(
             v_at = page * v_page_stride + (slot % page_size).to(tl.int64) * v_slot_stride + head * v_cache_head_stride
             k_head, v_head = head if PER_HEAD_K else head * 0, head if PER_HEAD_V else head * 0
             source = k + token * k_token_stride + head * k_head_stride
-            if positions is not None:
+            inverse = _inverse(source, k_norm, head, dim, eps, KV_HEADS, DIM)
+            if cos is not None:
                 mask = (head < KV_HEADS) & (half < HALF)
-                first = tl.load(source + half, mask=mask, other=0.0).to(tl.float32)
-                second = tl.load(source + HALF + half, mask=mask, other=0.0).to(tl.float32)
+                first = _load(source, half, mask, k_norm, inverse)
+                second = _load(source, HALF + half, mask, k_norm, inverse)
                 turned = first * turn_cos - second * turn_sin
                 _store(turned, k_scale, k_head, k_cache, k_at + half, mask, LARGEST)
                 turned = second * turn_cos + first * turn_sin
                 _store(turned, k_scale, k_head, k_cache, k_at + HALF + half, mask, LARGEST)
             if 2 * HALF < DIM:
                 mask = (head < KV_HEADS) & (dim >= 2 * HALF) & (dim < DIM)
-                kept = tl.load(source + dim, mask=mask, other=0.0).to(tl.float32)
+                kept = _load(source, dim, mask, k_norm, inverse)
                 _store(kept, k_scale, k_head, k_cache, k_at + dim, mask, LARGEST)
             mask = (head < KV_HEADS) & (dim < DIM)
             value = tl.load(v + token * v_token_stride + head * v_head_stride + dim, mask=mask, other=0.0).to(
@@ -99,11 +127,14 @@ def append_kernel(
         head = ((block - KV_BLOCKS) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]).to(tl.int64)
         source = q + token * q_token_stride + head * q_head_stride
         at = (token * Q_HEADS + head) * DIM
-        mask = (head < Q_HEADS) & (half < HALF)
-        first = tl.load(source + half, mask=mask, other=0.0).to(tl.float32)
-        second = tl.load(source + HALF + half, mask=mask, other=0.0).to(tl.float32)
-        tl.store(q_out + at + half, (first * turn_cos - second * turn_sin).to(q_out.dtype.element_ty), mask=mask)
-        tl.store(q_out + at + HALF + half, (second * turn_cos + first * turn_sin).to(q_out.dtype.element_ty), mask=mask)
+        dtype = q_out.dtype.element_ty
+        inverse = _inverse(source, q_norm, head, dim, eps, Q_HEADS, DIM)
+        if cos is not None:
+            mask = (head < Q_HEADS) & (half < HALF)
+            first = _load(source, half, mask, q_norm, inverse)
+            second = _load(source, HALF + half, mask, q_norm, inverse)
+            tl.store(q_out + at + half, (first * turn_cos - second * turn_sin).to(dtype), mask=mask)
+            tl.store(q_out + at + HALF + half, (second * turn_cos + first * turn_sin).to(dtype), mask=mask)
         if 2 * HALF < DIM:
             mask = (head < Q_HEADS) & (dim >= 2 * HALF) & (dim < DIM)
-            tl.store(q_out + at + dim, tl.load(source + dim, mask=mask, other=0.0), mask=mask)
+            tl.store(q_out + at + dim, _load(source, dim, mask, q_norm, inverse).to(dtype), mask=mask)

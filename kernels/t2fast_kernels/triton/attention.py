@@ -118,6 +118,21 @@ def _read(
     return m, l, acc
 
 
+@triton.jit
+def _entry(items, item, n_items):
+    """A work item: first entry in row_map, rows, table, begin, end, position of begin, first partial."""
+    at, there = items + item * 8, item < n_items
+    return (
+        tl.load(at, mask=there, other=0),
+        tl.load(at + 1, mask=there, other=0),
+        tl.load(at + 2, mask=there, other=0),
+        tl.load(at + 3, mask=there, other=0),
+        tl.load(at + 4, mask=there, other=0),
+        tl.load(at + 5, mask=there, other=0),
+        tl.load(at + 6, mask=there, other=0),
+    )
+
+
 @triton.jit(do_not_specialize=[*_PLANNED, "counts", "items", "row_map", "n_rows"])
 def prefix_kernel(
     q, k_cache, v_cache, block_tables, seq_lens, counts, items, row_map, rows, k_scale, partial_o, partial_lse,
@@ -140,12 +155,15 @@ def prefix_kernel(
         scale *= tl.load(k_scale + head * k_scale_stride)
     if POSITIVE:
         scale = tl.maximum(scale, 1e-30)  # a scale of 0 must not meet what is masked with -inf
-    for item in range(tl.program_id(1), tl.load(counts), tl.num_programs(1)):
-        entry = items + item * 8
-        begin, end = tl.load(entry + 3), tl.load(entry + 4)
-        shift = tl.load(entry + 5) - begin
-        valid = member < tl.load(entry + 1)
-        row = tl.load(row_map + tl.load(entry) + member, mask=valid, other=0)
+    # The first entry is read beside the number of entries, each other one while the one before is worked on.
+    step = tl.num_programs(1)
+    n_items = tl.load(counts)
+    first_row, n_members, table, begin, end, position, partial_0 = _entry(items, tl.program_id(1), 2147483647)
+    for item in range(tl.program_id(1), n_items, step):
+        next_entry = _entry(items, item + step, n_items)
+        shift = position - begin
+        valid = member < n_members
+        row = tl.load(row_map + first_row + member, mask=valid, other=0)
         valid &= row < n_rows
         mask = valid[:, None] & (dims < HEAD_DIM)[None, :]
         x = tl.load(
@@ -170,16 +188,17 @@ def prefix_kernel(
             m, l, acc, x,
             k_cache + head.to(tl.int64) * k_stride_head, v_cache + head.to(tl.int64) * v_stride_head,
             k_stride_page, k_stride_slot, v_stride_page, v_stride_slot,
-            block_tables + tl.load(entry + 2).to(tl.int64) * tables_stride, page_size, start, end,
+            block_tables + table.to(tl.int64) * tables_stride, page_size, start, end,
             at, shift, window, scale, cap,
             HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST,
         )  # fmt: skip
         seen = l > 0
-        partial = (tl.load(entry + 6) + member).to(tl.int64) * N_Q_HEADS + q_head
+        partial = (partial_0 + member).to(tl.int64) * N_Q_HEADS + q_head
         tl.store(partial_lse + partial, tl.where(seen, m + tl.log2(tl.where(seen, l, 1.0)), -float("inf")), mask=valid)
         tl.store(
             partial_o + partial[:, None] * HEAD_DIM + dims[None, :], acc / tl.where(seen, l, 1.0)[:, None], mask=mask
         )
+        first_row, n_members, table, begin, end, position, partial_0 = next_entry
 
 
 @triton.jit(do_not_specialize=[*_PLANNED, "segments", "row_levels"])
@@ -191,6 +210,7 @@ def suffix_kernel(
     k_scale_stride, v_scale_stride, window, scale, cap, out_scale,
     N_Q_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr, LEVELS: tl.constexpr,
+    FEW: tl.constexpr, PIECES: tl.constexpr,
     WINDOW: tl.constexpr, SOFT_CAP: tl.constexpr, K_SCALE: tl.constexpr, V_SCALE: tl.constexpr,
     SINKS: tl.constexpr, LSE: tl.constexpr, UPCAST: tl.constexpr, LONG: tl.constexpr,
     SAME: tl.constexpr, POSITIVE: tl.constexpr, FAST: tl.constexpr, OVERLAP: tl.constexpr,
@@ -211,7 +231,10 @@ def suffix_kernel(
     )
     x = x.to(tl.float32) if UPCAST else x
     table, row_begin = tl.load(rows + row * 4), tl.load(rows + row * 4 + 1)
-    row_position = tl.load(rows + row * 4 + 2)
+    row_position, n_read = tl.load(rows + row * 4 + 2), tl.load(rows + row * 4 + 3)
+    # A program this short spends its time waiting for one load after the other: what can be looked up early is.
+    levels = row_levels + row * LEVELS * 4
+    slot, distance, n_pieces = tl.load(levels), tl.load(levels + 1), tl.load(levels + 2)
     row_end = tl.where(table < 0, row_begin, tl.load(seq_lens + row))
     at = row_position + row_end - row_begin - 1 + tl.zeros([BLOCK_M], tl.int32)
     m = tl.full([BLOCK_M], LOWEST, tl.float32)
@@ -222,33 +245,15 @@ def suffix_kernel(
         sink = tl.load(sinks + q_head, mask=valid, other=0.0) * 1.4426950408889634
         m = tl.maximum(sink, LOWEST)
         l = tl.exp2(sink - m)
-    # Its own tokens come first: with OVERLAP launch A may still be at work on what follows. The order is the same
-    # without, and so is every bit.
-    for turn in range(LEVELS + 1):
-        of_table, begin, end, position = tl.maximum(table, 0), row_begin, row_end, row_position
+    # Its own tokens come first, then the prefixes that it reads by itself, then partial results: with OVERLAP launch A
+    # may still be at work on those. The order is the same without, and so is every bit.
+    of_table, begin, end, position = tl.maximum(table, 0), row_begin, row_end, row_position
+    for turn in range(n_read + 1):
         if turn > 0:
-            if OVERLAP:
-                gdc_wait()
-            entry = row_levels + (row * LEVELS + turn - 1) * 4
-            slot, distance, n_pieces, segment = (
-                tl.load(entry),
-                tl.load(entry + 1),
-                tl.load(entry + 2),
-                tl.load(entry + 3),
-            )
-            for i in range(n_pieces):
-                partial = (slot + i * distance).to(tl.int64) * N_Q_HEADS + q_head
-                m_piece = tl.load(partial_lse + partial, mask=valid, other=-float("inf"))
-                o_piece = tl.load(partial_o + partial[:, None] * HEAD_DIM + dims[None, :], mask=mask, other=0.0)
-                m_new = tl.maximum(m, m_piece)
-                weight = tl.exp2(m_piece - m_new)
-                decay = tl.exp2(m - m_new)
-                l = l * decay + weight
-                acc = acc * decay[:, None] + o_piece * weight[:, None]
-                m = m_new
+            segment = tl.load(levels + turn * 4 - 1)
             run = segments + tl.maximum(segment, 0) * 4
             of_table, begin, position = tl.load(run), tl.load(run + 1), tl.load(run + 3)
-            end = tl.where((segment >= 0) & (n_pieces == 0), tl.load(run + 2), begin)
+            end = tl.where(segment >= 0, tl.load(run + 2), begin)
         start = begin
         if WINDOW:
             start += tl.maximum(row_position + row_end - row_begin - window - position, 0) // BLOCK_N * BLOCK_N
@@ -260,6 +265,37 @@ def suffix_kernel(
             at, position - begin, window, scale, cap,
             HEAD_DIM, BLOCK_D, BLOCK_N, PAGE, WINDOW, SOFT_CAP, UPCAST, LONG, SAME, POSITIVE, FAST,
         )  # fmt: skip
+    if OVERLAP:
+        gdc_wait()
+    few = tl.arange(0, FEW)
+    for level in range(1, LEVELS + 1):
+        for first in range(0, n_pieces, PIECES):  # several at once, so that their loads are on their way together
+            piece = first + tl.arange(0, PIECES)
+            partial = (slot + piece * distance).to(tl.int64)[:, None] * N_Q_HEADS + (head * GROUP + few)[None, :]
+            there = (piece < n_pieces)[:, None] & (few < GROUP)[None, :]
+            m_pieces = tl.load(partial_lse + partial, mask=there, other=-float("inf"))
+            o_pieces = tl.load(
+                partial_o + partial[:, :, None] * HEAD_DIM + dims[None, None, :],
+                mask=there[:, :, None] & (dims < HEAD_DIM)[None, None, :],
+                other=0.0,
+            )
+            m_few = tl.maximum(tl.max(m_pieces, 0), LOWEST)
+            weights = tl.exp2(m_pieces - m_few[None, :])
+            # The tile's lanes beyond the group hold its rows once more, and are never stored.
+            m_piece = tl.reshape(tl.broadcast_to(m_few[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
+            l_piece = tl.reshape(tl.broadcast_to(tl.sum(weights, 0)[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
+            o_few = tl.sum(o_pieces * weights[:, :, None], 0)
+            o_piece = tl.reshape(
+                tl.broadcast_to(o_few[None, :, :], [BLOCK_M // FEW, FEW, BLOCK_D]), [BLOCK_M, BLOCK_D]
+            )
+            m_new = tl.maximum(m, m_piece)
+            weight, decay = tl.exp2(m_piece - m_new), tl.exp2(m - m_new)
+            l = l * decay + l_piece * weight
+            acc = acc * decay[:, None] + o_piece * weight[:, None]
+            m = m_new
+        if level < LEVELS:
+            levels += 4
+            slot, distance, n_pieces = tl.load(levels), tl.load(levels + 1), tl.load(levels + 2)
     seen = l > 0
     if V_SCALE:
         out_scale *= tl.load(v_scale + head * v_scale_stride)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from typing import Any
 
 import torch
 
 from kit.offline import Case
-from t2fast_kernels.triton import append_kv, copy_pages, merge_state, plan_shared, sample
+from t2fast_kernels.triton import append_kv, copy_pages, merge_state, plan_shared, products, rms_norm, sample, silu_mul
 
 # The package's functions hide the modules of the same names.
 shipped = {
     name: importlib.import_module(f"t2fast_kernels.{name}")
-    for name in ("sample", "append_kv", "copy_pages", "merge_state", "plan_shared")
+    for name in ("sample", "append_kv", "copy_pages", "merge_state", "plan_shared", "products", "rms_norm", "silu_mul")
 }
 
 FLOATS = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency")
@@ -25,6 +26,7 @@ TYPES = {
     **dict.fromkeys(("seed", "drawn", "top_tokens", "positions"), "*i64"),
     **dict.fromkeys(("block_tables", "row_table", "index", "source", "destination"), "*i32"),
     **dict.fromkeys(("cos", "sin", "k_scale", "v_scale", "s_a", "s_b", "s"), "*fp32"),
+    "eps": "fp32",
 }
 PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACKED": False}
 #: Vocabularies to 262,144 tokens; beyond, the same code with more chunks.
@@ -46,7 +48,8 @@ def case(
     types = dict.fromkeys(kernel.arg_names, "i32") | TYPES | types
     constants = {"ALIGNED": layout != "odd", "OVERLAP": chip == "sm_90"} | constants
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
-    warps = shipped[operator].OPTIONS["num_warps"]
+    options = shipped[operator].options(constants["WIDTH"]) if operator == "rms_norm" else shipped[operator].OPTIONS
+    warps = options["num_warps"]
     if kernel is sample.share_kernel:
         warps = shipped[operator].SHARE_WARPS["hip" if chip == "gfx942" else "cuda"]
     if kernel is sample.scan_kernel and "processed" in constants:
@@ -58,8 +61,26 @@ def case(
     return Case(name, chip, kernel, types, constants, warps, 3, **LAYOUTS[layout])
 
 
-def cases(chip: str) -> list[Case]:
+def product_cases(chip: str) -> list[Case]:
+    """Products of a model with 1024 values in a token, and of one whose width is no multiple of a block's."""
     found = []
+    for rows, gated, width, bias in itertools.product((8, 32, 128), (False, True), (1024, 1000), (False, True)):
+        how = shipped["products"].tile(rows, gated, chip == "gfx942")
+        kernel = products.gated_kernel if gated else products.products_kernel
+        types = dict.fromkeys(kernel.arg_names, "*bf16") | {"x_stride": "i32", "rows": "i32"}
+        constants = {"WIDTH": width, "COLUMNS": 3072, "UPCAST": False, "COLUMNS_0": 2048, "COLUMNS_1": 1024}
+        constants |= {"COLUMNS_2": 1024} | {key: how[key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K")}
+        constants |= {} if bias else dict.fromkeys(("bias_0", "bias_1", "bias_2"))
+        constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
+        needs = "wgmma" if chip == "sm_90" and how["BLOCK_M"] == 64 else "mma"
+        name = f"{'gated' if gated else 'products'}-{rows}-{width}{'-bias' if bias else ''}"
+        if not (gated and bias):
+            found.append(Case(name, chip, kernel, types, constants, how["num_warps"], how["num_stages"], needs))
+    return found
+
+
+def cases(chip: str) -> list[Case]:
+    found = product_cases(chip)
     per_row = dict.fromkeys(FLOATS, "*fp32") | {"top_k": "*i32"}
     for dtype in ("fp32", "bf16"):  # fp16 differs from bf16 in one conversion
         logits = dict.fromkeys(("raw", "logits"), f"*{dtype}")
@@ -85,6 +106,17 @@ def cases(chip: str) -> list[Case]:
         block = {"BLOCK_HEADS": shipped["merge_state"].BLOCK_HEADS}
         sizes = block | {"HEADS": 32, "DIM": 128, "BLOCK_DIM": 128}
         found.append(case(chip, f"merge-{dtype}", merge_state.merge_kernel, "merge_state", sizes, **tensors))
+        for width in (1024, 8192, 1 << 14):
+            sizes = {"WIDTH": width, "BLOCK": width}
+            tensors = dict.fromkeys(("x", "residual", "weight", "y", "total"), f"*{dtype}")
+            found.append(
+                case(chip, f"norm-{dtype}-{width}-sum", rms_norm.rms_norm_kernel, "rms_norm", sizes, **tensors)
+            )
+            sizes |= {"residual": None, "total": None}
+            found.append(case(chip, f"norm-{dtype}-{width}", rms_norm.rms_norm_kernel, "rms_norm", sizes, **tensors))
+        sizes = {"WIDTH": 3072, "BLOCK": shipped["silu_mul"].BLOCK}
+        tensors = dict.fromkeys(("gate", "up", "out"), f"*{dtype}")
+        found.append(case(chip, f"silu-{dtype}", silu_mul.silu_mul_kernel, "silu_mul", sizes, **tensors))
         for cache in (dtype, "fp8e5", "fp8e4nv"):
             if (chip, cache) == ("sm_80", "fp8e4nv"):
                 continue  # Triton has no conversion to it there
@@ -96,7 +128,10 @@ def cases(chip: str) -> list[Case]:
             sizes |= {"BLOCK_HEADS": shipped["append_kv"].BLOCK_HEADS, "LARGEST": torch.finfo(fp8).max if fp8 else 0.0}
             sizes |= {"PER_HEAD_K": bool(fp8), "PER_HEAD_V": False}
             sizes |= {} if fp8 else {"k_scale": None, "v_scale": None}
-            name = f"append-{dtype}-{cache}"
+            name, own = f"append-{dtype}-{cache}", dict.fromkeys(("q_norm", "k_norm", "cos", "sin"), f"*{dtype}")
+            normed = sizes | {"positions": None}  # as the blocks of a Qwen 3 are run
+            found.append(case(chip, f"{name}-normed", append_kv.append_kernel, "append_kv", normed, **tensors, **own))
+            sizes |= {"q_norm": None, "k_norm": None}
             found.append(case(chip, name, append_kv.append_kernel, "append_kv", sizes, **tensors))
             sizes |= {"positions": None, "cos": None, "sin": None, "q": None, "q_out": None}
             sizes |= {"Q_HEADS": 0, "HALF": 0, "BLOCK_HALF": 1}

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.tiny import tokenizer, torch
-from transformers import (
-    GemmaConfig,
-    GemmaForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from tests.support.llamas import MODELS, SIZES, draw, logprobs_of, made
+from tests.support.tiny import torch
+from transformers import GemmaConfig, GemmaForCausalLM
 
-from t2fast.sampling import Prompt, Sampler, SamplingParams
 from t2fast.sampling.engine import blocks, linear
 from t2fast.sampling.engine.replica import replica
 
@@ -25,29 +14,6 @@ pytestmark = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise") or not torch.backends.mkldnn.is_available(),
     reason="PyTorch without oneDNN",
 )
-
-SIZES = {
-    "vocab_size": 128, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 256, "eos_token_id": None, "bos_token_id": None,
-}  # fmt: skip
-LAYERS = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
-MODELS = {
-    "llama": (LlamaForCausalLM, LlamaConfig, {}),
-    "llama with biases": (LlamaForCausalLM, LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
-    "mistral with a window": (MistralForCausalLM, MistralConfig, {"sliding_window": 24}),
-    "qwen 2": (Qwen2ForCausalLM, Qwen2Config, LAYERS | {"sliding_window": 20, "use_sliding_window": True}),
-    "qwen 3": (Qwen3ForCausalLM, Qwen3Config, LAYERS | {"sliding_window": 20, "use_sliding_window": True}),
-}
-
-
-def made(name):
-    kind, config, more = MODELS[name]
-    torch.manual_seed(0)
-    model = kind(config(**SIZES, **more)).eval()
-    with torch.no_grad():
-        for weight in model.parameters():  # also biases and norms' weights, which begin as zeros and ones
-            weight.add_(torch.randn_like(weight) * 0.15)
-    return model
 
 
 @pytest.fixture(autouse=True)
@@ -65,16 +31,6 @@ def runs(monkeypatch):
     return seen
 
 
-def draw(model, **settings):
-    sampler = Sampler(model, tokenizer(), max_batch=8, **settings)
-    prompts = [
-        Prompt("long", token_ids=torch.randint(0, 128, (70,), generator=torch.Generator().manual_seed(1)).tolist()),
-        Prompt("short", token_ids=[5, 6, 7]),
-    ]
-    params = SamplingParams(k=4, max_new_tokens=12, logprobs=True, ignore_eos=True)
-    return prompts, list(sampler.sample(prompts, params))
-
-
 @pytest.mark.parametrize("prefill_tokens", [16, 1024])
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
@@ -83,11 +39,8 @@ def test_logprobs_are_the_models(name, prefill_tokens, runs):
     model.set_attn_implementation("eager")
     prompts, samples = draw(model, prefill_tokens=prefill_tokens)
     assert runs.count(8) >= 3 * 11, "the steps went another way"
-    begin = {prompt.id: prompt.token_ids for prompt in prompts}
     for sample in samples:
-        ids = torch.tensor([[*begin[sample.prompt_id], *sample.token_ids]])
-        logits = model(input_ids=ids).logits[0, len(begin[sample.prompt_id]) - 1 : -1]
-        theirs = logits.log_softmax(-1).gather(1, torch.tensor(sample.token_ids)[:, None])[:, 0]
+        theirs = logprobs_of(model, prompts, sample)
         torch.testing.assert_close(torch.tensor(sample.logprobs), theirs, atol=2e-4, rtol=2e-4)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,13 +18,25 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from t2fast.errors import T2Error
 
-__all__ = ["NAME", "Reading", "attend", "mask_makers"]
+__all__ = ["NAME", "Reading", "Turn", "attend", "mask_makers"]
 
 #: What a configuration calls this attention.
 NAME = "t2fast"
 
 #: By thread, whoever makes masks for the forward pass under way: only a probe wants any.
 mask_makers = threading.local()
+
+
+class Turn(NamedTuple):
+    """What is still to be done to the heads of queries and keys: their norms, and rotary embedding."""
+
+    #: ``[tokens, head_dim / 2]``.
+    cos: Tensor
+    sin: Tensor
+    #: Weights of the norms; None: there is none.
+    q_norm: Tensor | None = None
+    k_norm: Tensor | None = None
+    eps: float = 0.0
 
 
 class Reading(Protocol):
@@ -44,6 +56,7 @@ class Reading(Protocol):
         window: int | None,
         soft_cap: float | None,
         sinks: Tensor | None,
+        turn: Turn | None = None,
     ) -> Tensor:
         """Store the keys and values and give the attention's output, like ``q``."""
 

@@ -2,8 +2,8 @@
 
 transformers computes a block as some thirty operations on small tensors; for few rows they and their bookkeeping cost
 as much as the products, whose rows the core keeps side by side in the lanes of registers from one to the next. Only
-blocks that are known word for word are run this way: the classes named here, with nothing in or around them replaced,
-hooked or quantised. All others, and whatever comes in another form, take their own code.
+blocks that are known word for word are run this way. All others, and whatever comes in another form, take their own
+code.
 """
 
 from __future__ import annotations
@@ -19,14 +19,11 @@ from torch import Tensor, nn
 
 from t2fast import _core
 from t2fast.sampling.engine.attention import Reading
+from t2fast.sampling.engine.known import NORMS, known, turned_by, watched, window_of
 from t2fast.sampling.engine.linear import quick
 
 __all__ = ["fuse"]
 
-#: Models whose blocks are these: root-mean-square norms, rotary embedding of whole heads, a gate by SiLU.
-_FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
-_NORMS = ("input_layernorm", "post_attention_layernorm")
-_PRODUCTS = ("q_proj", "k_proj", "v_proj", "o_proj")
 #: The widest head whose norm the core takes.
 _WIDEST = 512
 
@@ -50,42 +47,14 @@ def fuse(double: nn.Module) -> list[nn.Module]:
 
 
 def _known(block: Any) -> bool:
-    """Whether a module is a block as transformers has it, its parts as well."""
-    family = type(block).__module__.removeprefix("transformers.models.").split(".")[0]
-    name = _FAMILIES.get(family)
-    module = f"transformers.models.{family}.modeling_{family}"
-
-    def own(part: Any, kind: str) -> bool:
-        return type(part).__name__ == f"{name}{kind}" and type(part).__module__ == module
-
-    if name is None or not own(block, "DecoderLayer"):
+    """Whether a module is a block that the core can compute."""
+    if not known(block, _taken, _single, _forward):
         return False
-    if {*block._modules} != {"self_attn", "mlp", *_NORMS} or any(map(_changed, block.modules())):
-        return False
-    attention, mlp = block.self_attn, block.mlp
-    norms = [getattr(block, one) for one in _NORMS]
-    inside = {*attention._modules} - {*_PRODUCTS}
-    if inside:
-        if inside != {"q_norm", "k_norm"} or attention.head_dim > _WIDEST:
-            return False
-        norms += [attention.q_norm, attention.k_norm]
-    linear = [*(attention._modules.get(one) for one in _PRODUCTS), mlp.gate_proj, mlp.up_proj, mlp.down_proj]
-    return (
-        own(attention, "Attention")
-        and own(mlp, "MLP")
-        and type(mlp.act_fn).__name__ in ("SiLU", "SiLUActivation")
-        and all(own(norm, "RMSNorm") and _single(norm.weight) for norm in norms)
-        and all(quick(layer) and _single(layer.weight) for layer in linear)
-        and all(layer.bias is None or _single(layer.bias) for layer in linear)
-        and attention.head_dim % 2 == 0
-        and attention.q_proj.out_features % attention.head_dim == 0
-    )
+    return "q_norm" not in block.self_attn._modules or block.self_attn.head_dim <= _WIDEST
 
 
-def _changed(module: nn.Module) -> bool:
-    forward = module.__dict__.get("forward")
-    ours = forward is None or quick(module) or getattr(forward, "__func__", None) is _forward
-    return bool(not ours or module._forward_hooks or module._forward_pre_hooks)
+def _taken(layer: nn.Module) -> bool:
+    return quick(layer) and not layer._forward_hooks and not layer._forward_pre_hooks
 
 
 def _single(weight: Any) -> bool:
@@ -135,8 +104,6 @@ class _Fused:
 
 def _fused(block: Any, work: _core.BlockWork) -> _Fused:
     attention, mlp = block.self_attn, block.mlp
-    # Mistral's attention looks its window up where the others were told theirs.
-    asked = attention if hasattr(attention, "sliding_window") else attention.config
     dim, n_kv_heads = attention.head_dim, attention.k_proj.out_features // attention.head_dim
     heads, both = [attention.q_proj, attention.k_proj, attention.v_proj], [mlp.gate_proj, mlp.up_proj]
 
@@ -149,7 +116,7 @@ def _fused(block: Any, work: _core.BlockWork) -> _Fused:
         n_kv_heads=n_kv_heads,
         head_dim=dim,
         scale=attention.scaling,
-        window=getattr(asked, "sliding_window", None) if "Llama" not in type(block).__name__ else None,
+        window=window_of(block),
         block=_core.Block(
             dim,
             n_kv_heads,
@@ -158,7 +125,7 @@ def _fused(block: Any, work: _core.BlockWork) -> _Fused:
             [_array(layer.weight) for layer in both],
             [_array(mlp.down_proj.weight)],
             [_biases(*heads), _biases(attention.o_proj), _biases(*both, in_turn=True), _biases(mlp.down_proj)],
-            [norm(getattr(block, one)) for one in _NORMS],
+            [norm(getattr(block, one)) for one in NORMS],
             [norm(attention.q_norm), norm(attention.k_norm)] if "q_norm" in attention._modules else None,
         ),
         work=work,
@@ -172,7 +139,6 @@ def _forward(block: Any, hidden_states: Tensor, *given: Any, **more: Any) -> Ten
     x = hidden_states
     usable = (
         not given
-        and isinstance(turned, tuple)
         and getattr(reading, "dtype", None) == torch.float32
         and not hasattr(reading, "inspect")
         and x.dtype == torch.float32
@@ -181,17 +147,11 @@ def _forward(block: Any, hidden_states: Tensor, *given: Any, **more: Any) -> Ten
         and x.is_contiguous()
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and all(t.shape == (1, x.shape[1], fused.head_dim) and t.dtype == x.dtype for t in turned)
-        and not _watched()
+        and turned_by(turned, x, fused.head_dim)
+        and not watched()
     )
     if not usable:
         out: Tensor = type(block).forward(block, hidden_states, *given, **more)
         return out
     cos, sin = (t[0].contiguous() for t in turned)
     return fused(x[0], cos, sin, reading)[None]
-
-
-def _watched() -> bool:
-    """Whether somebody has hooks on all modules."""
-    module = torch.nn.modules.module
-    return bool(module._global_forward_hooks or module._global_forward_pre_hooks)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from t2fast.sampling.engine.attention import Turn
 from t2fast.sampling.engine.native import Rows, install, read_texts
 from t2fast.sampling.engine.probe import Shape
 from t2fast_kernels.append_kv import append_kv
@@ -82,6 +83,7 @@ class Prefill:
     def __init__(self, pool: Pool, places: Tensor, spans: Sequence[Span]) -> None:
         self.pool, self.places, self.spans = pool, places, spans
         self.dtype = pool.data.dtype
+        self._at: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __call__(
         self,
@@ -94,11 +96,15 @@ class Prefill:
         window: int | None,
         soft_cap: float | None,
         sinks: Tensor | None,
+        turn: Turn | None = None,
     ) -> Tensor:
         """Store, then let each span read its text."""
         keys, values = self.pool.keys[layer].flatten(0, 1), self.pool.values[layer].flatten(0, 1)
-        keys.index_copy_(0, self.places, k)
-        values.index_copy_(0, self.places, v)
+        if turn is None:
+            keys.index_copy_(0, self.places, k)
+            values.index_copy_(0, self.places, v)
+        else:
+            q = self._turned(layer, q, k, v, turn)
         out = torch.empty_like(q, memory_format=torch.contiguous_format)
         places = [span.places for span in self.spans]
         limits = [[span.begin, span.end] for span in self.spans]
@@ -109,7 +115,7 @@ class Prefill:
         for span in self.spans:
             first, mask = span.mask(window or 0)
             part = slice(span.begin, span.end)
-            if len(span.places) == span.end - span.begin and not first:
+            if turn is None and len(span.places) == span.end - span.begin and not first:
                 x, y = k[part], v[part]
             else:
                 x, y = keys.index_select(0, span.places[first:]), values.index_select(0, span.places[first:])
@@ -122,6 +128,16 @@ class Prefill:
                 read = _explicit(queries, x, y, mask, scale, soft_cap, sinks)
             out[part] = read[0].transpose(0, 1)
         return out
+
+    def _turned(self, layer: int, q: Tensor, k: Tensor, v: Tensor, turn: Turn) -> Tensor:
+        """Store turned keys, and values; gives the turned queries."""
+        if self._at is None:  # every page, as one table that all tokens have
+            pages = torch.arange(self.pool.data.shape[2], dtype=torch.int32, device=q.device)[None]
+            index = self.places.to(torch.int32)
+            self._at = pages, torch.zeros_like(index), index
+        turned = append_kv(k, v, self.pool.keys[layer], self.pool.values[layer], *self._at, q=q, **turn._asdict())
+        assert turned is not None
+        return turned
 
 
 def _explicit(
@@ -176,15 +192,18 @@ class Decode:
         window: int | None,
         soft_cap: float | None,
         sinks: Tensor | None,
+        turn: Turn | None = None,
     ) -> Tensor:
         """Store, then read prefixes and own tokens."""
         keys, values = self.pool.keys[layer], self.pool.values[layer]
         # Who traces needs to see operators.
-        if not torch.compiler.is_compiling() and self._rows is not None:
+        if turn is None and not torch.compiler.is_compiling() and self._rows is not None:
             read = self._rows.read(q, k, v, keys, values, sinks, scale, window, soft_cap)
             if read is not None:
                 return read
-        append_kv(k, v, keys, values, self.tables, self.table, self.index)
+        more: dict[str, Any] = {} if turn is None else {"q": q, **turn._asdict()}
+        turned = append_kv(k, v, keys, values, self.tables, self.table, self.index, **more)
+        q = q if turned is None else turned
         sinks = None if sinks is None else sinks.float()
         out = prefix_decode(
             q.contiguous(), keys, values, self.tables, self.lens, self.buffers,

@@ -65,12 +65,14 @@ class Compiled:
         return True
 
     def append_kv(self, call: AppendCall) -> bool:
-        """New keys and values as they are: neither turned nor scaled nor in another type."""
+        """New keys and values as they are: neither normalised nor turned nor scaled nor in another type."""
         k, cache = call.k, call.k_cache
         plain = (
             k.dtype in _KINDS
             and cache.dtype == k.dtype
-            and call.positions is None
+            and call.cos is None
+            and call.q is None
+            and call.k_norm is None
             and call.k_scale is None
             and call.v_scale is None
             and cache.is_contiguous()

@@ -16,6 +16,7 @@ from t2fast.sampling.engine.attention import NAME
 from t2fast.sampling.engine.blocks import fuse
 from t2fast.sampling.engine.cache import Pool
 from t2fast.sampling.engine.config import Config
+from t2fast.sampling.engine.launched import launch_few
 from t2fast.sampling.engine.linear import pack, quicken
 from t2fast.sampling.engine.probe import Shape, context_length, probe
 from t2fast.sampling.engine.replica import replica
@@ -121,8 +122,10 @@ def prepare(model: nn.Module, tokenizer: Tokenizer, eos: Sequence[int], config: 
     if config.graphs == "cuda" and device.type != "cuda":
         raise T2Error(f"graphs = 'cuda': the model is on {device}; CUDA graphs need a GPU")
     double = replica(model, NAME)
-    if config.graphs != "compile":
+    if config.graphs != "compile":  # which wants to see what the model is made of
         quicken(double)
+        if _launches(device):
+            launch_few(double)
     try:
         shape = probe(double, device)
     except T2Error:
@@ -133,6 +136,11 @@ def prepare(model: nn.Module, tokenizer: Tokenizer, eos: Sequence[int], config: 
     autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
     known = tuple(token for token in eos if token < shape.vocab)
     return Prepared(double, tokenizer, device, shape, context_length(double.config), known, config, autocast)
+
+
+def _launches(device: torch.device) -> bool:
+    """Whether operations are launches, of which fewer are faster."""
+    return device.type == "cuda"
 
 
 def _free_memory(device: torch.device) -> int:
