@@ -107,6 +107,21 @@ def test_launches_depend_on_each_other_where_the_chip_can_do_that(chip):
     assert overlaps(family) == (chip == "sm_90")
 
 
+@pytest.mark.parametrize("chip", CHIPS)
+def test_launches_between_the_attentions_wait_before_they_read_or_write(chip):
+    """All but prefetches of weights: so each knows that every launch before it has ended."""
+    names = ("norm-bf16-1024-sum", "silu-bf16", "append-bf16-bf16-normed", "products-128-1024", "gated-32-1000")
+    for case in CASES:
+        if case.target == chip and case.name in names:
+            text = assembly(case)
+            if not overlaps(CHIPS[chip]):
+                assert "griddepcontrol" not in text
+                continue
+            reads = [found.start() for found in re.finditer(r"(ld|st)\.global|cp\.async\.c[ag]|atom\.|red\.", text)]
+            assert text.count("griddepcontrol.wait") == text.count("griddepcontrol.launch_dependents") == 1
+            assert text.index("griddepcontrol.wait") < min(reads)
+
+
 @pytest.mark.parametrize("kernel", ["prefix", "suffix"])
 def test_overlapping_changes_no_operation(kernel):
     """But for the one instruction the program is the same, in the same order: so is every bit of its results."""

@@ -44,7 +44,7 @@ def case(
     chip: str, name: str, kernel: Any, operator: str, constants: dict[str, Any], layout: str = "padded", **types: str
 ) -> Case:
     types = dict.fromkeys(kernel.arg_names, "i32") | TYPES | types
-    constants = {"ALIGNED": layout != "odd"} | constants
+    constants = {"ALIGNED": layout != "odd", "OVERLAP": chip == "sm_90"} | constants
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     options = shipped[operator].options(constants["WIDTH"]) if operator == "rms_norm" else shipped[operator].OPTIONS
     warps = options["num_warps"]
@@ -62,7 +62,14 @@ def product_cases(chip: str) -> list[Case]:
         how = shipped["products"].tile(rows, gated, chip == "gfx942")
         kernel = products.gated_kernel if gated else products.products_kernel
         types = dict.fromkeys(kernel.arg_names, "*bf16") | {"x_stride": "i32", "rows": "i32"}
-        constants = {"WIDTH": width, "COLUMNS": 3072, "UPCAST": False, "COLUMNS_0": 2048, "COLUMNS_1": 1024}
+        constants = {
+            "WIDTH": width,
+            "COLUMNS": 3072,
+            "UPCAST": False,
+            "OVERLAP": chip == "sm_90",
+            "COLUMNS_0": 2048,
+            "COLUMNS_1": 1024,
+        }
         constants |= {"COLUMNS_2": 1024} | {key: how[key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K")}
         constants |= {} if bias else dict.fromkeys(("bias_0", "bias_1", "bias_2"))
         constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
