@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from typing import Any
 
 import torch
 
 from kit.offline import Case
-from t2fast_kernels.triton import append_kv, copy_pages, merge_state, plan_shared, rms_norm, sample, silu_mul
+from t2fast_kernels.triton import append_kv, copy_pages, merge_state, plan_shared, products, rms_norm, sample, silu_mul
 
 # The package's functions hide the modules of the same names.
 shipped = {
     name: importlib.import_module(f"t2fast_kernels.{name}")
-    for name in ("sample", "append_kv", "copy_pages", "merge_state", "plan_shared", "rms_norm", "silu_mul")
+    for name in ("sample", "append_kv", "copy_pages", "merge_state", "plan_shared", "products", "rms_norm", "silu_mul")
 }
 
 FLOATS = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency")
@@ -54,8 +55,26 @@ def case(
     return Case(name, chip, kernel, types, constants, warps, 3, **LAYOUTS[layout])
 
 
-def cases(chip: str) -> list[Case]:
+def product_cases(chip: str) -> list[Case]:
+    """Products of a model with 1024 values in a token, and of one whose width is no multiple of a block's."""
     found = []
+    for rows, gated, width, bias in itertools.product((8, 32, 128), (False, True), (1024, 1000), (False, True)):
+        how = shipped["products"].tile(rows, gated, chip == "gfx942")
+        kernel = products.gated_kernel if gated else products.products_kernel
+        types = dict.fromkeys(kernel.arg_names, "*bf16") | {"x_stride": "i32", "rows": "i32"}
+        constants = {"WIDTH": width, "COLUMNS": 3072, "UPCAST": False, "COLUMNS_0": 2048, "COLUMNS_1": 1024}
+        constants |= {"COLUMNS_2": 1024} | {key: how[key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K")}
+        constants |= {} if bias else dict.fromkeys(("bias_0", "bias_1", "bias_2"))
+        constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
+        needs = "wgmma" if chip == "sm_90" and how["BLOCK_M"] == 64 else "mma"
+        name = f"{'gated' if gated else 'products'}-{rows}-{width}{'-bias' if bias else ''}"
+        if not (gated and bias):
+            found.append(Case(name, chip, kernel, types, constants, how["num_warps"], how["num_stages"], needs))
+    return found
+
+
+def cases(chip: str) -> list[Case]:
+    found = product_cases(chip)
     per_row = dict.fromkeys(FLOATS, "*fp32") | {"top_k": "*i32"}
     for dtype in ("fp32", "bf16"):  # fp16 differs from bf16 in one conversion
         for name, kernel, constants in (

@@ -10,7 +10,7 @@
 //! ```ignore
 //! #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 //! fn exps(x: &[f64], out: &mut [f64]) {
-//!     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+//!     const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
 //!     for (o, &x) in out.iter_mut().zip(x) {
 //!         *o = simd::exp::<FMA>(x);
 //!     }

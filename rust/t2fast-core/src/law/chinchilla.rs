@@ -254,7 +254,7 @@ fn descend(start: f64, function: impl Fn(f64) -> (f64, f64)) -> f64 {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn add_overtraining(term: Overtraining, n_params: &[f64], n_tokens: &[f64], out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     for ((out, &n), &d) in out.iter_mut().zip(n_params).zip(n_tokens) {
         *out += term.f * simd::exp::<FMA>(term.delta * (simd::ln::<FMA>(d) - simd::ln::<FMA>(n)));
     }
@@ -263,7 +263,7 @@ fn add_overtraining(term: Overtraining, n_params: &[f64], n_tokens: &[f64], out:
 /// `scale x^-exponent` in place.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn power_terms(scale: f64, exponent: f64, x: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     for x in x {
         *x = scale * simd::exp::<FMA>(-exponent * simd::ln::<FMA>(*x));
     }
@@ -271,7 +271,7 @@ fn power_terms(scale: f64, exponent: f64, x: &mut [f64]) {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn losses([e, a, b, alpha, beta]: [f64; 5], n_params: &[f64], n_tokens: &[f64], out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     for ((out, &n), &d) in out.iter_mut().zip(n_params).zip(n_tokens) {
         let params = a * simd::exp::<FMA>(-alpha * simd::ln::<FMA>(n));
         let tokens = b * simd::exp::<FMA>(-beta * simd::ln::<FMA>(d));

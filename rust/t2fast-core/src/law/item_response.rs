@@ -42,7 +42,7 @@ pub fn item_response(ability: &[f64], difficulties: &[f64], k: &[f64], out: &mut
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn means(ability: &[f64], ease: &[f64], questions: f64, k: &[f64], out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     for (i, (h, out)) in ability.iter().zip(out).enumerate() {
         let odds = simd::exp::<FMA>(h.clamp(-FARTHEST.0, FARTHEST.0));
         let k = k[i % k.len()];

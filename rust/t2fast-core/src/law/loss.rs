@@ -36,7 +36,7 @@ impl T2LossLaw {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn at_losses(g: f64, gamma: f64, loss: &[f64], k: &[f64], out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     for ((out, &loss), &k) in out.iter_mut().zip(loss).zip(k) {
         *out = loss + g * simd::exp::<FMA>(-gamma * simd::ln::<FMA>(k));
     }

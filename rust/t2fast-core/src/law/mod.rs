@@ -89,6 +89,10 @@ pub struct Chosen {
     pub value: f64,
 }
 
+/// What a budget brings within reach, worked out when asked for: rising losses, each with the most samples to be had at it
+/// or below; `None` where the losses know no bound.
+pub type Reach<'a> = &'a dyn Fn() -> Option<Vec<(f64, f64)>>;
+
 /// A scaling law of N, D and k, seen as a function of the Chinchilla loss and k.
 pub trait Law: Sync {
     /// The law that joins N and D into one loss.
@@ -100,6 +104,12 @@ pub trait Law: Sync {
     /// True when at every fixed k a smaller loss is at least as good, so that training longer never hurts but for
     /// overtraining.
     fn improves_as_loss_falls(&self) -> bool;
+
+    /// Whether a lower loss is no worse within reach and from `least_k` samples on. Where no proof says so, a table may:
+    /// then it is so at all of its points.
+    fn improves_within(&self, _least_k: f64, _reach: Reach<'_>) -> bool {
+        self.improves_as_loss_falls()
+    }
 
     /// False when the value is the same for every k.
     fn depends_on_k(&self) -> bool {
@@ -257,6 +267,10 @@ impl Law for AnyLaw {
 
     fn improves_as_loss_falls(&self) -> bool {
         self.inner().improves_as_loss_falls()
+    }
+
+    fn improves_within(&self, least_k: f64, reach: Reach<'_>) -> bool {
+        self.inner().improves_within(least_k, reach)
     }
 
     fn depends_on_k(&self) -> bool {

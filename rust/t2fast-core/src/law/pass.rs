@@ -135,7 +135,7 @@ const BLOCK: usize = 64;
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn at_losses(theta: &[f64; 5], loss: &[f64], k: &[f64], out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let mut a = [0.0; BLOCK];
     let mut b = [0.0; BLOCK];
     for ((loss, k), out) in loss.chunks(BLOCK).zip(k.chunks(BLOCK)).zip(out.chunks_mut(BLOCK)) {

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::{ChinchillaLaw, Chosen, Law, Sense, Slopes, T2PassLaw};
-use crate::rule::{Priced, Room, Rule, Shape};
+use super::{ChinchillaLaw, Chosen, Law, Reach, Sense, Slopes, T2PassLaw};
+use crate::rule::{MOST_K, Priced, Room, Rule, Shape};
 
 /// What a rule makes of k samples, by a law of pass@k: of its success rates the distribution is kept, of its pass@k
 /// nothing.
@@ -22,6 +22,70 @@ thread_local! {
     static ROOM: RefCell<Room> = const { RefCell::new(Vec::new()) };
 }
 
+/// Distance between the losses of a table, in logits of the mean success rate or logarithms of the concentration, and the
+/// most of them.
+const APART: f64 = 0.7;
+const MOST_LOSSES: f64 = 64.0;
+/// Mean success rates from here down, as logits, bring nothing.
+const HOPELESS: f64 = -40.0;
+/// Neighbours among its numbers of samples.
+const TIMES: f64 = 4.0;
+/// What a lower loss may be worse by, so that rounding and the ends of series are not taken for it.
+const LEVEL: f64 = 1e-9;
+
+impl RuledLaw {
+    /// Whether values fall as the loss rises, at every point of a table over what is within reach; of the best of at most
+    /// k samples where `most`.
+    fn falls_with_loss(&self, least_k: f64, reach: Reach<'_>, most: bool) -> bool {
+        let Some(reach) = reach() else { return false };
+        let [theta0, theta1, _, _, theta4] = self.law.theta;
+        let (Some(&(low, _)), Some(&(high, _))) = (reach.first(), reach.last()) else { return false };
+        let high = high.min(theta0 - HOPELESS / theta1).max(low);
+        let count = ((high - low) * theta1.max(theta4.abs()) / APART).ceil().clamp(4.0, MOST_LOSSES);
+        let largest = reach.iter().fold(least_k, |largest, &(_, k)| f64::max(largest, k)).min(MOST_K).max(least_k);
+        let ks: Vec<f64> =
+            std::iter::successors(Some(least_k), |k| Some(TIMES * k)).take_while(|&k| k <= largest).collect();
+        let (mut here, mut last) = (vec![0.0; ks.len()], vec![f64::INFINITY; ks.len()]);
+        let (mut drawn, mut least, mut place) = (vec![0.0; ks.len()], vec![0.0; ks.len()], 0);
+        ROOM.with_borrow_mut(|room| {
+            let mut loss = low;
+            let mut seen = 0.0;
+            while seen <= count {
+                while place + 1 < reach.len() && reach[place].0 < loss {
+                    place += 1;
+                }
+                let within = ks.partition_point(|&k| k <= reach[place].1).max(1);
+                let (a, b) = self.law.beta(loss);
+                let stops = if self.stops { within } else { 0 };
+                self.rule.tabled(a, b, &ks[..within], &mut here[..within], &mut drawn[..stops], room);
+                // Less than silence brings need not be told apart, where anything brings more.
+                let nothing = if self.rule.wrong_cost() > 0.0 { 0.0 } else { f64::NEG_INFINITY };
+                let mut best = nothing;
+                for (value, last) in here[..within].iter_mut().zip(&last) {
+                    best = f64::max(best, *value);
+                    if most {
+                        *value = best;
+                    } else if *last > nothing {
+                        *value = f64::max(nothing, *value);
+                    }
+                }
+                if here[..within].iter().zip(&last).any(|(here, last)| here - last > LEVEL) {
+                    return false;
+                }
+                last[..within].copy_from_slice(&here[..within]);
+                // Fewer samples must be drawn, too.
+                if drawn[..stops].iter().zip(&least).any(|(drawn, least)| *drawn < least * (1.0 - LEVEL)) {
+                    return false;
+                }
+                least[..stops].copy_from_slice(&drawn[..stops]);
+                seen += 1.0;
+                loss = low + (high - low) * seen / count;
+            }
+            true
+        })
+    }
+}
+
 impl Law for RuledLaw {
     fn chinchilla(&self) -> &ChinchillaLaw {
         &self.law.chinchilla
@@ -34,6 +98,10 @@ impl Law for RuledLaw {
     /// Unknown of most rules: a lower loss changes the spread between questions too.
     fn improves_as_loss_falls(&self) -> bool {
         false
+    }
+
+    fn improves_within(&self, least_k: f64, reach: Reach<'_>) -> bool {
+        self.falls_with_loss(least_k, reach, false)
     }
 
     fn depends_on_k(&self) -> bool {
@@ -108,11 +176,18 @@ struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    fn chosen(&self, loss: f64, k: f64, room: &mut Room) -> Chosen {
+    /// The best number of samples where k are paid for, and the value.
+    fn best(&self, loss: f64, k: f64, room: &mut Room) -> (f64, f64) {
         let (a, b) = self.ruled.law.beta(loss);
         let rule = &self.ruled.rule;
         let most = if self.ruled.stops { rule.k_for_drawn(a, b, k, self.most_k, room) } else { k.min(self.most_k) };
-        let (k, value) = rule.best(a, b, most, self.whole, room);
+        rule.best(a, b, most, self.whole, room)
+    }
+
+    fn chosen(&self, loss: f64, k: f64, room: &mut Room) -> Chosen {
+        let (k, value) = self.best(loss, k, room);
+        let (a, b) = self.ruled.law.beta(loss);
+        let rule = &self.ruled.rule;
         let samples = if self.ruled.stops && k > 0.0 { rule.drawn(a, b, k, room) } else { k };
         Chosen { k, samples, value }
     }
@@ -131,19 +206,23 @@ impl Law for Envelope<'_> {
         false
     }
 
+    fn improves_within(&self, _least_k: f64, reach: Reach<'_>) -> bool {
+        self.ruled.falls_with_loss(1.0, reach, true)
+    }
+
     fn depends_on_k(&self) -> bool {
         self.ruled.depends_on_k()
     }
 
     fn at_loss(&self, loss: f64, k: f64) -> f64 {
-        self.choose(loss, k).value
+        ROOM.with_borrow_mut(|room| self.best(loss, k, room).1)
     }
 
     fn at_losses(&self, loss: &[f64], k: &[f64], out: &mut [f64]) {
         assert!(loss.len() == out.len() && k.len() == out.len(), "slices must have one length");
         ROOM.with_borrow_mut(|room| {
             for ((out, &loss), &k) in out.iter_mut().zip(loss).zip(k) {
-                *out = self.chosen(loss, k, room).value;
+                *out = self.best(loss, k, room).1;
             }
         });
     }

@@ -185,7 +185,7 @@ struct Work<'a> {
 /// The coefficient of z^rest of a polynomial of degree `reach` in `state` times that of each answer, for each s.
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
 fn product(work: &Work<'_>, reach: usize, s: &Lanes, state: &mut [Lanes]) -> Lanes {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let (x, rest, mut reach) = (work.x, work.rest, reach);
     // What the answers still to come can add: lower powers are of no use.
     let mut to_come = work.answers.len() * x;

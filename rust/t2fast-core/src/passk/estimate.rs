@@ -169,7 +169,7 @@ fn ordinary(n: f64, k: f64, c: f64) -> bool {
 /// [`ln_failure_inside`] over lanes that are [`ordinary`]; the others get a meaningless number.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn passes_inside<const TERMS: usize>(n: f64, k: f64, c: &[f64], out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let series: &[f64; TERMS] = ODD_ENTROPY.first_chunk().expect("at most eighteen");
     for (out, &c) in out.iter_mut().zip(c) {
         let a = if c < k { c } else { k };

@@ -80,7 +80,7 @@ impl Rises {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn tail_sums(x: f64, rises: &[f64], weights: &[f64]) -> [f64; 3] {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     const WIDTH: usize = 8;
     let (r_x, ln_x) = (1.0 / x, simd::ln::<FMA>(x));
     let start = stirling::<FMA>(r_x);

@@ -65,19 +65,24 @@ pub struct Region {
 /// [`Error::Value`] for a budget with numbers out of range, [`Error::Array`] when something is unbounded,
 /// [`Error::Infeasible`] when the budget admits no design.
 pub fn optimum(law: &dyn Law, budget: &Budget) -> Result<Optimum> {
-    let planned = law.planned(budget.k.hi, false);
-    solved(planned.as_deref().unwrap_or(law), budget)
+    within(law, budget, false)
 }
 
-fn solved(law: &dyn Law, budget: &Budget) -> Result<Optimum> {
-    let problem = Problem::new(law, &budget.checked()?)?;
+/// The same where it may be known that a lower loss is no worse.
+fn within(law: &dyn Law, budget: &Budget, improves: bool) -> Result<Optimum> {
+    let planned = law.planned(budget.k.hi, false);
+    solved(planned.as_deref().unwrap_or(law), budget, improves)
+}
+
+fn solved(law: &dyn Law, budget: &Budget, improves: bool) -> Result<Optimum> {
+    let problem = Problem::knowing(law, &budget.checked()?, improves)?;
     let Solution { point, evaluations, converged } = problem.solve();
     Ok(Optimum { design: problem.design(point), evaluations, converged })
 }
 
 /// The best design with an integer k.
-pub(super) fn whole_optimum(law: &dyn Law, budget: &Budget) -> Result<Optimum> {
-    let real = optimum(law, budget)?;
+pub(super) fn whole_optimum(law: &dyn Law, budget: &Budget, improves: bool) -> Result<Optimum> {
+    let real = within(law, budget, improves)?;
     let whole = integer_k(law, budget, &real.design)?;
     Ok(Optimum {
         design: whole.design,
@@ -102,7 +107,7 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
         let single = Budget { k: Range { lo: budget.k.lo, hi: budget.k.lo }, ..*budget };
         if whole.stops()
             && budget.k.lo == 1.0
-            && let Ok(one) = solved(law, &single)
+            && let Ok(one) = solved(law, &single, false)
         {
             best.evaluations += one.evaluations;
             if law.sense().better(one.design.value, best.design.value) {
@@ -132,13 +137,20 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
     wholes.dedup();
     // The last is for a budget that pays for `real` but for rounding, and so for neither neighbour.
     let last = (real * (1.0 - 1e-12)).floor().clamp(lo, hi);
+    // Neighbours are alike: one look at a table serves them all.
+    let range = Range { lo: wholes[0], hi: wholes[wholes.len() - 1] };
+    let improves = match Problem::new(law, &Budget { k: range, ..*budget }) {
+        Ok(problem) => problem.improves,
+        Err(error) if error.is_infeasible() => false,
+        Err(error) => return Err(error),
+    };
     for k in wholes.into_iter().map(Some).chain([None]) {
         let k = match k {
             Some(k) => k,
             None if best.is_none() => last,
             None => break,
         };
-        match solved(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }) {
+        match solved(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }, improves) {
             Ok(found) => {
                 if best.is_none_or(|best| law.sense().better(found.design.value, best.design.value)) {
                     best = Some(found);
@@ -172,7 +184,7 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
 
     let inside_data = match data.and_then(|data| inside(&budget, data)) {
         None => None,
-        Some(budget) => match whole_optimum(given, &budget) {
+        Some(budget) => match whole_optimum(given, &budget, problem.improves) {
             Ok(found) => {
                 evaluations += found.evaluations;
                 converged &= found.converged;
@@ -190,12 +202,17 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
         };
         *flops *= 1.01;
         // The optimum moves little: a small lattice around the old one finds the new one.
-        let richer = Problem::new(law, &more)?;
+        let richer = Problem::knowing(law, &more, problem.improves)?;
         if point.v > 1.0 {
             // Beyond the most useful tokens: rare enough to be sought anew.
             let found = richer.solve();
             evaluations += found.evaluations;
             return Ok(Some((found.point.value - point.value).abs()));
+        }
+        if problem.along_k_alone() {
+            let found = richer.along_k(Some((problem.samples(point.x, point.v).ln(), 0.02)), STEP_GAIN);
+            evaluations += found.evaluations;
+            return Ok(Some(found.point.value - point.value));
         }
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| richer.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, law.sense(), richer.x);

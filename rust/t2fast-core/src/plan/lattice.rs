@@ -11,7 +11,7 @@ use crate::law::Sense;
 pub(super) const STEP: f64 = 1e-9;
 
 /// Points of the coarse lattice along v.
-const COARSE_V: u32 = 9;
+pub(super) const COARSE_V: u32 = 9;
 
 /// Misses after which a search stops to trust parabolas: they fit no kink.
 const TRUST: usize = 3;

@@ -348,7 +348,7 @@ fn losses_as<const FMA: bool, const TOTAL: bool, const PLAIN: bool, const OVER: 
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 pub(super) fn losses(p: &Numbers, sizes: &Sizes, x: &[f64], v: &[f64], loss: &mut [f64], k: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     if let Some(budget) = &p.priced {
         return losses_priced::<FMA>(p, sizes, budget, x, v, loss, k);
     }

@@ -18,7 +18,7 @@
 
 use std::cell::Cell;
 
-use super::lattice::{BATCH, Lattice, Point, STEP};
+use super::lattice::{BATCH, COARSE_V, Lattice, Point, STEP};
 use super::place::{BEYOND, LANES, Numbers, Sizes, locate, locate_priced, losses};
 use super::{Design, MOST_FLOPS};
 use crate::cost::{Budget, Range};
@@ -30,6 +30,11 @@ pub(super) const COARSE_X: u32 = 41;
 /// The same for a problem known to be convex.
 const COARSE_CONVEX: u32 = 9;
 
+/// How exactly ln N is found where the least loss is asked for and not where it is: it errs by the square.
+const LEAST: f64 = 1e-6;
+/// The same of the place of D where it is said how flat an optimum is.
+const ROUGHLY: f64 = 1e-4;
+
 /// A law under a budget.
 pub(super) struct Problem<'a> {
     pub(super) law: &'a dyn Law,
@@ -40,14 +45,27 @@ pub(super) struct Problem<'a> {
     pub(super) x: Range,
     /// Whether D decides how many samples remain affordable.
     shared: bool,
-    /// Whether D must be searched too.
-    both: bool,
+    /// Whether a lower loss is no worse within the budget.
+    pub(super) improves: bool,
     /// Whether D beyond the most useful tokens must be searched.
     beyond: bool,
 }
 
 impl<'a> Problem<'a> {
     pub(super) fn new(law: &'a dyn Law, budget: &Budget) -> Result<Self> {
+        Self::knowing(law, budget, false)
+    }
+
+    /// The same where it may be known that a lower loss is no worse.
+    pub(super) fn knowing(law: &'a dyn Law, budget: &Budget, improves: bool) -> Result<Self> {
+        let mut problem = Self::assuming(law, budget, improves || law.improves_as_loss_falls())?;
+        if !problem.improves && law.improves_within(problem.budget.k.lo, &|| problem.reach()) {
+            problem = Self::assuming(law, budget, true)?;
+        }
+        Ok(problem)
+    }
+
+    fn assuming(law: &'a dyn Law, budget: &Budget, improves: bool) -> Result<Self> {
         let mut budget = *budget;
         if !law.depends_on_k() {
             // Every k is as good: the fewest samples are the cheapest.
@@ -58,13 +76,37 @@ impl<'a> Problem<'a> {
         Ok(Self {
             law,
             beyond: wanted_beyond(law, &budget, x),
-            numbers: Numbers::new(law.chinchilla(), &budget, law.improves_as_loss_falls(), x.hi.ln()),
+            numbers: Numbers::new(law.chinchilla(), &budget, improves, x.hi.ln()),
             sizes: Sizes::new(),
             x: Range { lo: x.lo.ln(), hi: x.hi.ln() },
             shared,
-            both: shared || !law.improves_as_loss_falls(),
+            improves,
             budget,
         })
+    }
+
+    /// The losses of a coarse lattice, rising, each with the most samples to be had at it or below.
+    fn reach(&self) -> Option<Vec<(f64, f64)>> {
+        let mut met = Vec::with_capacity((COARSE_X * COARSE_V) as usize);
+        for i in 0..COARSE_V {
+            let v = [f64::from(i) / f64::from(COARSE_V - 1); LANES];
+            for first in (0..COARSE_X).step_by(LANES) {
+                let (mut x, mut loss, mut k) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+                for (x, j) in x.iter_mut().zip(first..) {
+                    let share = f64::from(j.min(COARSE_X - 1)) / f64::from(COARSE_X - 1);
+                    *x = self.x.lo + share * (self.x.hi - self.x.lo);
+                }
+                losses(&self.numbers, &self.sizes, &x, &v, &mut loss, &mut k);
+                met.extend(loss.into_iter().zip(k));
+            }
+        }
+        met.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut most: f64 = 0.0;
+        for (_, k) in &mut met {
+            most = most.max(*k);
+            *k = most;
+        }
+        met.last().is_some_and(|last| last.0.is_finite()).then_some(met)
     }
 
     pub(super) fn evaluate(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
@@ -101,10 +143,101 @@ impl<'a> Problem<'a> {
     }
 
     pub(super) fn solve(&self) -> Solution {
+        // Where samples are given, or best, less loss is all that is left to want, and a rule is asked once or seldom.
+        if self.along_k_alone() {
+            self.along_k(None, STEP)
+        } else if self.wants_least_loss() && self.budget.k.lo >= self.budget.k.hi {
+            self.least_loss()
+        } else {
+            self.search()
+        }
+    }
+
+    /// Whether D must be searched too.
+    fn both(&self) -> bool {
+        self.shared || !self.improves
+    }
+
+    fn wants_least_loss(&self) -> bool {
+        self.improves && !self.beyond && self.law.sense() == Sense::Most
+    }
+
+    /// Whether one budget pays for all and less loss is no worse, so that k alone is to be searched.
+    pub(super) fn along_k_alone(&self) -> bool {
+        self.shared && self.wants_least_loss() && self.numbers.priced.is_none()
+    }
+
+    /// The best design with the least loss.
+    fn least_loss(&self) -> Solution {
+        match Self::assuming(self.law.chinchilla(), &self.budget, true) {
+            Ok(least) => {
+                let mut solution = least.search();
+                let mut value = [0.0];
+                self.evaluate(&[solution.point.x], &[solution.point.v], &mut value);
+                solution.point.value = value[0];
+                solution
+            }
+            Err(_) => self.search(),
+        }
+    }
+
+    /// The best number of samples, each with the least loss that the rest of a shared budget pays for; around `start`,
+    /// where it is given with a distance in ln k.
+    pub(super) fn along_k(&self, start: Option<(f64, f64)>, tolerance: f64) -> Solution {
+        let evaluations = Cell::new(0);
+        let at = |k: f64, tolerance: f64| {
+            let budget = Budget { k: Range { lo: k, hi: k }, ..self.budget };
+            let least = Self::assuming(self.law.chinchilla(), &budget, true).ok()?;
+            let point = least.search_to(tolerance).point;
+            Some((point.x, point.value))
+        };
+        let objective = |y: &[f64], _: &[f64], out: &mut [f64]| {
+            for (out, y) in out.iter_mut().zip(y) {
+                let k = y.exp();
+                *out = at(k, LEAST).map_or(Sense::Most.worst(), |(_, loss)| self.law.at_loss(loss, k));
+            }
+            evaluations.set(evaluations.get() + y.len());
+        };
+        let most = self.budget.most_samples(self.x.lo.exp(), self.budget.n_tokens.lo).min(self.budget.k.hi);
+        let range = Range { lo: self.budget.k.lo.ln(), hi: most.max(self.budget.k.lo).ln() };
+        let mut lattice = Lattice::new(&objective, Sense::Most, range);
+        lattice.tolerance = tolerance;
+        let (from, step) = match start {
+            None => lattice.coarse_along(1.0, COARSE_X),
+            Some((ln_k, step)) => (Point { x: ln_k, v: 1.0, value: Sense::Most.worst() }, step),
+        };
+        let found = lattice.refine_x(from, step);
+        let k = found.x.exp();
+        let Some((x, _)) = at(k, tolerance) else { return self.search() };
+        // The place of D that leaves so many samples.
+        let (mut low, mut high) = (0.0, 1.0);
+        while high - low > 1e-15 {
+            let v = 0.5 * (low + high);
+            if self.samples(x, v) > k { low = v } else { high = v }
+        }
+        let mut value = [0.0];
+        self.evaluate(&[x], &[high], &mut value);
+        let point = Point { x, v: high, value: value[0] };
+        Solution { point, evaluations: evaluations.get(), converged: lattice.converged }
+    }
+
+    /// The samples paid for at a point.
+    pub(super) fn samples(&self, x: f64, v: f64) -> f64 {
+        let (mut loss, mut samples) = ([0.0], [0.0]);
+        losses(&self.numbers, &self.sizes, &[x], &[v], &mut loss, &mut samples);
+        samples[0]
+    }
+
+    fn search(&self) -> Solution {
+        self.search_to(STEP)
+    }
+
+    fn search_to(&self, tolerance: f64) -> Solution {
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| self.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
-        let convex = !self.both && self.law.sense() == Sense::Least && self.budget.money.is_none();
-        let (start, step_x, step_v) = lattice.coarse(if convex { COARSE_CONVEX } else { COARSE_X }, self.both);
+        lattice.tolerance = tolerance;
+        let convex = !self.both() && self.law.sense() == Sense::Least && self.budget.money.is_none();
+        let (start, step_x, step_v) = lattice.coarse(if convex { COARSE_CONVEX } else { COARSE_X }, self.both());
         let mut point = self.refine(&mut lattice, start, step_x, step_v);
         if self.shared {
             // Where a bound ends the range of D, v can change fast with N, and a lattice in both creeps or stalls; along
@@ -151,9 +284,9 @@ impl<'a> Problem<'a> {
     /// Refines from a point; along the upper bound of D alone where that is where D belongs.
     pub(super) fn refine(&self, lattice: &mut Lattice<'_>, start: Point, step_x: f64, step_v: f64) -> Point {
         let on_bound = !self.shared && start.v >= 1.0;
-        if !self.both || on_bound {
+        if !self.both() || on_bound {
             let point = lattice.refine_x(start, step_x);
-            if !self.both || self.wants_tokens(point) {
+            if !self.both() || self.wants_tokens(point) {
                 return point;
             }
         }
@@ -187,7 +320,7 @@ impl<'a> Problem<'a> {
             let reach = (x[x.len() - 1] - x[0]).abs().clamp(1e-6, 0.1);
             let mut best = last.get();
             for (out, &x) in out.iter_mut().zip(x) {
-                let found = self.best_near(x, last.get().v, reach, &mut count);
+                let found = self.best_near(x, last.get().v, reach, 0.1 * STEP, &mut count);
                 *out = found.value;
                 if lattice.sense.better(found.value, best.value) {
                     best = found;
@@ -205,13 +338,13 @@ impl<'a> Problem<'a> {
     }
 
     /// The best point at a given ln N, D and k chosen best, v near that of a neighbour.
-    fn best_near(&self, x: f64, v: f64, step: f64, evaluations: &mut usize) -> Point {
+    fn best_near(&self, x: f64, v: f64, step: f64, tolerance: f64, evaluations: &mut usize) -> Point {
         if self.beyond || !self.shared {
             return self.best_at(x, evaluations);
         }
         let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
-        lattice.tolerance = 0.1 * STEP;
+        lattice.tolerance = tolerance;
         lattice.until_level = true;
         let found = lattice.refine_x(Point { x: v, v: 0.0, value: self.law.sense().worst() }, step);
         *evaluations += lattice.evaluations;
@@ -224,7 +357,7 @@ impl<'a> Problem<'a> {
         self.evaluate(&[x], &[1.0], &mut value);
         *evaluations += 1;
         let mut point = Point { x, v: 1.0, value: value[0] };
-        if self.both && (self.shared || self.beyond || !self.wants_tokens(point)) {
+        if self.both() && (self.shared || self.beyond || !self.wants_tokens(point)) {
             // v takes the part of the lattice's x.
             let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
             for lo in [0.0, BEYOND].into_iter().take(if self.beyond { 2 } else { 1 }) {
@@ -258,7 +391,7 @@ impl<'a> Problem<'a> {
             // To one part in a thousand of N: it is a statement about flatness.
             while (outside - inside).abs() > 1e-3 {
                 let middle = 0.5 * (inside + outside);
-                let found = self.best_near(middle, v, 0.1, evaluations);
+                let found = self.best_near(middle, v, 0.1, ROUGHLY, evaluations);
                 if sense.better(limit, found.value) {
                     outside = middle;
                 } else {

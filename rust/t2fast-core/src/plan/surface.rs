@@ -109,7 +109,7 @@ impl Table {
 /// Horner's rule at `t`, for every k at once.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn evaluate(coefficients: &[f64], t: f64, out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let ks = out.len();
     assert!(coefficients.len() == TERMS * ks, "one coefficient per term and k");
     // A group of lanes keeps eight vector registers busy, enough to hide the latency of a multiply-add.

@@ -70,7 +70,7 @@ pub(super) fn sheet(d_prime: f64) -> Sheet {
 /// ln F at each score.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn ln_below(pq: [f64; 2], right: &[f64], wrong: &[f64], out: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     for ((out, right), wrong) in out.iter_mut().zip(right).zip(wrong) {
         let above = pq[0] * right + pq[1] * wrong;
         let above = if above < 1.0 - 1e-15 { above } else { 1.0 - 1e-15 };
@@ -80,7 +80,7 @@ fn ln_below(pq: [f64; 2], right: &[f64], wrong: &[f64], out: &mut [f64]) {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn power_sum(power: f64, ln: &[f64], density: &[f64]) -> f64 {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let (blocks, rest) = ln.as_chunks::<8>();
     let (others, more) = density.as_chunks::<8>();
     let mut lanes = [0.0; 8];

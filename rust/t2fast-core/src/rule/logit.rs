@@ -125,12 +125,17 @@ impl Logits {
     pub(crate) fn spread(&self, a: f64, b: f64) -> Spread {
         let deviation = (1.0 / a + 1.0 / b).sqrt();
         if deviation < POINT {
-            return Spread::Point;
+            Spread::Point
+        } else if self.resolve(deviation) {
+            Spread::Wide
+        } else {
+            Spread::Narrow(Self::around(a, b, deviation))
         }
-        if PER_DEVIATION * deviation < self.step * (1.0 - 1e-9) {
-            return Spread::Narrow(Self::around(a, b, deviation));
-        }
-        Spread::Wide
+    }
+
+    /// Whether these nodes are near enough to each other for logits with a standard deviation.
+    pub(crate) fn resolve(&self, deviation: f64) -> bool {
+        PER_DEVIATION * deviation >= self.step * (1.0 - 1e-9)
     }
 
     /// The nodes (first, end) that matter for Beta(a, b) and k samples, the integrand vanishing as p^rate; `None` where all of
@@ -182,7 +187,7 @@ pub(crate) fn added(lanes: [f64; 8]) -> f64 {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn weights(abs: [f64; 3], nodes: [&[f64]; 4], out: &mut [f64]) -> f64 {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let [a, b, shift] = abs;
     let [ln_p, ln_q, p, q] = nodes;
     for ((out, ln_p), ln_q) in out.iter_mut().zip(ln_p).zip(ln_q) {

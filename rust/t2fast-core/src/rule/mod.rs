@@ -24,7 +24,7 @@ pub use verifier::{Fallback, Verifier};
 
 use crate::error::{Result, non_negative};
 use sheet::Sheet;
-use verifier::{Nodes, What};
+use verifier::{Nodes, Sum, What};
 
 /// A rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,7 +182,21 @@ impl Priced {
         let most = k.iter().copied().fold(1.0, f64::max);
         nodes.prepared(a, b, most, room, |view, weights| {
             for (out, &k) in out.iter_mut().zip(k) {
-                *out = view.sum(What::Value, k, weights).0;
+                *out = view.sum(What::Value, k, weights).value;
+            }
+        });
+    }
+
+    /// The value at each of several k, and where sampling stops the mean number of samples drawn.
+    pub(crate) fn tabled(&self, a: f64, b: f64, k: &[f64], values: &mut [f64], drawn: &mut [f64], room: &mut Room) {
+        let (Some(nodes), true) = (self.verifier(), !drawn.is_empty()) else {
+            return self.values(a, b, k, values, room);
+        };
+        let most = k.iter().copied().fold(1.0, f64::max);
+        nodes.prepared(a, b, most, room, |view, weights| {
+            for ((value, drawn), &k) in values.iter_mut().zip(drawn).zip(k) {
+                *value = view.sum(What::Value, k, weights).value;
+                *drawn = view.sum(What::Drawn, k, weights).value;
             }
         });
     }
@@ -213,7 +227,7 @@ impl Priced {
 
     /// The mean number of samples drawn, when sampling stops at the first accepted; k at most.
     pub fn drawn(&self, a: f64, b: f64, k: f64, room: &mut Room) -> f64 {
-        self.verifier().map_or(k, |nodes| nodes.mean(What::Drawn, a, b, k, room).0)
+        self.verifier().map_or(k, |nodes| nodes.mean(What::Drawn, a, b, k, room))
     }
 
     /// The same for a question whose samples are right with probability p.
@@ -247,7 +261,7 @@ impl Priced {
                 return found;
             }
             let found = search::whole(found, most, &mut at);
-            fewest(found, || at(1.0).0)
+            fewest(found, || at(1.0).value)
         });
         if self.wrong_cost > 0.0 && value < 0.0 { (0.0, 0.0) } else { (k, value) }
     }
@@ -261,7 +275,7 @@ impl Priced {
         let Some(nodes) = self.verifier() else { return drawn.min(most) };
         nodes.prepared(a, b, most, room, |view, weights| {
             let at = |k: f64| view.sum(What::Drawn, k, weights);
-            let all = at(most).0;
+            let all = at(most).value;
             let drawn = if all > drawn {
                 drawn
             } else if most < MOST_K {
@@ -270,19 +284,27 @@ impl Priced {
                 // Any number is paid for: as many as are drawn but once in a million.
                 all * (1.0 - 1e-6)
             };
-            // Concave in k and at most k: Newton's method from below never overshoots.
-            let (mut k, mut high) = (drawn.min(most), most);
+            // What is still to be drawn beyond k falls between exponentially and like a power of k: a curve through both, with
+            // the slope and curvature of here, says where it will be little enough.
+            let (mut k, mut low, mut high) = (drawn.min(most), drawn.min(most), most);
             for _ in 0..100 {
-                let (value, slope) = at(k);
-                let next = k + (drawn - value) / slope;
+                let Sum { value, slope, curvature } = at(k);
                 if value > drawn {
-                    high = high.min(k);
+                    high = k;
+                } else {
+                    low = k;
                 }
-                let next = if next.is_finite() && next <= high { next } else { 0.5 * (k + high) };
-                if (next - k).abs() <= 1e-13 * k {
+                let (missing, beyond) = (drawn - value, all - value);
+                let (rate, fall) = (slope / beyond, (beyond / (all - drawn)).ln());
+                let slows = -curvature / slope - rate;
+                let bend = slows * fall / rate;
+                let step = if bend.abs() < 1e-6 { fall / rate } else { bend.exp_m1() / slows };
+                let inside = (low..=high).contains(&(k + step));
+                k = if inside { k + step } else { (low * high).sqrt() };
+                // Where nearly all questions are answered k means little, and rounding would move it for ever.
+                if inside && (step.abs() <= 1e-12 * k || missing.abs() <= 1e-10 * drawn) {
                     break;
                 }
-                k = next;
             }
             k
         })

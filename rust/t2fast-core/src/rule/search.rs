@@ -1,5 +1,7 @@
 //! The best number of samples up to a given one.
 
+use super::verifier::Sum;
+
 /// How the value of a rule moves as samples are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -22,26 +24,27 @@ const TOLERANCE: f64 = 1e-5;
 /// questions are decided, and slopes are zero or rounding.
 const FLAT: f64 = 1e-13;
 
-/// Neighbours on the ladder of k on which a search of an unknown shape begins.
-const RUNG: f64 = std::f64::consts::SQRT_2;
+/// Neighbours on the ladder of k on which a search of an unknown shape begins. Slopes at its rungs tell of what lies between,
+/// and no question's value turns faster: it is a sum of powers of numbers below one.
+const RUNG: f64 = 2.0;
 
-/// The k in [1, `most`] with the largest value, `at` giving value and derivative by k.
-pub(crate) fn best(shape: Shape, most: f64, mut at: impl FnMut(f64) -> (f64, f64)) -> (f64, f64) {
+/// The k in [1, `most`] with the largest value.
+pub(crate) fn best(shape: Shape, most: f64, mut at: impl FnMut(f64) -> Sum) -> (f64, f64) {
     let end = at(most);
     if most <= 1.0 {
-        return (most, end.0);
+        return (most, end.value);
     }
     match shape {
-        Shape::Rising => (most, end.0),
-        Shape::Falling => (1.0, at(1.0).0),
+        Shape::Rising => (most, end.value),
+        Shape::Falling => (1.0, at(1.0).value),
         Shape::Ends => {
-            let first = at(1.0).0;
-            if first > end.0 { (1.0, first) } else { (most, end.0) }
+            let first = at(1.0).value;
+            if first > end.value { (1.0, first) } else { (most, end.value) }
         }
-        Shape::Peak if end.1 * most > FLAT * end.0.abs() => (most, end.0),
+        Shape::Peak if end.slope * most > FLAT * end.value.abs() => (most, end.value),
         Shape::Peak => {
             let first = at(1.0);
-            if first.1 <= 0.0 { (1.0, first.0) } else { summit((1.0, first), (most, end), &mut at) }
+            if first.slope <= 0.0 { (1.0, first.value) } else { summit((1.0, first), (most, end), &mut at) }
         }
         Shape::Unknown => {
             let mut rungs = vec![(1.0, at(1.0))];
@@ -51,77 +54,80 @@ pub(crate) fn best(shape: Shape, most: f64, mut at: impl FnMut(f64) -> (f64, f64
                 k *= RUNG;
             }
             rungs.push((most, end));
-            let top = (0..rungs.len()).fold(0, |top, i| if rungs[i].1.0 > rungs[top].1.0 { i } else { top });
-            let here = rungs[top];
-            // The slope says on which side the summit is.
-            if here.1.1 > 0.0 && top + 1 < rungs.len() {
-                summit(here, rungs[top + 1], &mut at)
-            } else if here.1.1 < 0.0 && top > 0 {
-                summit(rungs[top - 1], here, &mut at)
-            } else {
-                (here.0, here.1.0)
+            let best = rungs.iter().fold(rungs[0], |best, rung| if rung.1.value > best.1.value { *rung } else { best });
+            let mut found = (best.0, best.1.value);
+            // The highest that a cubic through values and slopes rises to between two rungs.
+            let promising = rungs.windows(2).filter(|pair| pair[0].1.slope > 0.0 && pair[1].1.slope < 0.0);
+            let promised = promising.map(|pair| (crest(pair[0], pair[1]), pair));
+            if let Some((_, pair)) = promised.max_by(|one, other| one.0.total_cmp(&other.0)) {
+                let top = summit(pair[0], pair[1], &mut at);
+                if top.1 > found.1 {
+                    found = top;
+                }
             }
+            found
         }
     }
 }
 
-/// The zero of the derivative between a k where it is positive and one where it is negative, by regula falsi in ln k with
-/// the Illinois modification; then the better of what was met.
-fn summit(low: (f64, (f64, f64)), high: (f64, (f64, f64)), at: &mut impl FnMut(f64) -> (f64, f64)) -> (f64, f64) {
-    let mut met = if high.1.0 > low.1.0 { (high.0, high.1.0) } else { (low.0, low.1.0) };
-    // Derivatives by ln k.
-    let (mut x, mut dx) = (low.0.ln(), low.1.1 * low.0);
-    let flat = FLAT * low.1.0.abs().max(high.1.0.abs());
-    let (mut y, mut dy) = (high.0.ln(), high.1.1 * high.0 - flat);
-    if dx <= 0.0 || dy >= 0.0 {
+/// The largest value, in ln k, of the cubic with the values and slopes of two rungs, the first rising and the second falling.
+fn crest(low: (f64, Sum), high: (f64, Sum)) -> f64 {
+    let width = (high.0 / low.0).ln();
+    let (rise, fall) = (low.1.slope * low.0 * width, high.1.slope * high.0 * width);
+    let step = high.1.value - low.1.value;
+    // low + rise t + bend t^2 + twist t^3 on [0, 1].
+    let (bend, twist) = (3.0 * step - 2.0 * rise - fall, rise + fall - 2.0 * step);
+    // The zero of the derivative inside, in the form that keeps its digits.
+    let t = rise / (-bend + (bend * bend - 3.0 * twist * rise).max(0.0).sqrt());
+    let t = if t > 0.0 && t < 1.0 { t } else { 0.5 };
+    low.1.value + t * (rise + t * (bend + t * twist))
+}
+
+/// The zero of the derivative between a k where it is positive and one where it is negative, in ln k: by Newton's method, and by
+/// halving where that leaves the interval or gains little; then the best of what was met.
+fn summit(low: (f64, Sum), high: (f64, Sum), at: &mut impl FnMut(f64) -> Sum) -> (f64, f64) {
+    let mut met = if high.1.value > low.1.value { (high.0, high.1.value) } else { (low.0, low.1.value) };
+    let flat = FLAT * low.1.value.abs().max(high.1.value.abs());
+    let (mut x, mut y) = (low.0.ln(), high.0.ln());
+    if low.1.slope <= 0.0 || high.1.slope * high.0 - flat >= 0.0 {
         return met;
     }
-    let (mut side, mut slow, mut last) = (0, 0, f64::NAN);
-    for _ in 0..60 {
-        // Where the two slopes differ by orders of magnitude, halving is faster.
-        let halves = slow == 2;
-        let share = if halves { 0.5 } else { (dx / (dx - dy)).clamp(0.02, 0.98) };
-        let width = y - x;
-        let z = x + share * (y - x);
+    let mut z = 0.5 * (x + y);
+    for _ in 0..80 {
         let k = z.exp();
-        let (value, slope) = at(k);
+        let Sum { value, slope, curvature } = at(k);
         if value > met.1 {
             met = (k, value);
         }
-        let dz = slope * k - flat;
-        if dz > 0.0 {
-            (x, dx) = (z, dz);
-            if side == 1 {
-                dy *= 0.5;
-            }
-            side = 1;
+        // Derivatives by ln k.
+        let (first, second) = (slope * k - flat, (slope + curvature * k) * k);
+        if first > 0.0 {
+            x = z;
         } else {
-            (y, dy) = (z, dz);
-            if side == -1 {
-                dx *= 0.5;
-            }
-            side = -1;
+            y = z;
         }
-        // A step of regula falsi ends about as far from the zero as the square of its length.
-        if y - x < TOLERANCE || dz == 0.0 || (!halves && (z - last).abs() < TOLERANCE) {
+        let newton = z - first / second;
+        // Where the curve bends upwards the summit is elsewhere.
+        let next = if second < 0.0 && newton > x && newton < y { newton } else { 0.5 * (x + y) };
+        if (next - z).abs() < TOLERANCE || first == 0.0 {
+            // The step not made would have added its half times the slope: less than can be told.
             break;
         }
-        slow = if !halves && y - x > 0.5 * width { slow + 1 } else { 0 };
-        last = z;
+        z = next;
     }
     met
 }
 
 /// The better whole k beside a real one.
-pub(crate) fn whole(found: (f64, f64), most: f64, at: &mut impl FnMut(f64) -> (f64, f64)) -> (f64, f64) {
+pub(crate) fn whole(found: (f64, f64), most: f64, at: &mut impl FnMut(f64) -> Sum) -> (f64, f64) {
     if found.0.fract() == 0.0 {
         return found;
     }
     let (low, high) = (found.0.floor(), found.0.ceil());
-    let below = (low, at(low).0);
+    let below = (low, at(low).value);
     if high > most {
         return below;
     }
-    let above = (high, at(high).0);
+    let above = (high, at(high).value);
     if above.1 > below.1 { above } else { below }
 }

@@ -19,6 +19,9 @@ pub(crate) struct Mix {
     count: usize,
 }
 
+/// Points of an interpolation between logits.
+const POINTS: usize = 6;
+
 /// Neighbours on the ladder of k on which the search of the best begins.
 const RUNG: f64 = 1.4;
 
@@ -59,6 +62,8 @@ pub(crate) struct Sheet {
     ln_ks: Vec<f64>,
     /// 1 and whole numbers that each exceed the one before by two fifths, up to the last k.
     ladder: Vec<f64>,
+    /// The level of each.
+    ladder_levels: Vec<usize>,
     /// So many rows are for 1, 2, 3, ...
     whole: usize,
     /// Points of an interpolation in ln k.
@@ -90,9 +95,12 @@ impl Sheet {
             levels.push(Level { logits: last.logits.every_other(), rows, ladder: vec![] });
         }
         let ladder = std::iter::successors(Some(1.0), |&k| Some(next_rung(k)));
-        let ladder: Vec<f64> = ladder.take_while(|&k| k <= ks[ks.len() - 1]).collect();
+        let mut ladder: Vec<f64> = ladder.take_while(|&k| k < ks[ks.len() - 1]).collect();
+        ladder.push(ks[ks.len() - 1]);
         let ln_ks = ks.iter().map(|k| k.ln()).collect();
-        let mut sheet = Self { levels, ks, ln_ks, ladder, whole, points, sharpness, fades };
+        let ladder_levels = vec![];
+        let mut sheet = Self { levels, ks, ln_ks, ladder, ladder_levels, whole, points, sharpness, fades };
+        sheet.ladder_levels = sheet.ladder.iter().map(|&k| sheet.level(k)).collect();
         let mixes: Vec<Mix> = sheet.ladder.iter().map(|&k| sheet.mix(k)).collect();
         for level in &mut sheet.levels {
             level.ladder = mixes.iter().map(|mix| level.row(mix)).collect();
@@ -135,36 +143,51 @@ impl Sheet {
         mix
     }
 
+    /// The widest nodes that a k allows.
+    fn level(&self, k: f64) -> usize {
+        let most = self.sharpness / k.min(self.ks[self.ks.len() - 1]).sqrt();
+        self.levels.iter().rposition(|level| level.logits.step <= most * (1.0 + 1e-9)).unwrap_or(0)
+    }
+
     /// What a distribution weighs, level by level, found when first needed.
     pub(crate) fn weighed(&self, a: f64, b: f64) -> Weighed<'_> {
         let (a, b) = (a.clamp(1e-250, 1e250), b.clamp(1e-250, 1e250));
+        let deviation = (1.0 / a + 1.0 / b).sqrt();
+        let widest = self.levels.iter().rposition(|level| level.logits.resolve(deviation));
         let levels = self.levels.iter().map(|_| None).collect();
-        Weighed { sheet: self, a, b, mean: a / (a + b), levels, narrow: None }
+        Weighed { sheet: self, a, b, mean: a / (a + b), widest, levels }
+    }
+
+    /// The finest nodes from which values at a logit are interpolated: the first, and the share of each.
+    fn between(&self, u: f64) -> (usize, [f64; POINTS]) {
+        let nodes = &self.levels[0].logits;
+        let (count, mut shares) = (nodes.p.len(), [0.0; POINTS]);
+        let x = (u - nodes.start) / nodes.step;
+        if x <= 0.0 {
+            shares[0] = (u - nodes.start).exp();
+            return (0, shares);
+        }
+        let last = (count - 1) as f64;
+        if x >= last {
+            shares[POINTS - 1] = (-(u - nodes.start - nodes.step * last)).exp();
+            return (count - POINTS, shares);
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let first = (x.floor() as usize).saturating_sub(POINTS / 2 - 1).min(count - POINTS);
+        let t = x - first as f64;
+        for (i, share) in shares.iter_mut().enumerate() {
+            *share = 1.0;
+            for j in (0..POINTS).filter(|&j| j != i) {
+                *share *= (t - j as f64) / (i as f64 - j as f64);
+            }
+        }
+        (first, shares)
     }
 
     /// v(p, k) - p at a logit, from the finest nodes.
     fn at_logit(&self, row: &[f64], u: f64) -> f64 {
-        const POINTS: usize = 6;
-        let nodes = &self.levels[0].logits;
-        let x = (u - nodes.start) / nodes.step;
-        if x <= 0.0 {
-            return row[0] * (u - nodes.start).exp();
-        }
-        if x >= (row.len() - 1) as f64 {
-            return row[row.len() - 1] * (-(u - nodes.start - nodes.step * (row.len() - 1) as f64)).exp();
-        }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let first = (x.floor() as usize).saturating_sub(POINTS / 2 - 1).min(row.len() - POINTS);
-        let t = x - first as f64;
-        let mut sum = 0.0;
-        for i in 0..POINTS {
-            let mut share = 1.0;
-            for j in (0..POINTS).filter(|&j| j != i) {
-                share *= (t - j as f64) / (i as f64 - j as f64);
-            }
-            sum += share * row[first + i];
-        }
-        sum
+        let (first, shares) = self.between(u);
+        shares.iter().zip(&row[first..]).map(|(share, value)| share * value).sum()
     }
 
     /// v(p, k) of a question.
@@ -192,24 +215,22 @@ pub(crate) struct Weighed<'a> {
     a: f64,
     b: f64,
     mean: f64,
+    /// The widest nodes that the distribution allows; `None` where it needs its own.
+    widest: Option<usize>,
+    /// By level: the first node that matters, the weights from there on, and what turns their sums into integrals.
     levels: Vec<Option<(usize, Vec<f64>, f64)>>,
-    /// Logits and weights of a distribution too narrow for the nodes.
-    narrow: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl Weighed<'_> {
-    /// The widest nodes that a k and the distribution allow; `None` where the distribution needs its own.
-    fn place(&self, k: f64) -> Option<usize> {
-        let sheet = self.sheet;
-        let most = sheet.sharpness / k.min(sheet.ks[sheet.ks.len() - 1]).sqrt();
-        let coarse = sheet.levels.iter().rposition(|level| level.logits.step <= most * (1.0 + 1e-9)).unwrap_or(0);
-        (0..=coarse).rev().find(|&place| matches!(sheet.levels[place].logits.spread(self.a, self.b), Spread::Wide))
+    /// The widest nodes that a level and the distribution allow.
+    fn place(&self, level: usize) -> usize {
+        self.widest.unwrap_or(0).min(level)
     }
 
     /// The mean of v over questions.
     pub(crate) fn value(&mut self, k: f64) -> f64 {
         let mix = self.sheet.mix(k);
-        let Some(place) = self.place(k) else { return self.over_own(&mix) };
+        let place = self.place(self.sheet.level(k));
         let (sheet, mean) = (self.sheet, self.mean);
         let (first, weights, scale) = self.weights(place);
         let rows = &sheet.levels[place].rows;
@@ -217,20 +238,31 @@ impl Weighed<'_> {
         mean + *scale * mix.parts().map(|(row, share)| share * dot(weights, &rows[row][range.clone()])).sum::<f64>()
     }
 
-    /// The same for the k of a rung of the ladder.
-    fn at_rung(&mut self, rung: usize) -> f64 {
-        let k = self.sheet.ladder[rung];
-        let Some(place) = self.place(k) else { return self.value(k) };
+    /// The same for the first rungs of the ladder.
+    fn at_rungs(&mut self, out: &mut [f64]) {
         let (sheet, mean) = (self.sheet, self.mean);
-        let (first, weights, scale) = self.weights(place);
-        mean + *scale * dot(weights, &sheet.levels[place].ladder[rung][*first..*first + weights.len()])
+        let mut rung = 0;
+        while rung < out.len() {
+            let place = self.place(sheet.ladder_levels[rung]);
+            let alike = sheet.ladder_levels[rung..out.len()].iter().take_while(|&&level| self.place(level) == place);
+            let end = rung + alike.count();
+            let (first, weights, scale) = self.weights(place);
+            dots(weights, &sheet.levels[place].ladder[rung..end], *first, &mut out[rung..end]);
+            for value in &mut out[rung..end] {
+                *value = mean + *scale * *value;
+            }
+            rung = end;
+        }
     }
 
     /// The first node that matters, weights and scale at a level.
     fn weights(&mut self, place: usize) -> &(usize, Vec<f64>, f64) {
-        let (sheet, a, b) = (self.sheet, self.a, self.b);
+        let (sheet, a, b, own) = (self.sheet, self.a, self.b, self.widest.is_none());
         let level = &sheet.levels[place];
         self.levels[place].get_or_insert_with(|| {
+            if own {
+                return between_nodes(sheet, a, b);
+            }
             let mut weights = Vec::new();
             match level.logits.window(a, b, sheet.ks[sheet.ks.len() - 1].min(1e4), 1.0) {
                 Some(range) => {
@@ -242,64 +274,130 @@ impl Weighed<'_> {
         })
     }
 
-    fn over_own(&mut self, mix: &Mix) -> f64 {
-        let (a, b, mean) = (self.a, self.b, self.mean);
-        let finest = &self.sheet.levels[0].logits;
-        let (logits, weights) = self.narrow.get_or_insert_with(|| match finest.spread(a, b) {
-            Spread::Narrow(nodes) => {
-                let mut weights = Vec::new();
-                let scale = nodes.weigh(a, b, (0, nodes.p.len()), &mut weights);
-                for w in &mut weights {
-                    *w *= scale;
-                }
-                (nodes.p.iter().zip(&nodes.q).map(|(p, q)| (p / q).ln()).collect(), weights)
-            }
-            _ => (vec![(a / b).ln()], vec![1.0]),
-        });
-        let row = self.sheet.levels[0].row(mix);
-        mean + logits.iter().zip(weights.iter()).map(|(&u, w)| w * self.sheet.at_logit(&row, u)).sum::<f64>()
-    }
-
     /// The whole k up to `most`, or that itself, with the largest value: on a ladder first, then between its rungs.
     pub(crate) fn best(&mut self, most: f64) -> (f64, f64) {
-        let end = self.value(most);
         let ladder = &self.sheet.ladder;
         let count = ladder.partition_point(|&k| k <= most).max(1);
-        let mut rungs = ladder[..count].to_vec();
-        let mut values: Vec<f64> = (0..count).map(|rung| self.at_rung(rung)).collect();
-        while next_rung(rungs[rungs.len() - 1]) <= most {
-            rungs.push(next_rung(rungs[rungs.len() - 1]));
-            values.push(self.value(rungs[rungs.len() - 1]));
-        }
-        let top = (0..rungs.len()).fold(0, |top, i| if values[i] > values[top] { i } else { top });
+        let rungs = &ladder[..count];
+        let mut values = vec![0.0; count];
+        self.at_rungs(&mut values);
+        // Beyond the last row values move one way, towards a limit.
+        let end = if most > rungs[count - 1] { self.value(most) } else { values[count - 1] };
+        let top = (0..count).fold(0, |top, i| if values[i] > values[top] { i } else { top });
         if values[top] < end {
             return (most, end);
         }
         let mut best = if values[top] > end { (rungs[top], values[top]) } else { (most, end) };
-        let mut try_k = |weighed: &mut Self, k: f64| {
-            let value = weighed.value(k);
+        let low = rungs[top.saturating_sub(1)];
+        let high = rungs.get(top + 1).map_or(most.floor().min(ladder[ladder.len() - 1]), |&k| k);
+        let mut try_k = |k: f64| {
+            if k < low || k > high {
+                return f64::NEG_INFINITY;
+            }
+            let value = self.value(k);
             if value > best.1 {
                 best = (k, value);
             }
             value
         };
-        let (mut low, mut high) = (rungs[top.saturating_sub(1)], rungs.get(top + 1).map_or(most.floor(), |&k| k));
-        while high - low > 4.0 {
-            let (left, right) = ((low + (high - low) / 3.0).floor(), (high - (high - low) / 3.0).ceil());
-            if try_k(self, left) < try_k(self, right) { low = left } else { high = right }
+        if high - low <= SCANNED {
+            let mut k = low;
+            while k <= high {
+                try_k(k);
+                k += 1.0;
+            }
+            return best;
         }
-        let mut k = low;
-        while k <= high {
-            try_k(self, k);
-            k += 1.0;
+        // Uphill over odd numbers, which no tie decides, from the top of a parabola in ln k; then their even neighbours.
+        let mut here = rungs[top];
+        if top > 0 && top + 1 < rungs.len() {
+            let at = |i: usize| (rungs[i].ln(), values[i]);
+            let ((x, left), (y, middle), (z, right)) = (at(top - 1), at(top), at(top + 1));
+            let (before, after) = ((middle - left) / (y - x), (right - middle) / (z - y));
+            let vertex = 0.5 * (x + y) - 0.5 * before * (z - x) / (after - before);
+            if vertex.is_finite() {
+                here = vertex.exp().clamp(low, high);
+            }
         }
+        here = 2.0 * (0.5 * here).floor() + 1.0;
+        let mut value = try_k(here);
+        for direction in [2.0, -2.0] {
+            let mut step = direction;
+            loop {
+                let next = try_k(here + step);
+                if next > value {
+                    (here, value, step) = (here + step, next, 2.0 * step);
+                } else if step == direction {
+                    break;
+                } else {
+                    step = direction;
+                }
+            }
+        }
+        try_k(here - 1.0);
+        try_k(here + 1.0);
         best
     }
+}
+
+/// So many numbers of samples are looked at one by one.
+const SCANNED: f64 = 6.0;
+
+/// The weights, over the finest nodes, of a distribution too narrow for them: between them values are interpolated.
+fn between_nodes(sheet: &Sheet, a: f64, b: f64) -> (usize, Vec<f64>, f64) {
+    let nodes = &sheet.levels[0].logits;
+    let (logits, own) = match nodes.spread(a, b) {
+        Spread::Narrow(nodes) => {
+            let mut weights = Vec::new();
+            let scale = nodes.weigh(a, b, (0, nodes.p.len()), &mut weights);
+            for w in &mut weights {
+                *w *= scale;
+            }
+            (nodes.p.iter().zip(&nodes.q).map(|(p, q)| (p / q).ln()).collect(), weights)
+        }
+        _ => (vec![(a / b).ln()], vec![1.0]),
+    };
+    let places: Vec<(usize, [f64; POINTS])> = logits.iter().map(|&u| sheet.between(u)).collect();
+    let first = places.iter().map(|place| place.0).min().unwrap_or(0);
+    let end = places.iter().map(|place| place.0).max().unwrap_or(0) + POINTS;
+    let mut weights = vec![0.0; end - first];
+    for ((place, shares), w) in places.iter().zip(&own) {
+        for (weight, share) in weights[place - first..].iter_mut().zip(shares) {
+            *weight += w * share;
+        }
+    }
+    (first, weights, 1.0)
 }
 
 /// The next rung of the ladder.
 fn next_rung(k: f64) -> f64 {
     (k * RUNG).ceil()
+}
+
+/// The sums of several rows, from a node on.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+fn dots(weights: &[f64], rows: &[Vec<f64>], first: usize, out: &mut [f64]) {
+    let (blocks, rest) = weights.as_chunks::<8>();
+    for (rows, out) in rows.chunks(4).zip(out.chunks_mut(4)) {
+        // Four at a time keep the adders busy.
+        let row = |i: usize| &rows[i.min(rows.len() - 1)][first..first + weights.len()];
+        let all = [row(0).as_chunks::<8>(), row(1).as_chunks::<8>(), row(2).as_chunks::<8>(), row(3).as_chunks::<8>()];
+        let mut lanes = [[0.0; 8]; 4];
+        for (place, w) in blocks.iter().enumerate() {
+            for (lanes, (blocks, _)) in lanes.iter_mut().zip(&all) {
+                let row = &blocks[place];
+                for i in 0..8 {
+                    lanes[i] += w[i] * row[i];
+                }
+            }
+        }
+        for ((out, lanes), (_, ends)) in out.iter_mut().zip(&mut lanes).zip(&all) {
+            for (i, (w, value)) in rest.iter().zip(*ends).enumerate() {
+                lanes[i] += w * value;
+            }
+            *out = added(*lanes);
+        }
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]

@@ -196,21 +196,22 @@ impl Nodes {
         }
     }
 
-    /// The curve at an end of p, and its derivative by k.
-    fn end(&self, curve: &Curve, place: usize, k: f64) -> (f64, f64) {
+    /// The curve at an end of p.
+    fn end(&self, curve: &Curve, place: usize, k: f64) -> Sum {
         let (none, gain) = curve.ends[place];
         if gain.is_infinite() {
-            return (k, 1.0);
+            return Sum { value: k, slope: 1.0, curvature: 0.0 };
         }
         let f0 = if self.verifier.rises() { 0.0 } else { self.verifier.false_positive };
         let ln = (-[f0, self.verifier.recall][place]).ln_1p().max(-700.0);
         let accepted = -(k * ln).exp_m1();
-        (none + gain * accepted, -gain * ln * (1.0 - accepted))
+        let slope = -gain * ln * (1.0 - accepted);
+        Sum { value: none + gain * accepted, slope, curvature: slope * ln }
     }
 
-    /// The mean over questions, and its derivative by k. `weights` is room to work in.
-    pub(crate) fn mean(&self, what: What, a: f64, b: f64, k: f64, weights: &mut Vec<f64>) -> (f64, f64) {
-        self.prepared(a, b, k, weights, |view, weights| view.sum(what, k, weights))
+    /// The mean over questions. `weights` is room to work in.
+    pub(crate) fn mean(&self, what: What, a: f64, b: f64, k: f64, weights: &mut Vec<f64>) -> f64 {
+        self.prepared(a, b, k, weights, |view, weights| view.sum(what, k, weights).value)
     }
 
     /// Weighs the nodes for Beta(a, b) and up to `k` samples, and hands them to what uses them.
@@ -262,7 +263,7 @@ impl Nodes {
 
     /// The mean value over questions.
     pub(crate) fn value(&self, a: f64, b: f64, k: f64, weights: &mut Vec<f64>) -> f64 {
-        if self.perfect() { beta_pass_at_k(a, b, k) } else { self.mean(What::Value, a, b, k, weights).0 }
+        if self.perfect() { beta_pass_at_k(a, b, k) } else { self.mean(What::Value, a, b, k, weights) }
     }
 
     /// The mean value of questions whose success rates have the logits `ability - difficulty`.
@@ -282,7 +283,7 @@ impl Nodes {
     /// The value of a question whose samples are right with probability p.
     pub(crate) fn at_rate(&self, what: What, p: f64, q: f64, k: f64) -> f64 {
         if p <= 0.0 || q <= 0.0 {
-            return self.end(self.curve(what), usize::from(q <= 0.0), k).0;
+            return self.end(self.curve(what), usize::from(q <= 0.0), k).value;
         }
         let nodes = Self::at(&self.verifier, self.wrong_cost, Logits::single(p, q));
         let curve = nodes.curve(what);
@@ -299,8 +300,8 @@ pub(crate) struct View<'a> {
 }
 
 impl View<'_> {
-    /// The mean over questions at k, and its derivative by k.
-    pub(crate) fn sum(&self, what: What, k: f64, weights: &[f64]) -> (f64, f64) {
+    /// The mean over questions at k.
+    pub(crate) fn sum(&self, what: What, k: f64, weights: &[f64]) -> Sum {
         let (nodes, curve) = (self.nodes, self.nodes.curve(what));
         let [zero, one] = [0, 1].map(|place| nodes.end(curve, place, k));
         let range = self.range.0..self.range.1;
@@ -311,18 +312,30 @@ impl View<'_> {
             &nodes.logits.p[range.clone()],
             &nodes.logits.q[range],
         ];
-        let (rest, slope) = sums(k, [zero.0, one.0, zero.1, one.1], columns, weights);
-        let ends = |zero: f64, one: f64| zero * self.mean.1 + one * self.mean.0;
-        (ends(zero.0, one.0) + self.scale * rest, ends(zero.1, one.1) + self.scale * slope)
+        let rest = sums(k, [zero, one], columns, weights);
+        let of = |rest: f64, zero: f64, one: f64| zero * self.mean.1 + one * self.mean.0 + self.scale * rest;
+        Sum {
+            value: of(rest.value, zero.value, one.value),
+            slope: of(rest.slope, zero.slope, one.slope),
+            curvature: of(rest.curvature, zero.curvature, one.curvature),
+        }
     }
 }
 
-/// Sums over the nodes of what is left beside a straight line in p, and of its derivative by k.
+/// A number, and its first and second derivative by k.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sum {
+    pub(crate) value: f64,
+    pub(crate) slope: f64,
+    pub(crate) curvature: f64,
+}
+
+/// Sums over the nodes of what is left beside a straight line in p.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn sums(k: f64, ends: [f64; 4], columns: [&[f64]; 5], weights: &[f64]) -> (f64, f64) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+fn sums(k: f64, ends: [Sum; 2], columns: [&[f64]; 5], weights: &[f64]) -> Sum {
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     const LANES: usize = 8;
-    let [zero, one, zero_slope, one_slope] = ends;
+    let [zero, one] = ends;
     let [none, gain, ln_rest, p, q] = columns;
     let columns = [none, gain, ln_rest, p, q, weights];
     let blocks = columns.map(|column| column.as_chunks::<LANES>());
@@ -331,7 +344,7 @@ fn sums(k: f64, ends: [f64; 4], columns: [&[f64]; 5], weights: &[f64]) -> (f64, 
     for (last, (_, rest)) in last.iter_mut().zip(blocks) {
         last[..rest.len()].copy_from_slice(rest);
     }
-    let (mut values, mut slopes) = ([0.0; LANES], [0.0; LANES]);
+    let (mut values, mut slopes, mut curvatures) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
     let count = blocks[5].0.len();
     // Loops and no closures: those would not be compiled for the target.
     for block in 0..=count {
@@ -344,19 +357,19 @@ fn sums(k: f64, ends: [f64; 4], columns: [&[f64]; 5], weights: &[f64]) -> (f64, 
         let [none, gain, ln_rest, p, q, w] = at;
         for i in 0..LANES {
             let accepted = -simd::exp_m1::<FMA>(k * ln_rest[i]);
-            let rest = none[i] + gain[i] * accepted - zero * q[i] - one * p[i];
-            let slope = -gain[i] * ln_rest[i] * (1.0 - accepted) - zero_slope * q[i] - one_slope * p[i];
-            values[i] += w[i] * rest;
-            slopes[i] += w[i] * slope;
+            let slope = -gain[i] * ln_rest[i] * (1.0 - accepted);
+            values[i] += w[i] * (none[i] + gain[i] * accepted - zero.value * q[i] - one.value * p[i]);
+            slopes[i] += w[i] * (slope - zero.slope * q[i] - one.slope * p[i]);
+            curvatures[i] += w[i] * (slope * ln_rest[i] - zero.curvature * q[i] - one.curvature * p[i]);
         }
     }
-    (added(values), added(slopes))
+    Sum { value: added(values), slope: added(slopes), curvature: added(curvatures) }
 }
 
 /// The sum over questions of the value, or of the samples drawn where the cost is NaN. A NaN for f: it rises with p.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn logit_sum(parameters: [f64; 6], ability: f64, difficulties: &[f64], k: f64) -> f64 {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     const LANES: usize = 8;
     let [fixed, r, ln_odds, slope, c, by_rejected] = parameters;
     let mut sums = [0.0; LANES];
