@@ -140,10 +140,10 @@ def test_instructions_of_the_loop(name):
 #: Instructions of whole kernels per warp and 512 tokens, on sm_90: the most that Triton 3.6 and 3.9 gave when they were
 #: last worked on.
 MOST_OF_SAMPLING = {
-    "scan-fp32": 950, "scan-fp32-even": 925, "scan-fp32-odd": 930,
-    "scan-bf16": 1015, "scan-bf16-even": 955, "scan-bf16-odd": 975,
-    "verify-1-fp32": 785, "verify-1-fp32-even": 745, "verify-1-fp32-odd": 750,
-    "verify-1-bf16": 815, "verify-1-bf16-even": 770, "verify-1-bf16-odd": 765,
+    "scan-fp32": 535, "scan-fp32-even": 500, "scan-fp32-odd": 620,
+    "scan-bf16": 575, "scan-bf16-even": 540, "scan-bf16-odd": 675,
+    "verify-1-fp32": 450, "verify-1-fp32-even": 415, "verify-1-fp32-odd": 430,
+    "verify-1-bf16": 470, "verify-1-bf16-even": 440, "verify-1-bf16-odd": 450,
 }  # fmt: skip
 
 
@@ -156,6 +156,5 @@ def test_instructions_and_loads_of_the_sampler(name):
     # Rows that begin on borders of 16 bytes are read four tokens at a time, whatever the vocabulary; others one by one.
     wide = "LDG.E.128" if "fp32" in name else "LDG.E.64"
     loads = sum(word.startswith(wide) for word in words)
-    if name.startswith("scan"):
-        loads -= 1 if wide == "LDG.E.64" else 0  # the seed
-    assert loads * 4 * 32 >= per_warp * ("odd" not in name)
+    times = 2 if name.startswith("scan") else 1  # a program's first chunk, and within the loop the next
+    assert loads * 4 * 32 >= times * per_warp * ("odd" not in name)
