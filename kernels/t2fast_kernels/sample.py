@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,27 +11,31 @@ from torch import Tensor
 
 from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.calls import SampleCall, schema
+from t2fast_kernels.configs import chip_of, overlaps
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.launch import launch
+from t2fast_kernels.launch import Repeat, repeated
 from t2fast_kernels.reference import sample as reference
 
 __all__ = ["SETTINGS", "sample"]
 
 Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
 
-#: Quads of tokens that a program reads, a multiple of 32: four groups of 32 tokens share a Philox call. A fixed size,
-#: whatever the batch, so that sums are formed in one order only; also at few rows there are enough programs to fill the
-#: chip.
+#: Quads of tokens of a chunk, a multiple of 8. A fixed size, whatever the batch, so that sums are formed in one order.
 QUADS = 1024
+#: Programs for each processor that the chunks of many rows are dealt to; of few rows every chunk has its own.
+SCAN_PROGRAMS, VERIFY_PROGRAMS = 8, 8
 #: Launches of ``verify`` before the rows that are still undecided go on by themselves; the first only measures.
 PASSES = 3
-#: Groups of 32 tokens that the search for top-k's border holds in registers.
+#: Groups of 32 tokens that the draw, and the search for top-k's border, hold in registers.
 HELD = 64
+#: Groups of 32 tokens that the draw takes at a time, a multiple of 4.
+BLOCK = 2048
 #: Launch options of every kernel. Fused multiply-add is Triton's default up to 3.9; named, it gives no warning.
 OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
-#: Of the scan where nothing is done to the logits: as many registers as half of the warps would leave unused make up
-#: for twice the tokens each, and what a program does once is done by fewer.
-SCAN_WARPS = 4
+#: Of the scan where nothing is done to the logits, of the draw, and of the pass of ``verify`` that only measures.
+SCAN_WARPS, DRAW_WARPS, MEASURE_WARPS = 4, 16, 4
+#: Whether a launch may begin while the one before is at work, where the chip can do that.
+OVERLAP = True
 #: The search holds maxima and candidates of a whole row in registers; AMD's warps are twice as wide.
 SHARE_WARPS = {"cuda": 16, "hip": 8}
 
@@ -46,6 +51,8 @@ SETTINGS: dict[str, tuple[float, float, float]] = {
 }
 _OPEN = {"top_p", "repetition_penalty"}  # their lowest value is excluded
 _OFF = [off for off, _, _ in SETTINGS.values()]
+#: Their names in the kernels.
+_PARAMETERS = [name.removesuffix("_penalty") for name in SETTINGS]
 
 
 @torch.library.custom_op(
@@ -68,77 +75,136 @@ def _results(*arguments: Any) -> Drawn:
     )
 
 
-def _launch(call: SampleCall) -> Drawn:
-    import triton
+#: Launches that are remembered: one for each layout of the tensors, size of batch, and settings that are numbers.
+MOST_BOUND = 1024
+_bound: dict[tuple[Any, ...], list[Repeat]] = {}
 
+
+def _launch(call: SampleCall) -> Drawn:
+    """All of a call's launches: made once, then repeated on other tensors like those."""
+    results: Drawn = _results(*call)
+    if not len(call.logits):
+        return results
+    tensors = _tensors(call, results)
+    # Everything that the launches depend on but for the addresses; of those, whether they are multiples of 16.
+    key = (
+        call.logits.device, call.logits.shape, *call.settings, call.top_k_first, call.n_logprobs, QUADS, PASSES, HELD,
+        BLOCK, SCAN_PROGRAMS, VERIFY_PROGRAMS, SCAN_WARPS, DRAW_WARPS, MEASURE_WARPS, OVERLAP,
+        *[(name, t.dtype, t.stride(), t.data_ptr() & 15) for name, t in tensors.items()],
+    )  # fmt: skip
+    bound = _bound.get(key)
+    if bound is not None:
+        for repeat in bound:
+            repeat(call.logits, tensors)
+        return results
+    bound = [repeat for repeat in _first_launch(call, tensors) if repeat is not None]
+    if bound:
+        if len(_bound) >= MOST_BOUND:
+            _bound.clear()
+        _bound[key] = bound
+    return results
+
+
+def _filtered(call: SampleCall) -> bool:
+    return any(row is not None for row in call.per_row[1:4]) or list(call.settings[1:4]) != _OFF[1:4]
+
+
+def _tensors(call: SampleCall, results: Drawn) -> dict[str, Tensor]:
+    """All tensors of the launches, by the names of the kernels' parameters."""
+    logits = call.logits
+    rows, vocab = logits.shape
+    n_chunks = -(-vocab // (4 * QUADS))
+    tensors = {"raw": logits, "logits": logits}
+    # Kernels read one element per row.
+    for name in ("seed", "prompt", "sample", "step"):
+        tensors[name] = getattr(call, name).expand(rows).contiguous()
+    for name, row in zip(_PARAMETERS, call.per_row, strict=True):
+        if row is not None:
+            tensors[name] = row.expand(rows).contiguous()
+    if call.counts is not None:
+        tensors["counts"] = call.counts
+    if call.logit_bias is not None:
+        tensors["bias"] = call.logit_bias
+    if call.allowed is not None:
+        tensors["allowed"] = call.allowed if call.allowed.dtype == torch.int32 else call.allowed.view(torch.uint8)
+    if "counts" in tensors or "bias" in tensors or "allowed" in tensors:
+        processed = logits.new_empty((rows, -(-vocab // 16) * 16), dtype=torch.float32)
+        tensors["logits"] = tensors["processed"] = processed
+    tensors["groups"], tensors["sums"] = logits.new_empty((2, rows, n_chunks * QUADS // 8), dtype=torch.float32)
+    tensors["stats"] = logits.new_empty((2, rows), dtype=torch.float32)
+    if _filtered(call):
+        tensors["found"] = logits.new_empty((PASSES, 4, rows, n_chunks), dtype=torch.float32)
+        tensors["winners"] = logits.new_empty((PASSES, rows, n_chunks), dtype=torch.int32)
+        tensors["held"] = logits.new_empty((PASSES, rows), dtype=torch.float32)
+        tensors["held_tokens"] = logits.new_empty((PASSES, 2, rows), dtype=torch.int32)
+        tensors["live"] = logits.new_empty((rows, HELD), dtype=torch.int32)
+        if call.top_k_first and all(call.settings[i] != _OFF[i] or call.per_row[i] is not None for i in (1, 2)):
+            tensors["shares"] = logits.new_empty(rows, dtype=torch.float32)
+    tensors["drawn"], tensors["logprobs"] = results[:2]
+    if call.n_logprobs:
+        tensors["top_tokens"], tensors["top_logprobs"] = results[2:]
+    return tensors
+
+
+def _first_launch(call: SampleCall, tensors: dict[str, Tensor]) -> Iterator[Repeat | None]:
+    """Compile where necessary, and launch."""
     from t2fast_kernels.triton import sample as kernels
 
-    logits, settings, per_row, n_logprobs = call.logits, call.settings, call.per_row, call.n_logprobs
-    counts, logit_bias, allowed = call.counts, call.logit_bias, call.allowed
+    logits, read = call.logits, tensors["logits"]
     rows, vocab = logits.shape
-    results: Drawn = _results(*call)
-    tokens, logprobs, top_tokens, top_logprobs = results
-    if rows == 0:
-        return results
-    n_chunks = triton.cdiv(vocab, 4 * QUADS)
-    size, n_groups = rows * n_chunks, n_chunks * QUADS // 8
-    chunks, n_groups_2 = triton.next_power_of_2(n_chunks), triton.next_power_of_2(n_groups)
-    sizes = {"QUADS": QUADS, "CHUNKS": chunks}
-    # Kernels read one element per row.
-    keys = [key.expand(rows).contiguous() for key in (call.seed, call.prompt, call.sample, call.step)]
-    temperature, top_k, top_p, min_p, *penalties = (
-        value if row is None else row.expand(rows).contiguous() for value, row in zip(settings, per_row, strict=True)
-    )
-    filtered = any(row is not None for row in per_row[1:4]) or list(settings[1:4]) != _OFF[1:4]
-    passes = PASSES if filtered else 0
-    found = logits.new_empty((passes + 1, 4, rows, n_chunks), dtype=torch.float32)
-    winners = logits.new_empty((passes + 1, rows, n_chunks), dtype=torch.int32)
-    groups = logits.new_empty((rows, n_groups), dtype=torch.float32)
-    plain = counts is None and logit_bias is None and allowed is None
+    n_chunks = -(-vocab // (4 * QUADS))
+    n_groups = n_chunks * QUADS // 8
+    overlap = OVERLAP and overlaps(chip_of(logits.device))
+    given: dict[str, Any] = dict(zip(_PARAMETERS, call.settings, strict=True))
+    for name in ("counts", "bias", "allowed", "processed", "shares", "held", "held_tokens", "live"):
+        given[name] = None
+    given |= tensors
+    given |= {name + "_stride": 0 for name in ("counts", "bias", "allowed", "processed")}
+    given |= {name + "_stride": t.stride(0) for name, t in tensors.items() if t.dim() == 2}
+    given |= {"vocab": vocab, "n_chunks": n_chunks, "n_groups": n_groups, "size": rows * n_chunks, "rows": rows}
+    given |= {"n_top": call.n_logprobs, "QUADS": QUADS, "HELD": HELD, "BLOCK": BLOCK, "OVERLAP": overlap}
+    given |= {"CHUNKS": _power_of_2(n_chunks), "GROUPS": _power_of_2(n_groups), "FILTERED": "held" in tensors}
+    given["PACKED"] = call.allowed is not None and call.allowed.dtype == torch.int32
+
+    def run(kernel: Any, grid: int, options: dict[str, Any], **own: Any) -> Repeat | None:
+        arguments = {name: value for name, value in (given | own).items() if name in kernel.arg_names}
+        return repeated(kernel, (grid,), logits, arguments, options)
+
     # Rows of vector loads: a quad of tokens each.
     aligned = logits.stride(0) % 4 == 0 and logits.data_ptr() % 16 == 0
-    width = -(-vocab // 16) * 16
-    processed = None if plain else logits.new_empty((rows, width), dtype=torch.float32)
-    packed = allowed is not None and allowed.dtype == torch.int32
-    launch(
-        kernels.scan_kernel, (size,), logits,
-        logits, logits.stride(0), vocab, n_chunks, *keys, temperature, *penalties,
-        counts, 0 if counts is None else counts.stride(0),
-        logit_bias, 0 if logit_bias is None or logit_bias.dim() == 1 else logit_bias.stride(0),
-        allowed if packed or allowed is None else allowed.view(torch.uint8),
-        0 if allowed is None else allowed.stride(0),
-        packed, processed, width, groups, found, winners, size, ALIGNED=aligned, QUADS=QUADS,
-        **OPTIONS | ({"num_warps": SCAN_WARPS} if plain else {}),
-    )  # fmt: skip
-    read = (logits, logits.stride(0)) if processed is None else (processed, width)
-    aligned |= processed is not None
-    shares = None
-    if call.top_k_first and all(settings[i] != _OFF[i] or per_row[i] is not None for i in (1, 2)):
-        shares = logits.new_empty(rows, dtype=torch.float32)
-        launch(
-            kernels.share_kernel, (rows,), logits,
-            *read, vocab, n_chunks, temperature, top_k, groups, found, size,
-            logits.new_empty((rows, HELD), dtype=torch.int32), shares,
-            **sizes, GROUPS=n_groups_2, HELD=HELD,
-            **OPTIONS | {"num_warps": SHARE_WARPS["hip" if torch.version.hip else "cuda"]},
-        )  # fmt: skip
-    held = logits.new_empty((passes, rows), dtype=torch.float32)
-    held_tokens = logits.new_empty((passes, 2, rows), dtype=torch.int32)
-    limits = (temperature, top_k, top_p, min_p, shares)
-    shared = (*read, vocab, n_chunks, *keys, *limits, groups, found, winners, held, held_tokens, size, rows)
-    for number in range(1, passes + 1):
-        launch(kernels.verify_kernel, (size,), logits, *shared, PASS=number, ALIGNED=aligned, **sizes, **OPTIONS)
-    launch(
-        kernels.finish_kernel, (rows,), logits,
-        *shared, tokens, logprobs, PASS=passes, ALIGNED=aligned, **sizes, **OPTIONS,
-    )  # fmt: skip
-    if n_logprobs:
-        launch(
-            kernels.top_kernel, (rows,), logits,
-            *read, vocab, n_chunks, temperature, groups, found, size, n_logprobs, top_tokens, top_logprobs,
-            **sizes, GROUPS=n_groups_2, **OPTIONS,
-        )  # fmt: skip
-    return results
+    stripes = _stripes(rows, n_chunks, SCAN_PROGRAMS, logits.device)
+    warps = {} if "processed" in tensors else {"num_warps": SCAN_WARPS}
+    yield run(kernels.scan_kernel, rows * stripes, OPTIONS | warps, stripes=stripes, ALIGNED=aligned)
+    aligned |= read is not logits
+    options = OPTIONS | ({"launch_pdl": True} if overlap else {})
+    if "shares" in tensors:
+        warps = {"num_warps": SHARE_WARPS["hip" if torch.version.hip else "cuda"]}
+        yield run(kernels.share_kernel, rows, options | warps)
+    yield run(kernels.draw_kernel, rows, options | {"num_warps": DRAW_WARPS})
+    if "held" in tensors:
+        stripes = _stripes(rows, n_chunks, VERIFY_PROGRAMS, logits.device)
+        for number in range(1, PASSES + 1):
+            warps = {"num_warps": MEASURE_WARPS} if number == 1 else {}
+            own = {"stripes": stripes, "PASS": number, "ALIGNED": aligned}
+            yield run(kernels.verify_kernel, rows * stripes, options | warps, **own)
+        yield run(kernels.finish_kernel, rows, options, PASS=PASSES, ALIGNED=aligned)
+    if call.n_logprobs:
+        yield run(kernels.top_kernel, rows, options)
+
+
+def _stripes(rows: int, n_chunks: int, programs: int, device: torch.device) -> int:
+    """Programs per row, of which each takes as many chunks as leave that many programs for each processor."""
+    each = max(1, rows * n_chunks // (programs * _processors(device)))
+    return -(-n_chunks // each)
+
+
+@cache
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
+
+
+def _power_of_2(n: int) -> int:
+    return 1 << (n - 1).bit_length()
 
 
 def sample(

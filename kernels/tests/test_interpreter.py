@@ -23,6 +23,7 @@ KERNELS = [
         "copy_pages",
         "merge_state",
         "plan_shared",
+        "products",
         "rms_norm",
         "sample",
         "sample_laws",

@@ -27,6 +27,7 @@ from t2fast_kernels import (
     sample,
     silu_mul,
 )
+from t2fast_kernels.products import gated_product, products
 
 PACKAGE = Path(t2fast_kernels.__file__).parent
 
@@ -45,6 +46,8 @@ CALLS = {
     ),
     "copy_pages": lambda: copy_pages(drawn(3, 2, 1, 8), drawn(3, 2, 1, 8), ids(0), ids(2)),
     "merge_state": lambda: merge_state(drawn(2, 3, 16), drawn(2, 3), drawn(2, 3, 16), drawn(2, 3)),
+    "products": lambda: products(drawn(2, 8).half(), [drawn(8, 8).half()]),
+    "gated_product": lambda: gated_product(drawn(2, 8).half(), drawn(8, 8).half(), drawn(8, 8).half()),
     "rms_norm": lambda: rms_norm(drawn(2, 8), drawn(8), 1e-6),
     "silu_mul": lambda: silu_mul(drawn(2, 8), drawn(2, 8)),
     "sample": lambda: sample(drawn(1, 40), 1, 0, 0, 0, top_k=3, top_p=0.9),

@@ -110,6 +110,35 @@ def test_neither_chunks_nor_passes_matter(device, monkeypatch, quads, passes) ->
         assert torch.equal(sample(logits, 5, rows, 0, 0, **filters)[0], tokens)
 
 
+@pytest.mark.parametrize("programs", [1, 5, 14, 1000])
+def test_programs_may_take_any_number_of_chunks(device, monkeypatch, programs) -> None:
+    logits = logits_of(3, 1000, device, seed=11)
+    rows = torch.arange(3, device=device)
+    settings = [{"top_k": 200}, {"top_p": 0.9}, {"n_logprobs": 3, "logit_bias": logits[1].contiguous()}]
+    expected = [sample(logits, 5, rows, 0, 0, **s) for s in settings]
+    monkeypatch.setattr(operator, "_processors", lambda _device: 1)
+    monkeypatch.setattr(operator, "SCAN_PROGRAMS", programs)
+    monkeypatch.setattr(operator, "VERIFY_PROGRAMS", programs)
+    monkeypatch.setattr(operator, "HELD", 2)  # so that passes of their own are needed
+    for s, drawn in zip(settings, expected, strict=True):
+        for a, b in zip(sample(logits, 5, rows, 0, 0, **s), drawn, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_the_draw_settles_what_it_can_hold(device, monkeypatch) -> None:
+    """And what it can't is settled by passes over chunks, to the same tokens."""
+    logits = logits_of(8, 700, device, seed=12)
+    rows = torch.arange(8, device=device)
+    settings = [{"top_k": 5}, {"top_p": 0.4}, {"min_p": 0.3}, {"top_k": 60, "top_p": 0.6}]
+    expected = [sample(logits, 5, rows, 0, 0, **s) for s in settings]
+    plain = sample(logits, 5, rows, 0, 0)[0]
+    assert all((tokens != plain).any() for tokens, _ in expected)  # filters reject winners
+    monkeypatch.setattr(operator, "HELD", 1)
+    for s, drawn in zip(settings, expected, strict=True):
+        for a, b in zip(sample(logits, 5, rows, 0, 0, **s), drawn, strict=True):
+            assert torch.equal(a, b)
+
+
 def test_integers_and_tensors_are_one_key(device) -> None:
     logits = logits_of(4, 90, device)
     tokens = sample(logits, -3, 2**32 - 1, 2, 1)[0]

@@ -31,9 +31,18 @@ def test_nothing_is_compiled_anew_from_step_to_step():
     from kit.stub_driver import stubbed
     from t2fast_kernels.triton.append_kv import append_kernel
     from t2fast_kernels.triton.attention import prefix_kernel, suffix_kernel
-    from t2fast_kernels.triton.sample import finish_kernel, scan_kernel, share_kernel, verify_kernel
+    from t2fast_kernels.triton.sample import draw_kernel, finish_kernel, scan_kernel, share_kernel, verify_kernel
 
-    kernels = (prefix_kernel, suffix_kernel, append_kernel, scan_kernel, share_kernel, verify_kernel, finish_kernel)
+    kernels = (
+        prefix_kernel,
+        suffix_kernel,
+        append_kernel,
+        scan_kernel,
+        share_kernel,
+        draw_kernel,
+        verify_kernel,
+        finish_kernel,
+    )
     for kernel in kernels:  # a test before this one may have compiled some: count from nothing
         KEPT.append(kernel.device_caches)
         kernel.device_caches = defaultdict(kernel.create_binder)
@@ -54,5 +63,5 @@ def test_nothing_is_compiled_anew_from_step_to_step():
             heat = state[4, :n].view(torch.float32)
             sample(logits, 1, state[5, :n], state[6, :n], state[2, :n], temperature=heat, top_k=state[7, :n], top_p=0.9)
             counts.append([compiled(kernel) for kernel in kernels])
-    assert counts[0] == [1, 1, 1, 1, 1, 3, 1]  # the three passes of verify differ
+    assert counts[0] == [1, 1, 1, 1, 1, 1, 3, 1]  # the three passes of verify differ
     assert counts[1:] == counts[:1] * 3

@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from t2fast_kernels.triton.sample.row import log, weigh
+
 NO_TOKEN = tl.constexpr(2147483647)
 #: Three streams of noise, told apart by what is added to a counter's first word: which token of a group is its first,
 #: when each group rings, and how long after it the others do.
@@ -43,3 +45,25 @@ def fastest(race, x, token):
 def near(first):
     """What exponents are taken beside: the maximum, but 0 for what is impossible."""
     return tl.where(first == float("-inf"), 0.0, first)
+
+
+@triton.jit
+def race(x, pivot, group, row, seed, prompt, sample, step, scale, top):
+    """Score, token and logit of the first to ring among the tokens above the pivot of some groups; x [groups, 32]."""
+    N_GROUPS: tl.constexpr = x.shape[0]
+    token = group[:, None] * 32 + tl.arange(0, 32)[None, :]
+    quad = tl.reshape(group[:, None] * 8 + tl.arange(0, 8)[None, :], [N_GROUPS * 8])
+    first = tl.max(x, 1)
+    weight = weigh(x - near(first)[:, None], scale)
+    its = weight / tl.reshape(exponentials(quad, FIRST, row, seed, prompt, sample, step), [N_GROUPS, 32])
+    leads = tl.min(tl.where(its == tl.max(its, 1)[:, None], token, NO_TOKEN), 1)
+    # A group's largest weighs 1: only a group without tokens above the pivot, which was not read, weighs less.
+    rate = tl.maximum(tl.sum(weight, 1), 1.0)
+    four = exponentials(group // 4, GROUP, row, seed, prompt, sample, step)
+    rings = tl.sum(tl.where((group % 4)[:, None] == tl.arange(0, 4)[None, :], four, 0.0), 1) / rate
+    later = tl.reshape(exponentials(quad, LATER, row, seed, prompt, sample, step), [N_GROUPS, 32])
+    later /= tl.where(weight > 0, weight, 1.0)
+    clock = rings[:, None] + tl.where(token == leads[:, None], 0.0, later)
+    speed = tl.where((x > pivot) & (weight > 0), weigh(first - top, scale)[:, None] / clock, 0.0)
+    best, winner, level = fastest(speed, x, token)
+    return log(best), winner, level

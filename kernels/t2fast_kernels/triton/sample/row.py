@@ -1,13 +1,21 @@
-"""A row's settings, and its sum."""
+"""What the kernels do alike: a row's settings, its logits, and its results."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 from triton.language import core  # to_tensor; the interpreter rewrites only modules it finds among the globals
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-#: Arguments that are one per row: their alignment compiles nothing anew.
-PER_ROW = ("seed", "prompt", "sample", "step", "temperature")
+
+@triton.jit
+def begin():
+    """Wait for the launch before, and let the next one begin.
+
+    Every launch but the first waits before it reads or writes anything. So when one has ended, all before it have.
+    """
+    gdc_wait()
+    gdc_launch_dependents()
 
 
 @triton.jit
@@ -35,20 +43,14 @@ def log(x):
 
 
 @triton.jit
-def row_sum(found, size, row, n_chunks, scale, CHUNKS: tl.constexpr):
-    """A row's maximum and its sum of exp(scale (x - maximum)): NaN for rows with NaN or +inf, 0 for impossible ones."""
-    chunk = tl.arange(0, CHUNKS)
-    at = found + row * n_chunks + chunk
-    top = tl.load(at, mask=chunk < n_chunks, other=float("-inf"))
-    part = tl.load(at + size, mask=chunk < n_chunks, other=0.0)
-    best = tl.max(top, 0)
-    base = tl.where(best == float("-inf"), 0.0, best)
-    return base, tl.sum(part * tl.exp((top - base) * scale), 0)
+def weigh(difference, scale):
+    """exp(scale * difference): the chip knows powers of two, so one multiplication comes before it and none after."""
+    return tl.exp2(difference * tl.minimum(scale * 1.4426950408889634, 3.4028234663852886e38))
 
 
 @triton.jit
 def four_each(at, quad, wanted, whole, vocab, ALIGNED: tl.constexpr):
-    """A row's logits [quads, 4] in fp32: -inf where they are not wanted, and beyond the vocabulary.
+    """A row's logits [quads, 4] as they are stored: -inf where they are not wanted, and beyond the vocabulary.
 
     Where rows are aligned a quad is one load, given that no mask can end inside of it: ``whole`` says that all quads
     lie in the vocabulary. Elsewhere it is four loads by one thread, so that quads stay together.
@@ -66,4 +68,13 @@ def four_each(at, quad, wanted, whole, vocab, ALIGNED: tl.constexpr):
         c = tl.load(at + token + 2, mask=wanted & (token + 2 < vocab), other=float("-inf"))
         d = tl.load(at + token + 3, mask=wanted & (token + 3 < vocab), other=float("-inf"))
         x = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), [quad.shape[0], 4])
-    return x.to(tl.float32)
+    return x
+
+
+@triton.jit
+def write(drawn, logprobs, row, token, level, top, total, scale):
+    """A row's results, for rows with NaN and impossible ones too."""
+    possible = total > 0
+    tl.store(drawn + row, tl.where(possible, token, -1).to(tl.int64))
+    worth = tl.where(total == 0, float("-inf"), total)
+    tl.store(logprobs + row, tl.where(possible, (level - top) * scale - log(total), worth))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents
 
-from t2fast_kernels.triton.sample.noise import FIRST, GROUP, NO_TOKEN, exponentials, fastest, near
-from t2fast_kernels.triton.sample.row import factor, four_each, log, setting
+from t2fast_kernels.triton.sample.noise import near
+from t2fast_kernels.triton.sample.row import factor, four_each, setting, weigh
 
 
 @triton.jit
@@ -31,18 +32,37 @@ def _after(
     return x
 
 
-@triton.jit(
-    do_not_specialize=["seed", "prompt", "sample", "step", "temperature", "repetition", "presence", "frequency", "size"]
-)
+@triton.jit
+def _measure(
+    x, chunk, vocab, n_chunks, row, scale, repetition, presence, frequency, counts, counts_stride, bias, bias_stride,
+    allowed, allowed_stride, PACKED: tl.constexpr, processed, processed_stride, groups, sums, QUADS: tl.constexpr,
+):  # fmt: skip
+    """What is kept of a chunk: maximum and sum of every 32 tokens. No thread waits for another warp's."""
+    quad = chunk * QUADS + tl.arange(0, QUADS)
+    token = quad[:, None] * 4 + tl.arange(0, 4)[None, :]
+    inside = token < vocab
+    x = _after(
+        x.to(tl.float32), token, inside, row, repetition, presence, frequency, counts, counts_stride, bias,
+        bias_stride, allowed, allowed_stride, PACKED,
+    )  # fmt: skip
+    if processed is not None:
+        tl.store(processed + row * processed_stride + token, x, mask=inside)
+    x = tl.reshape(x, [QUADS // 8, 32])
+    first = tl.max(x, 1)
+    # Differences first: adding one number to all logits changes nothing but their own rounding.
+    total = tl.sum(weigh(x - near(first)[:, None], scale), 1)
+    group = row * (n_chunks * (QUADS // 8)) + chunk * (QUADS // 8) + tl.arange(0, QUADS // 8)
+    tl.store(groups + group, first)
+    tl.store(sums + group, total)
+
+
+@triton.jit(do_not_specialize=["stripes", "temperature", "repetition", "presence", "frequency"])
 def scan_kernel(
-    logits,
-    logits_stride,
+    raw,  # the logits as they came
+    raw_stride,
     vocab,
     n_chunks,
-    seed,
-    prompt,
-    sample,
-    step,
+    stripes,
     temperature,
     repetition,
     presence,
@@ -57,65 +77,32 @@ def scan_kernel(
     processed,  # [rows, processed_stride] fp32: the logits before temperature, written if there was anything to process
     processed_stride,
     groups,  # [rows, n_chunks * QUADS / 8]: maximum of every 32 tokens
-    found,  # [pass, 4, rows, n_chunks]: here maximum, sum of exp(scale (x - maximum)), winner's score, and logit
-    tokens,  # [pass, rows, n_chunks]: winner
-    size,
+    sums,  # the same: their sum of exp(scale (x - maximum))
     ALIGNED: tl.constexpr,
     QUADS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """One chunk of one row."""
-    row = (tl.program_id(0) // n_chunks).to(tl.int64)
-    chunk = tl.program_id(0) % n_chunks
-    quad = chunk * QUADS + tl.arange(0, QUADS)
-    token = quad[:, None] * 4 + tl.arange(0, 4)[None, :]
-    inside = token < vocab
-    at = logits + row * (tl.multiple_of(logits_stride, 4) if ALIGNED else logits_stride)
-    whole = (chunk + 1) * (QUADS * 4) <= vocab
-    x = _after(
-        four_each(at, quad, quad >= 0, whole, vocab, ALIGNED), token, inside, row, repetition, presence, frequency,
-        counts, counts_stride, bias, bias_stride, allowed, allowed_stride, PACKED,
-    )  # fmt: skip
-    if processed is not None:
-        tl.store(processed + row * processed_stride + token, x, mask=inside)
-    heat = setting(temperature, row)
-    scale = factor(heat)
-
-    x = tl.reshape(x, [QUADS // 8, 32])
-    first = tl.max(x, 1)
-    group = chunk * (QUADS // 8) + tl.arange(0, QUADS // 8)
-    tl.store(groups + row * (n_chunks * (QUADS // 8)) + group, first)
-    # Differences first: adding one number to all logits changes nothing but their own rounding.
-    weight = tl.sum(tl.exp((x - near(first)[:, None]) * scale), 1)
-    top = tl.max(first, 0)
-    weight *= tl.exp((first - near(top)) * scale)
-    total = tl.sum(weight, 0)
-    if heat > 0:
-        four = chunk * (QUADS // 32) + tl.arange(0, QUADS // 32)
-        clocks = exponentials(four, GROUP, row, seed, prompt, sample, step)
-        race = tl.reshape(weight, [QUADS // 32, 4]) / clocks
-        best = tl.max(tl.max(race, 1), 0)
-        score = log(best)
-        # Whatever comes of NaN stays inside the chunk.
-        last = (chunk + 1) * (QUADS // 8) - 1
-        member = four[:, None] * 4 + tl.arange(0, 4)[None, :]
-        leader = tl.min(tl.min(tl.where(race == best, member, last), 1), 0)
-        some = leader * 8 + tl.arange(0, 8)
-        its = some[:, None] * 4 + tl.arange(0, 4)[None, :]
-        there = its < vocab
-        y = _after(
-            tl.load(at + its, mask=there, other=float("-inf")).to(tl.float32), its, there, row, repetition, presence,
-            frequency, counts, counts_stride, bias, bias_stride, allowed, allowed_stride, PACKED,
+    """Every ``stripes``-th chunk of one row; the next one's logits are on their way while one is worked on."""
+    if OVERLAP:
+        gdc_launch_dependents()
+    row = (tl.program_id(0) // stripes).to(tl.int64)
+    chunk = tl.program_id(0) % stripes
+    scale = factor(setting(temperature, row))
+    at = raw + row * (tl.multiple_of(raw_stride, 4) if ALIGNED else raw_stride)
+    quad = tl.arange(0, QUADS)
+    n_whole = vocab // (QUADS * 4)
+    x = four_each(at, chunk * QUADS + quad, quad < tl.where(chunk < n_whole, QUADS, 0), True, vocab, ALIGNED)
+    while chunk < n_whole:
+        after = chunk + stripes
+        coming = four_each(at, after * QUADS + quad, quad < tl.where(after < n_whole, QUADS, 0), True, vocab, ALIGNED)
+        _measure(
+            x, chunk, vocab, n_chunks, row, scale, repetition, presence, frequency, counts, counts_stride, bias,
+            bias_stride, allowed, allowed_stride, PACKED, processed, processed_stride, groups, sums, QUADS,
         )  # fmt: skip
-        heavy = tl.exp((y - near(tl.max(tl.max(y, 1), 0))) * scale)
-        _, winner, level = fastest(heavy / exponentials(some, FIRST, row, seed, prompt, sample, step), y, its)
-    else:
-        score = tl.where(top == float("-inf"), top, 0.0)
-        all_tokens = tl.reshape(token, [QUADS // 8, 32])
-        winner = tl.min(tl.min(tl.where(x == top, all_tokens, NO_TOKEN), 1), 0)
-        level = top
-    here = row * n_chunks + chunk
-    tl.store(found + here, top)
-    tl.store(found + size + here, total)
-    tl.store(found + 2 * size + here, score)
-    tl.store(found + 3 * size + here, level)
-    tl.store(tokens + here, winner)
+        x, chunk = coming, after
+    if chunk < n_chunks:  # the end of the vocabulary
+        _measure(
+            four_each(at, chunk * QUADS + quad, quad >= 0, False, vocab, ALIGNED), chunk, vocab, n_chunks, row, scale,
+            repetition, presence, frequency, counts, counts_stride, bias, bias_stride, allowed, allowed_stride, PACKED,
+            processed, processed_stride, groups, sums, QUADS,
+        )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from t2fast_kernels.triton.sample.row import factor, row_sum, setting
+from t2fast_kernels.triton.sample.row import begin, factor, setting, weigh
 
 
 @triton.jit
@@ -29,11 +29,11 @@ def _at_least(logits, logits_stride, vocab, n_chunks, groups, row, scale, top, k
             x = tl.load(logits + row * logits_stride + token, mask=inside, other=float("-inf")).to(tl.float32)
             kept = inside & (x >= level)
             number += tl.sum(tl.sum(kept.to(tl.float32), 1), 0)
-            mass += tl.sum(tl.sum(tl.where(kept, tl.exp((x - top) * scale), 0.0), 1), 0)
+            mass += tl.sum(tl.sum(tl.where(kept, weigh(x - top, scale), 0.0), 1), 0)
     return number, mass
 
 
-@triton.jit(do_not_specialize=["temperature", "top_k", "size"])
+@triton.jit(do_not_specialize=["temperature", "top_k"])
 def share_kernel(
     logits,
     logits_stride,
@@ -42,29 +42,29 @@ def share_kernel(
     temperature,
     top_k,
     groups,
-    found,
-    size,
     live,  # [rows, HELD]: scratch
-    shares,
+    shares,  # -1 where top-k keeps all
     QUADS: tl.constexpr,
-    CHUNKS: tl.constexpr,
     GROUPS: tl.constexpr,
     HELD: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One row: the mass of the tokens that top-k keeps, by bisection over the floats.
 
     The k-th largest of the maxima of 32 tokens is a lower bound of the k-th largest logit, mostly the logit itself. The
     groups that reach it, about k, are gathered and searched in registers; more than HELD are read once a step.
     """
+    if OVERLAP:
+        begin()
     row = tl.program_id(0).to(tl.int64)
     scale = factor(setting(temperature, row))
-    top, total = row_sum(found, size, row, n_chunks, scale, CHUNKS)
     k = setting(top_k, row)
-    mass = total
-    if (k >= 1) & (k < vocab) & (total > 0):
+    mass = -1.0
+    if (k >= 1) & (k < vocab):
         n_groups = n_chunks * (QUADS // 8)
         group = tl.arange(0, GROUPS)
         maxima = tl.load(groups + row * n_groups + group, mask=group < n_groups, other=float("-inf"))
+        top = tl.max(maxima, 0)
         keys = _ordered(maxima)
         # At least k are >= low, fewer than k are >= high; once exactly k are, that level will do.
         low, high = _ordered(tl.full([], float("-inf"), tl.float32)).to(tl.int64), _ordered(top).to(tl.int64) + 1
@@ -92,7 +92,7 @@ def share_kernel(
                 low = tl.where(number >= k, middle, low)
                 high = tl.where(number >= k, tl.where(number == k, low + 1, high), middle)
             kept = inside & (token_keys >= low.to(tl.int32))
-            mass = tl.sum(tl.sum(tl.where(kept, tl.exp((x - top) * scale), 0.0), 1), 0)
+            mass = tl.sum(tl.sum(tl.where(kept, weigh(x - top, scale), 0.0), 1), 0)
         else:
             number, mass = _at_least(
                 logits, logits_stride, vocab, n_chunks, groups, row, scale, top, low.to(tl.int32), QUADS

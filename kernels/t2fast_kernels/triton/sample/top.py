@@ -5,12 +5,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from t2fast_kernels.triton.sample.row import factor, log, row_sum, setting
+from t2fast_kernels.triton.sample.row import begin, factor, log, setting
 
 _NO_TOKEN = tl.constexpr(2147483647)
 
 
-@triton.jit(do_not_specialize=["temperature", "size", "n_top"])
+@triton.jit(do_not_specialize=["temperature", "n_top", "rows"])
 def top_kernel(
     logits,
     logits_stride,
@@ -18,19 +18,21 @@ def top_kernel(
     n_chunks,
     temperature,
     groups,
-    found,
-    size,
+    stats,
+    rows,
     n_top,
     top_tokens,
     top_logprobs,
     QUADS: tl.constexpr,
-    CHUNKS: tl.constexpr,
     GROUPS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One row: its most likely tokens one after the other, equal ones by index."""
+    if OVERLAP:
+        begin()
     row = tl.program_id(0).to(tl.int64)
     scale = factor(setting(temperature, row))
-    top, total = row_sum(found, size, row, n_chunks, scale, CHUNKS)
+    top, total = tl.load(stats + row), tl.load(stats + rows + row)
     n_groups = n_chunks * (QUADS // 8)
     group = tl.arange(0, GROUPS)
     maxima = tl.load(groups + row * n_groups + group, mask=group < n_groups, other=float("-inf"))

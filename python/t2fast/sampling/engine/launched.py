@@ -3,11 +3,12 @@
 transformers computes a norm as eight operations and rotary embedding as ten: on a GPU each of them is a launch that
 writes to memory what the next reads, and for few rows they take longer than the products and the attention together.
 Only blocks that are known word for word are run this way. Weights are the modules' own and are looked up at every pass:
-nothing is copied, and products of the same input stay apart, because one for all would need their weights side by side.
+nothing is copied. So products of the same input are one launch only where they are small.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.functional import linear
 
 from t2fast.sampling.engine.attention import Reading, Turn
 from t2fast.sampling.engine.known import known, known_norm, known_turn, turned_by, untouched, watched, window_of
+from t2fast_kernels.products import gated_product, products, suits
 from t2fast_kernels.rms_norm import WIDEST, rms_norm
 from t2fast_kernels.silu_mul import silu_mul
 
@@ -108,18 +110,34 @@ def _computed(block: Any, x: Tensor, turn: Turn, reading: Reading) -> Tensor:
     attention, mlp = block.self_attn, block.mlp
     norm = block.input_layernorm
     y, _ = rms_norm(x, norm.weight, norm.variance_epsilon)
-    q, k, v = (_product(layer, y) for layer in (attention.q_proj, attention.k_proj, attention.v_proj))
-    q, k, v = (heads.view(len(x), -1, attention.head_dim) for heads in (q, k, v))
+    q, k, v = (heads.view(len(x), -1, attention.head_dim) for heads in _heads(attention, y))
     read = reading(
         attention.layer_idx, q, k, v,
         scale=attention.scaling, window=window_of(block), soft_cap=None, sinks=None, turn=turn,
     )  # fmt: skip
     norm = block.post_attention_layernorm
     y, total = rms_norm(_product(attention.o_proj, read.flatten(1)), norm.weight, norm.variance_epsilon, residual=x)
-    y = silu_mul(_product(mlp.gate_proj, y), _product(mlp.up_proj, y))
+    y = _gated(mlp.gate_proj, mlp.up_proj, y)
     if mlp.down_proj.bias is not None:
         return total + _product(mlp.down_proj, y)
     return total.addmm_(y, mlp.down_proj.weight.t())  # the product adds to what is there: no launch of its own
+
+
+def _heads(attention: Any, x: Tensor) -> Sequence[Tensor]:
+    """Queries, keys and values."""
+    layers = attention.q_proj, attention.k_proj, attention.v_proj
+    weights = [layer.weight for layer in layers]
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    if suits(x, weights) and len(biases) in (0, len(layers)):
+        together: Sequence[Tensor] = products(x, weights, biases).split([len(weight) for weight in weights], 1)
+        return together
+    return [_product(layer, x) for layer in layers]
+
+
+def _gated(gate: Any, up: Any, x: Tensor) -> Tensor:
+    if gate.bias is None and up.bias is None and suits(x, [gate.weight, up.weight]):
+        return gated_product(x, gate.weight, up.weight)
+    return silu_mul(_product(gate, x), _product(up, x))
 
 
 def _product(layer: Any, x: Tensor) -> Tensor:
