@@ -285,9 +285,7 @@ def suffix_kernel(
             m_piece = tl.reshape(tl.broadcast_to(m_few[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
             l_piece = tl.reshape(tl.broadcast_to(tl.sum(weights, 0)[None, :], [BLOCK_M // FEW, FEW]), [BLOCK_M])
             o_few = tl.sum(o_pieces * weights[:, :, None], 0)
-            o_piece = tl.reshape(
-                tl.broadcast_to(o_few[None, :, :], [BLOCK_M // FEW, FEW, BLOCK_D]), [BLOCK_M, BLOCK_D]
-            )
+            o_piece = tl.reshape(tl.broadcast_to(o_few[None, :, :], [BLOCK_M // FEW, FEW, BLOCK_D]), [BLOCK_M, BLOCK_D])
             m_new = tl.maximum(m, m_piece)
             weight, decay = tl.exp2(m_piece - m_new), tl.exp2(m - m_new)
             l = l * decay + l_piece * weight
