@@ -142,10 +142,11 @@ def _launch_products(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> 
         tiles = [triton.cdiv(one, how["BLOCK_N"]) for one in columns]
         # Layers that are not there have the type of those that are.
         absent = MOST_LAYERS - len(weights)
-        weights, biases = weights + weights[:1] * absent, biases + biases[:1] * absent
+        pointers: list[Tensor | None] = [*weights, *weights[:1] * absent, *biases, *biases[:1] * absent]
+        pointers += [None] * (2 * MOST_LAYERS - len(pointers))
         launch(
             products_kernel, (triton.cdiv(rows, how["BLOCK_M"]), sum(tiles)), x,
-            x, x.stride(0), *weights, *(biases or [None] * MOST_LAYERS), out, rows,
+            x, x.stride(0), *pointers, out, rows,
             COLUMNS_0=columns[0], COLUMNS_1=columns[1], COLUMNS_2=columns[2],
             WIDTH=width, UPCAST=not x.is_cuda, **how, **overlapping(x),
         )  # fmt: skip

@@ -82,6 +82,8 @@ def product_cases(chip: str) -> list[Case]:
         needs = "wgmma" if chip == "sm_90" and how["BLOCK_M"] == 64 else "mma"
         name = f"{'gated' if gated else 'products'}-{rows}-{width}{'-bias' if bias else ''}"
         if not (gated and bias):
+            if (rows, width) == (128, 1000):  # two layers only
+                constants |= {"COLUMNS_2": 0} if "COLUMNS_2" in constants else {}
             found.append(Case(name, chip, kernel, types, constants, how["num_warps"], how["num_stages"], needs))
     return found
 
