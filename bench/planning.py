@@ -27,13 +27,21 @@ PASS, MEAN = t2.load_law("pythia-gsm8k"), t2.load_law("pythia-gsm8k-average")
 BARE = replace(PASS, uncertainty={})
 LOSS = t2.T2LossLaw(1.8, 480.0, 2100.0, 0.35, 0.37, G=1.0, gamma=0.3)
 BUDGET = t2.Budget(train_flops=1e21, inference_flops=1.4e11)
-#: Rules, with what a wrong answer costs.
+ZIPF = t2.Majority(t2.Tail.zipf(1.0, 30))
+#: Rules, with what a wrong answer costs and whether sampling stops at an accepted one.
 RULES = {
-    "verifier": (t2.Verifier(0.01, 0.9), 0.0),
-    "best of k": (t2.BestOf(1.2), 0.0),
-    "vote": (t2.Majority(t2.Tail.zipf(1.0, 30)), 0.0),
-    "verifier, price": (t2.Verifier(0.05, 0.9, "abstain"), 1.0),
-    "vote, price": (t2.Majority(t2.Tail.zipf(1.0, 30)), 0.5),
+    "verifier": (t2.Verifier(0.01, 0.9), 0.0, False),
+    "verifier, slope": (t2.Verifier(0.1, 0.9, slope=0.8), 0.0, False),
+    "verifier, steep slope": (t2.Verifier(0.1, 0.9, slope=2.0), 0.0, False),
+    "best of k": (t2.BestOf(1.2), 0.0, False),
+    "vote": (ZIPF, 0.0, False),
+    "verifier, stopping": (t2.Verifier(0.01, 0.9), 0.0, True),
+    "verifier, price": (t2.Verifier(0.05, 0.9, "abstain"), 1.0, False),
+    "verifier, slope, price": (t2.Verifier(0.1, 0.9, "abstain", slope=0.8), 2.0, False),
+    "verifier, steep slope, price": (t2.Verifier(0.1, 0.9, "abstain", slope=2.0), 2.0, False),
+    "best of k, price": (t2.BestOf(1.2), 0.5, False),
+    "vote, price": (ZIPF, 0.5, False),
+    "verifier, price, stopping": (t2.Verifier(0.05, 0.9, "abstain"), 1.0, True),
 }
 #: A law by whose success rates answers are worth a price.
 TINY, SMALL = (replace(t2.load_law("lab-tiny"), uncertainty={}), t2.Budget(train_flops=3e11, inference_flops=2e6))
@@ -157,10 +165,11 @@ def rows():
         ("plan, t2-loss", 1, lambda: t2.plan(LOSS, BUDGET), None),
         ("plan, t2-loss, core call", 1, lambda: _core.plan_budget(LOSS._handle, budget, None), None),
     ]
-    for name, (rule, price) in RULES.items():
+    for name, (rule, price, stops) in RULES.items():
         law, limits = (TINY, SMALL) if price else (BARE, BUDGET)
-        asked = under_rule(law, rule, price)._handle, limits._handle, law.data_range
-        cases.append((f"plan, {name}, core call", 1, functools.partial(_core.plan_budget, *asked), None))
+        for where, spent in [("", limits), (" in total", t2.Budget(total_flops=limits.train_flops))]:
+            asked = under_rule(law, rule, price, stops)._handle, spent._handle, law.data_range
+            cases.append((f"plan{where}, {name}, core call", 1, functools.partial(_core.plan_budget, *asked), None))
     for name, threads, call, against in cases:
         median, least = timed(call)
         ratio = everything[against] / median if against else None

@@ -10,7 +10,7 @@ from torch import Tensor
 from t2fast_kernels.backend import native, runs_triton
 from t2fast_kernels.calls import AppendCall, schema
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.launch import launch
+from t2fast_kernels.launch import launch, overlapping
 from t2fast_kernels.reference import append_kv as reference
 
 __all__ = ["append_kv"]
@@ -231,7 +231,8 @@ def _launch(call: AppendCall) -> None:
         PER_HEAD_K=call.k_scale is not None and call.k_scale.numel() > 1,
         PER_HEAD_V=call.v_scale is not None and call.v_scale.numel() > 1,
         LARGEST=largest, DIM=dim, HALF=half, BLOCK_HEADS=BLOCK_HEADS,
-        BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim), **OPTIONS,
+        BLOCK_HALF=triton.next_power_of_2(max(half, 1)), BLOCK_DIM=triton.next_power_of_2(dim),
+        **OPTIONS, **overlapping(k),
     )  # fmt: skip
 
 

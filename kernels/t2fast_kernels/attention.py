@@ -264,7 +264,7 @@ def _first_launch(call: DecodeCall) -> Iterator[Repeat | None]:
     shared |= {"q": q, "k_cache": k_cache, "v_cache": v_cache, "block_tables": call.block_tables}
     shared |= {"seq_lens": call.seq_lens, "rows": planned.rows, "partial_o": partial_o, "partial_lse": partial_lse}
     if n_items := len(planned.items):
-        tile = prefix_launch(chip, call.block_m, block_d, q.element_size())
+        tile = prefix_launch(chip, call.block_m, block_d, q.element_size(), k_cache.element_size())
         programs = min(n_items, max(1, PROGRAMS // n_kv_heads))
         own = {"counts": planned.counts, "items": planned.items, "row_map": planned.row_map, "n_rows": n_rows}
         own |= {"BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "FAST": tile.fast}

@@ -44,7 +44,7 @@ class Launch:
         return {"num_warps": self.num_warps, "num_stages": self.num_stages, "enable_fp_fusion": True}
 
 
-def prefix_launch(chip: Chip, block_m: int, block_d: int, itemsize: int) -> Launch:
+def prefix_launch(chip: Chip, block_m: int, block_d: int, itemsize: int, cache_itemsize: int = 2) -> Launch:
     """Launch A.
 
     Parameters
@@ -58,6 +58,8 @@ def prefix_launch(chip: Chip, block_m: int, block_d: int, itemsize: int) -> Laun
         Head dimension, padded to a power of two.
     itemsize
         Bytes per element of q; products of 4-byte elements use no tensor cores and need more registers.
+    cache_itemsize
+        Bytes per element of the cache; 1-byte elements are converted in registers.
     """
     row, hip = block_d * itemsize, chip == "cdna"
     if itemsize == 4:
@@ -71,20 +73,26 @@ def prefix_launch(chip: Chip, block_m: int, block_d: int, itemsize: int) -> Laun
     narrow = row > 256 or (chip == "ampere" and block_m == 64 and row == 256)
     if chip == "hopper" and not narrow:
         # One block of K and V is worked on while two are on their way: a program alone on its processor waits less.
-        return Launch(block_m, 128 if block_m == 128 else 64, warps, 5, fast)
+        return Launch(block_m, 128 if block_m == 128 else 64, warps, 4 if cache_itemsize == 1 else 5, fast)
     return Launch(
         block_m, 32 if narrow else 64, warps, 2 if row > 256 and (block_m > 16 or chip == "hopper") else 3, fast
     )
 
 
 def suffix_launch(chip: Chip, group: int, block_d: int, itemsize: int, cache_itemsize: int) -> Launch:
-    """Launch B, for ``group`` query heads per KV head. Five stages keep two blocks of K and V on their way."""
+    """Launch B, for ``group`` query heads per KV head.
+
+    On Hopper a program is one warp: a tile of 16 holds a group's few rows, whose instructions more warps repeat, and
+    their reductions would wait for each other; fp8's conversion needs the registers of two.
+    """
     block_m = next(m for m in (16, 64, 128) if m >= group)
     if block_m > 16 or chip == "cdna" or itemsize == 4:
         return prefix_launch(chip, block_m, block_d, itemsize)
     wide = block_d * itemsize > 256
-    stages = 4 if cache_itemsize == 1 or chip == "ampere" else 5  # registers are what fp8's conversion needs
-    return Launch(block_m, 16 if wide else 64, 8 if wide and chip == "ampere" else 4, stages, True)
+    if chip == "hopper":
+        return Launch(block_m, 32, 4 if wide else 2 if cache_itemsize == 1 else 1, 3, True)
+    stages = 5 if block_d * itemsize < 256 and cache_itemsize > 1 else 4  # longer heads and fp8 need the registers
+    return Launch(block_m, 16 if wide else 64, 8 if wide else 4, stages, True)
 
 
 def few_pieces(group: int, block_d: int) -> dict[str, int]:

@@ -7,13 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Repeat", "launch", "repeated"]
+from t2fast_kernels.configs import chip_of, overlaps
+
+__all__ = ["Repeat", "launch", "overlapping", "repeated"]
+
+#: Whether launches may begin while the one before is at work, where the chip can do that.
+OVERLAP = True
 
 
 def launch(kernel: Any, grid: tuple[int, ...], on: Tensor, /, *arguments: Any, **options: Any) -> Any:
     """Launch a Triton kernel over ``grid`` on the device of ``on``; returns what was compiled for it."""
     with torch.cuda.device_of(on):
         return kernel[grid](*arguments, **options)
+
+
+def overlapping(on: Tensor) -> dict[str, bool]:
+    """What a kernel that waits for the launch before it by itself is launched with."""
+    overlap = OVERLAP and overlaps(chip_of(on.device))
+    return {"OVERLAP": overlap} | ({"launch_pdl": True} if overlap else {})
 
 
 class Repeat:

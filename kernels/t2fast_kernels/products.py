@@ -15,7 +15,7 @@ from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.launch import launch
+from t2fast_kernels.launch import launch, overlapping
 from t2fast_kernels.reference import products as reference
 
 __all__ = ["gated_product", "products", "suits", "tile"]
@@ -140,11 +140,15 @@ def _launch_products(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> 
     if out.numel():
         how = tile(rows, False, torch.version.hip is not None)
         tiles = [triton.cdiv(one, how["BLOCK_N"]) for one in columns]
-        pad: list[Tensor | None] = [None] * (MOST_LAYERS - len(weights))
+        # Layers that are not there have the type of those that are.
+        absent = MOST_LAYERS - len(weights)
+        pointers: list[Tensor | None] = [*weights, *weights[:1] * absent, *biases, *biases[:1] * absent]
+        pointers += [None] * (2 * MOST_LAYERS - len(pointers))
         launch(
             products_kernel, (triton.cdiv(rows, how["BLOCK_M"]), sum(tiles)), x,
-            x, x.stride(0), *weights, *pad, *(biases or (None,) * len(weights)), *pad, out, rows,
-            COLUMNS_0=columns[0], COLUMNS_1=columns[1], COLUMNS_2=columns[2], WIDTH=width, UPCAST=not x.is_cuda, **how,
+            x, x.stride(0), *pointers, out, rows,
+            COLUMNS_0=columns[0], COLUMNS_1=columns[1], COLUMNS_2=columns[2],
+            WIDTH=width, UPCAST=not x.is_cuda, **how, **overlapping(x),
         )  # fmt: skip
     return out
 
@@ -170,7 +174,7 @@ def _launch_gated(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
     if out.numel():
         how = tile(rows, True, torch.version.hip is not None)
         grid = triton.cdiv(rows, how["BLOCK_M"]), triton.cdiv(len(gate), how["BLOCK_N"])
-        sizes = {"COLUMNS": len(gate), "WIDTH": width, "UPCAST": not x.is_cuda}
+        sizes = {"COLUMNS": len(gate), "WIDTH": width, "UPCAST": not x.is_cuda, **overlapping(x)}
         launch(gated_kernel, grid, x, x, x.stride(0), gate, up, out, rows, **sizes, **how)
     return out
 

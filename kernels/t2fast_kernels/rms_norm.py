@@ -10,7 +10,7 @@ from torch import Tensor
 from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.calls import NormCall, schema
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.launch import launch
+from t2fast_kernels.launch import launch, overlapping
 from t2fast_kernels.reference import rms_norm as reference
 
 __all__ = ["rms_norm"]
@@ -103,7 +103,7 @@ def _launch(call: NormCall) -> None:
         launch(
             rms_norm_kernel, (rows,), x,
             x, x.stride(0), residual, 0 if residual is None else residual.stride(0), call.weight, call.y, call.total,
-            call.eps, WIDTH=width, BLOCK=triton.next_power_of_2(width), **options(width),
+            call.eps, WIDTH=width, BLOCK=triton.next_power_of_2(width), **options(width), **overlapping(x),
         )  # fmt: skip
 
 

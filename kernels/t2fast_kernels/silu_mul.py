@@ -7,7 +7,7 @@ from torch import Tensor
 
 from t2fast_kernels.backend import runs_triton
 from t2fast_kernels.errors import KernelError
-from t2fast_kernels.launch import launch
+from t2fast_kernels.launch import launch, overlapping
 from t2fast_kernels.reference import silu_mul as reference
 
 __all__ = ["silu_mul"]
@@ -71,7 +71,7 @@ def _launch(gate: Tensor, up: Tensor) -> Tensor:
     if out.numel():
         launch(
             silu_mul_kernel, (rows, triton.cdiv(width, BLOCK)), out,
-            gate, gate.stride(0), up, up.stride(0), out, WIDTH=width, BLOCK=BLOCK, **OPTIONS,
+            gate, gate.stride(0), up, up.stride(0), out, WIDTH=width, BLOCK=BLOCK, **OPTIONS, **overlapping(out),
         )  # fmt: skip
     return out
 

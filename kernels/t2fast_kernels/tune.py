@@ -162,23 +162,26 @@ def calibrate(chip: Chip, timer: Timer, processors: int, l2_bytes: float) -> Cos
     """
     defaults = CostModel(processors=processors, l2_bytes=l2_bytes)
     token = chip.token_bytes
+    timer(Step(1, 16, PAGE, "plain"))  # an idle chip runs slowly at first
     # One program per KV head, alone on the chip: how its time grows with the length is the latency of its loop.
     short, long = (Step(1, 1, prefix, "shared", resident=True) for prefix in (1024, 9216))
     token_seconds = (timer(long) - timer(short)) / (long.prefix - short.prefix)
-    # The least prefix against none at all, less what reading it and folding its partial results counts for.
+    # The least prefix against none at all, less what reading it and folding its partial results counts for. Where
+    # launches overlap next to nothing is left, which noise can take below 0.
     launch = timer(Step(1, 16, PAGE, "shared", resident=True)) - timer(Step(1, 16, 0, resident=True))
-    launch -= (PAGE + FOLD) * token_seconds
+    launch = max(launch - (PAGE + FOLD) * token_seconds, 1e-8)
     # Every row reads a prefix of its own from memory; then all rows the same, from the L2 cache.
     alone = Step(4 * processors, 1, 2048, "plain")
     bandwidth = alone.prompts * alone.prefix * token / timer(alone)
     together = Step(1, 4 * processors, 2048, "plain")
     l2_bandwidth = together.samples * together.prefix * token / timer(together)
-    # Full tiles on one prefix.
-    dense = Step(1, 1024, 4096, "shared")
-    buffers = chip.buffers(dense)
-    tiles = -(-dense.samples // max(1, buffers.block_m // buffers.group))
-    padded = 4 * chip.n_kv_heads * chip.head_dim * buffers.block_m * tiles * dense.prefix
-    matrix_flops = padded / timer(dense)
+    # Full tiles on one prefix: what more tokens take, so that what a row takes by itself does not count.
+    few, many = (Step(1, 1024, prefix, "shared") for prefix in (4096, 8192))
+    buffers = chip.buffers(many)
+    tiles = -(-many.samples // max(1, buffers.block_m // buffers.group))
+    padded = 4 * chip.n_kv_heads * chip.head_dim * buffers.block_m * tiles * (many.prefix - few.prefix)
+    more = timer(many) - timer(few)
+    matrix_flops = padded / more if more else 0.0
     try:
         return replace(
             defaults,

@@ -1,6 +1,7 @@
 """Data that come with t2fast: the checkpoints of a laboratory, with the counts of their sampled answers.
 
-:func:`load_lab` gives the suite that ``t2fast lab run --preset tiny`` trained; :meth:`Lab.read` reads one of your own.
+:func:`load_lab` gives the suites that ``t2fast lab run`` trained with the presets ``tiny`` and ``small``;
+:meth:`Lab.read` reads one of your own.
 """
 
 from __future__ import annotations
@@ -291,8 +292,8 @@ def lab_names() -> list[str]:
 
     Examples
     --------
-    >>> "tiny" in lab_names()
-    True
+    >>> lab_names()
+    ['small', 'tiny']
     """
     return sorted(file.name.removesuffix(".json") for file in _tables().iterdir() if file.name.endswith(".json"))
 

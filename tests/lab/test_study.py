@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ pytest.importorskip("transformers")
 from tests.support import laboratory, nano_lab
 
 from t2fast.errors import DataError, T2Error
+from t2fast.lab.advice_claims import differences
 from t2fast.lab.study import _cores, judge_study, run_study
 from t2fast.results import Progress
 
@@ -40,6 +43,34 @@ def test_a_stored_table_is_judged_anew(found, tmp_path):
     assert (tmp_path / "page" / "index.html").is_file()
     with pytest.raises(DataError, match="no such file"):
         judge_study(tmp_path / "nowhere", tmp_path / "page")
+
+
+@pytest.mark.slow
+def test_the_page_of_the_second_study_says_what_is_found(tmp_path):
+    """Every verdict, figure and interval of docs/lab-small.md follows from the table that comes with t2fast."""
+    pytest.importorskip("matplotlib")
+    found = judge_study("small", tmp_path / "page")
+    text = (Path(__file__).parents[2] / "docs" / "lab-small.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, len(found.claims) + 1))
+    verdicts = {True: "**confirmed**", False: "**refuted**", None: "undecided"}
+    for (_, row), one in zip(rows, found.claims, strict=True):
+        _, value, interval, verdict = (cell.strip() for cell in row.split("|"))
+        assert verdict.startswith(verdicts[one.holds]), row
+        said = [float(number) for number in re.findall(r"[-+]?\d*\.\d+", f"{value} {interval}")]
+        scale, digits = (100, 1) if "%" in value else (1, 3)
+        assert said == [round(scale * number, digits) for number in (one.value, one.low, one.high)], row
+    protocol = found.verdicts[0].regret.protocols["lobo"]
+    for one in protocol.strategies:
+        low, high = (f"{number:.3f}"[1:] for number in (one.low, one.high))
+        row = next(row for row in text.splitlines() if re.match(rf"\| \**{one.strategy}\**(,[^|]*)? \|", row))
+        assert f"{one.regret:.3f}"[1:] in row
+        assert f"{low} to {high}" in row
+    cells = [row.split("|")[2:-1] for row in text.splitlines() if re.match(r"\| (any|ver|maj)[^|]*(LOBO|forward)", row)]
+    said = [re.findall(r"-?\.\d{3}", cell) for row in cells for cell in row]
+    for numbers, one in zip(said, differences(found.verdicts[:4]), strict=True):
+        for number, exact in zip(numbers, (one["value"], one["low"], one["high"]), strict=True):
+            assert float(number) == pytest.approx(exact, abs=6e-4)
 
 
 @pytest.mark.slow

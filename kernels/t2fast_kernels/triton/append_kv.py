@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from t2fast_kernels.triton.rms_norm import scaled
+from t2fast_kernels.triton.rms_norm import enter, scaled
 
 
 @triton.jit
@@ -81,8 +81,10 @@ def append_kernel(
     BLOCK_HEADS: tl.constexpr,
     BLOCK_HALF: tl.constexpr,
     BLOCK_DIM: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """A few heads of one token: first come the KV heads' programs, then those of the query heads."""
+    enter(OVERLAP)
     token = tl.program_id(0).to(tl.int64)
     KV_BLOCKS: tl.constexpr = (KV_HEADS + BLOCK_HEADS - 1) // BLOCK_HEADS
     block = tl.program_id(1)

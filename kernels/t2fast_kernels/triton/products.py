@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from t2fast_kernels.triton.rms_norm import enter
+
 
 @triton.jit
 def _rows_of(x, stride, row, at, rows, WIDTH: tl.constexpr, EVEN: tl.constexpr, UPCAST: tl.constexpr):
@@ -14,6 +16,21 @@ def _rows_of(x, stride, row, at, rows, WIDTH: tl.constexpr, EVEN: tl.constexpr, 
         mask = mask & (at < WIDTH)[None, :]
     tile = tl.load(x + row[:, None] * stride + at[None, :], mask=mask, other=0.0)
     return tile.to(tl.float32) if UPCAST else tile
+
+
+@triton.jit
+def _fetch(weight, block, columns, WIDTH: tl.constexpr, BLOCK_N: tl.constexpr, OVERLAP: tl.constexpr):
+    """Bring a tile's weights, which no launch writes, to the second-level cache while the launch before is at work."""
+    if OVERLAP:  # noqa: SIM102 - a constant, which no value is joined with
+        if tl.program_id(0) == 0:
+            LINE: tl.constexpr = 64  # elements of 2 bytes
+            column = tl.minimum(block * BLOCK_N + tl.arange(0, BLOCK_N), columns - 1)
+            for begin in range(0, WIDTH, 8 * LINE):
+                at = tl.minimum(begin + tl.arange(0, 8) * LINE, WIDTH - 1)
+                lines = (weight + column[:, None] * WIDTH + at[None, :]).to(tl.int64)
+                tl.inline_asm_elementwise(
+                    "prefetch.global.L2 [$1]; // dummy $0", "=r,l", [lines], dtype=tl.int32, is_pure=False, pack=1
+                )
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -36,6 +53,7 @@ def products_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     UPCAST: tl.constexpr,  # the interpreter cannot multiply bfloat16
+    OVERLAP: tl.constexpr,
 ):
     """A tile of one layer's output; programs of the same columns are neighbours, so that they share what they read."""
     TILES_0: tl.constexpr = (COLUMNS_0 + BLOCK_N - 1) // BLOCK_N
@@ -51,6 +69,8 @@ def products_kernel(
         elif block >= TILES_0:
             weight, bias, columns, first = weight_1, bias_1, COLUMNS_1, COLUMNS_0
             block -= TILES_0
+    _fetch(weight, block, columns, WIDTH, BLOCK_N, OVERLAP)
+    enter(OVERLAP)
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     column = block * BLOCK_N + tl.arange(0, BLOCK_N)
     total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
@@ -79,10 +99,14 @@ def gated_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     UPCAST: tl.constexpr,  # the interpreter cannot multiply bfloat16
+    OVERLAP: tl.constexpr,
 ):
     """A tile of the gated product, from the same tile of both layers."""
     EVEN: tl.constexpr = WIDTH % BLOCK_K == 0
     dtype = out.dtype.element_ty
+    _fetch(gate, tl.program_id(1), COLUMNS, WIDTH, BLOCK_N, OVERLAP)
+    _fetch(up, tl.program_id(1), COLUMNS, WIDTH, BLOCK_N, OVERLAP)
+    enter(OVERLAP)
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     column = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     opened = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)

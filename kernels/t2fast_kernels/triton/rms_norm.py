@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
 def scaled(x, inverse, weight, dtype: tl.constexpr):
     """Values in fp32 times the inverse of their root mean square and a weight, rounded after each product."""
     return ((x * inverse).to(dtype).to(tl.float32) * weight.to(tl.float32)).to(dtype)
+
+
+@triton.jit
+def enter(OVERLAP: tl.constexpr):
+    """Begin in a launch that overlaps the one before: let the next one come, and wait for what this one reads.
+
+    Whatever such a launch reads or writes may be in use by those before it, which have all ended after the wait: it
+    comes first, so that this holds from launch to launch.
+    """
+    if OVERLAP:
+        gdc_launch_dependents()
+        gdc_wait()
 
 
 @triton.jit
@@ -24,8 +37,10 @@ def rms_norm_kernel(
     eps,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One row."""
+    enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     mask = at < WIDTH

@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from t2fast_kernels.triton.rms_norm import enter
+
 
 @triton.jit
 def silu_mul_kernel(
@@ -15,8 +17,10 @@ def silu_mul_kernel(
     out,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """A part of one row."""
+    enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = at < WIDTH

@@ -68,13 +68,22 @@ def product_cases(chip: str) -> list[Case]:
         how = shipped["products"].tile(rows, gated, chip == "gfx942")
         kernel = products.gated_kernel if gated else products.products_kernel
         types = dict.fromkeys(kernel.arg_names, "*bf16") | {"x_stride": "i32", "rows": "i32"}
-        constants = {"WIDTH": width, "COLUMNS": 3072, "UPCAST": False, "COLUMNS_0": 2048, "COLUMNS_1": 1024}
+        constants = {
+            "WIDTH": width,
+            "COLUMNS": 3072,
+            "UPCAST": False,
+            "OVERLAP": chip == "sm_90",
+            "COLUMNS_0": 2048,
+            "COLUMNS_1": 1024,
+        }
         constants |= {"COLUMNS_2": 1024} | {key: how[key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K")}
         constants |= {} if bias else dict.fromkeys(("bias_0", "bias_1", "bias_2"))
         constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
         needs = "wgmma" if chip == "sm_90" and how["BLOCK_M"] == 64 else "mma"
         name = f"{'gated' if gated else 'products'}-{rows}-{width}{'-bias' if bias else ''}"
         if not (gated and bias):
+            if (rows, width) == (128, 1000):  # two layers only
+                constants |= {"COLUMNS_2": 0} if "COLUMNS_2" in constants else {}
             found.append(Case(name, chip, kernel, types, constants, how["num_warps"], how["num_stages"], needs))
     return found
 

@@ -77,7 +77,7 @@ def _run(
 @_lab.command("report")
 def _write(
     out: Annotated[
-        Path | None, typer.Argument(help="Folder of a laboratory, or a table of t2fast: tiny, the default.")
+        Path | None, typer.Argument(help="Folder of a laboratory, or a table of t2fast: tiny (the default), small.")
     ] = None,
     report: _Report = Path("lab_report"),
     as_json: o.AsJson = False,

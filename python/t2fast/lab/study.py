@@ -96,7 +96,7 @@ def run_study(
 
 
 def judge_study(folder: str | Path | None, page_folder: str | Path, *, progress: Report | None = None) -> Findings:
-    """Judge a stored table anew and write its page: a folder's, or one that comes with t2fast by its name, ``tiny``.
+    """Judge a stored table anew and write its page: a folder's, or one that comes with t2fast by its name.
 
     Raises
     ------

@@ -393,8 +393,36 @@ fn samples_drawn_until_one_is_accepted_add_up() {
     }
 }
 
+#[test]
+fn the_k_that_draws_as_many_is_found_whatever_is_left_to_be_drawn() {
+    let mut room = Room::new();
+    for f in [0.0, 1e-3, 0.01, 0.3] {
+        let rule = Priced::new(verifier(f, 0.9, Fallback::Abstain, 0.0), 0.0).unwrap();
+        for (a, b) in [(0.3, 1.0), (0.3, 100.0), (2.0, 1.0), (1e-3, 5.0), (300.0, 40.0)] {
+            let all = rule.drawn(a, b, 1e9, &mut room);
+            for share in [0.01, 0.3, 0.9, 0.999, 0.999_999] {
+                let drawn = (share * all).max(1.0 + 1e-3 * (all - 1.0));
+                let k = rule.k_for_drawn(a, b, drawn, f64::INFINITY, &mut room);
+                let there = rule.drawn(a, b, k, &mut room);
+                assert!((there / drawn - 1.0).abs() < 1e-9, "{f} {a} {b} {share}: {there} for {drawn}, k {k}");
+            }
+            // More than can be used: nearly all of them.
+            let k = rule.k_for_drawn(a, b, 2.0 * all, f64::INFINITY, &mut room);
+            assert!((rule.drawn(a, b, k, &mut room) / all - 1.0).abs() < 2e-6);
+            assert_eq!(rule.k_for_drawn(a, b, 2.0 * all, 1e4, &mut room), 1e4);
+        }
+    }
+}
+
 /// The worst that a grid beats the plan by, over some budgets; a finer grid around the best of the first follows each.
-fn beaten_by_grids(rule: &Rule, cost: f64, points: [u32; 3], budgets: u32, draws: &mut Draws) -> (f64, f64) {
+fn beaten_by_grids(
+    rule: &Rule,
+    cost: f64,
+    points: [u32; 3],
+    budgets: u32,
+    draws: &mut Draws,
+    total: bool,
+) -> (f64, f64) {
     let axis = |lo: f64, hi: f64, count: u32| -> Vec<f64> {
         (0..count).map(|i| lo * (hi / lo).powf(f64::from(i) / f64::from(count - 1))).collect()
     };
@@ -409,11 +437,12 @@ fn beaten_by_grids(rule: &Rule, cost: f64, points: [u32; 3], budgets: u32, draws
     let law = AnyLaw::Ruled(RuledLaw { law, ..ruled(rule.clone(), cost) });
     let mut worst = (f64::NEG_INFINITY, f64::NEG_INFINITY);
     for _ in 0..budgets {
-        let budget = Budget {
-            train: Some(10f64.powf(19.0 + 6.0 * draws.next())),
-            inference: Some(10f64.powf(9.5 + 4.5 * draws.next())),
-            k: Range { lo: 1.0, hi: 2e4 },
-            ..Budget::default()
+        let (train, inference) = (10f64.powf(19.0 + 6.0 * draws.next()), 10f64.powf(9.5 + 4.5 * draws.next()));
+        let k = Range { lo: 1.0, hi: 2e4 };
+        let budget = if total {
+            Budget { total: Some(10f64.powf(17.0 + 6.0 * draws.next())), k, ..Budget::default() }
+        } else {
+            Budget { train: Some(train), inference: Some(inference), k, ..Budget::default() }
         };
         let best = plan(&law, &budget, None).unwrap().best;
         let find = |ns: Vec<f64>, ds: Vec<f64>, ks: Vec<f64>| {
@@ -448,7 +477,8 @@ fn beaten_by_grids(rule: &Rule, cost: f64, points: [u32; 3], budgets: u32, draws
 fn no_grid_beats_a_plan_under_a_rule() {
     let mut draws = Draws(2_463_534_242_123_456_789);
     for (rule, cost) in rules() {
-        beaten_by_grids(&rule, cost, [60, 60, 60], 3, &mut draws);
+        beaten_by_grids(&rule, cost, [60, 60, 60], 3, &mut draws, false);
+        beaten_by_grids(&rule, cost, [60, 60, 60], 3, &mut draws, true);
     }
 }
 
@@ -489,7 +519,7 @@ fn no_grid_of_32_million_points_beats_a_plan_under_a_rule() {
     // Each rule has budgets of its own, whichever others run.
     for (place, (rule, cost)) in rules().into_iter().enumerate().rev() {
         let mut draws = Draws(2_463_534_242_123_456_789 + (place as u64) * 0x9e37_79b9);
-        let (coarse, fine) = beaten_by_grids(&rule, cost, [400, 400, 200], 50, &mut draws);
+        let (coarse, fine) = beaten_by_grids(&rule, cost, [400, 400, 200], 50, &mut draws, false);
         println!("{rule:?}, price {cost}: grid less plan at most {coarse:.1e}, around its best {fine:.1e}");
     }
 }

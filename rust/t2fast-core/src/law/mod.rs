@@ -105,10 +105,10 @@ pub trait Law: Sync {
     /// overtraining.
     fn improves_as_loss_falls(&self) -> bool;
 
-    /// Whether a lower loss is no worse within reach and from `least_k` samples on. Where no proof says so, a table may:
-    /// then it is so at all of its points.
-    fn improves_within(&self, _least_k: f64, _reach: Reach<'_>) -> bool {
-        self.improves_as_loss_falls()
+    /// The largest value at which a higher loss is known to be better, within reach and from `least_k` samples on: negative
+    /// infinity where none is, infinity where nothing is known. Where no proof says so, a table may.
+    fn doubt_within(&self, _least_k: f64, _reach: Reach<'_>) -> f64 {
+        if self.improves_as_loss_falls() { f64::NEG_INFINITY } else { f64::INFINITY }
     }
 
     /// False when the value is the same for every k.
@@ -124,6 +124,11 @@ pub trait Law: Sync {
     /// # Panics
     /// When the lengths differ.
     fn at_losses(&self, loss: &[f64], k: &[f64], out: &mut [f64]);
+
+    /// How many digits of a value mean nothing: a search need not tell values apart that differ by less, relatively.
+    fn noise(&self) -> f64 {
+        0.0
+    }
 
     /// Whether more samples are never worse.
     fn rises_with_k(&self) -> bool {
@@ -269,8 +274,8 @@ impl Law for AnyLaw {
         self.inner().improves_as_loss_falls()
     }
 
-    fn improves_within(&self, least_k: f64, reach: Reach<'_>) -> bool {
-        self.inner().improves_within(least_k, reach)
+    fn doubt_within(&self, least_k: f64, reach: Reach<'_>) -> f64 {
+        self.inner().doubt_within(least_k, reach)
     }
 
     fn depends_on_k(&self) -> bool {
@@ -287,6 +292,10 @@ impl Law for AnyLaw {
 
     fn slopes(&self, loss: f64, k: f64) -> Slopes {
         self.inner().slopes(loss, k)
+    }
+
+    fn noise(&self) -> f64 {
+        self.inner().noise()
     }
 
     fn rises_with_k(&self) -> bool {

@@ -26,26 +26,32 @@ thread_local! {
 /// most of them.
 const APART: f64 = 0.7;
 const MOST_LOSSES: f64 = 64.0;
+/// What integrals over questions leave open.
+const NOISE: f64 = 1e-12;
 /// Mean success rates from here down, as logits, bring nothing.
 const HOPELESS: f64 = -40.0;
 /// Neighbours among its numbers of samples.
 const TIMES: f64 = 4.0;
 /// What a lower loss may be worse by, so that rounding and the ends of series are not taken for it.
 const LEVEL: f64 = 1e-9;
+/// The same of votes and scores, whose tables are less exact.
+const SHEET_LEVEL: f64 = 1e-7;
 
 impl RuledLaw {
-    /// Whether values fall as the loss rises, at every point of a table over what is within reach; of the best of at most
-    /// k samples where `most`.
-    fn falls_with_loss(&self, least_k: f64, reach: Reach<'_>, most: bool) -> bool {
-        let Some(reach) = reach() else { return false };
+    /// The largest value that rises with the loss in a table over what is within reach; of the best of at most k samples
+    /// where `most`.
+    fn doubt(&self, least_k: f64, reach: Reach<'_>, most: bool) -> f64 {
+        let Some(reach) = reach() else { return f64::INFINITY };
         let [theta0, theta1, _, _, theta4] = self.law.theta;
-        let (Some(&(low, _)), Some(&(high, _))) = (reach.first(), reach.last()) else { return false };
+        let (Some(&(low, _)), Some(&(high, _))) = (reach.first(), reach.last()) else { return f64::INFINITY };
         let high = high.min(theta0 - HOPELESS / theta1).max(low);
         let count = ((high - low) * theta1.max(theta4.abs()) / APART).ceil().clamp(4.0, MOST_LOSSES);
         let largest = reach.iter().fold(least_k, |largest, &(_, k)| f64::max(largest, k)).min(MOST_K).max(least_k);
         let ks: Vec<f64> =
             std::iter::successors(Some(least_k), |k| Some(TIMES * k)).take_while(|&k| k <= largest).collect();
         let (mut here, mut last) = (vec![0.0; ks.len()], vec![f64::INFINITY; ks.len()]);
+        let level = if self.rule.can_stop() { LEVEL } else { SHEET_LEVEL };
+        let mut doubt = f64::NEG_INFINITY;
         let (mut drawn, mut least, mut place) = (vec![0.0; ks.len()], vec![0.0; ks.len()], 0);
         ROOM.with_borrow_mut(|room| {
             let mut loss = low;
@@ -69,19 +75,21 @@ impl RuledLaw {
                         *value = f64::max(nothing, *value);
                     }
                 }
-                if here[..within].iter().zip(&last).any(|(here, last)| here - last > LEVEL) {
-                    return false;
+                for (here, last) in here[..within].iter().zip(&last) {
+                    if here - last > level {
+                        doubt = f64::max(doubt, *here);
+                    }
                 }
                 last[..within].copy_from_slice(&here[..within]);
                 // Fewer samples must be drawn, too.
-                if drawn[..stops].iter().zip(&least).any(|(drawn, least)| *drawn < least * (1.0 - LEVEL)) {
-                    return false;
+                if drawn[..stops].iter().zip(&least).any(|(drawn, least)| *drawn < least * (1.0 - level)) {
+                    doubt = here[..within].iter().copied().fold(doubt, f64::max);
                 }
                 least[..stops].copy_from_slice(&drawn[..stops]);
                 seen += 1.0;
                 loss = low + (high - low) * seen / count;
             }
-            true
+            doubt
         })
     }
 }
@@ -100,12 +108,16 @@ impl Law for RuledLaw {
         false
     }
 
-    fn improves_within(&self, least_k: f64, reach: Reach<'_>) -> bool {
-        self.falls_with_loss(least_k, reach, false)
+    fn doubt_within(&self, least_k: f64, reach: Reach<'_>) -> f64 {
+        self.doubt(least_k, reach, false)
     }
 
     fn depends_on_k(&self) -> bool {
         self.rule.depends_on_k()
+    }
+
+    fn noise(&self) -> f64 {
+        NOISE
     }
 
     fn rises_with_k(&self) -> bool {
@@ -180,8 +192,11 @@ impl Envelope<'_> {
     fn best(&self, loss: f64, k: f64, room: &mut Room) -> (f64, f64) {
         let (a, b) = self.ruled.law.beta(loss);
         let rule = &self.ruled.rule;
-        let most = if self.ruled.stops { rule.k_for_drawn(a, b, k, self.most_k, room) } else { k.min(self.most_k) };
-        rule.best(a, b, most, self.whole, room)
+        if self.ruled.stops {
+            rule.best_drawn(a, b, k, self.most_k, self.whole, room)
+        } else {
+            rule.best(a, b, k.min(self.most_k), self.whole, room)
+        }
     }
 
     fn chosen(&self, loss: f64, k: f64, room: &mut Room) -> Chosen {
@@ -206,8 +221,8 @@ impl Law for Envelope<'_> {
         false
     }
 
-    fn improves_within(&self, _least_k: f64, reach: Reach<'_>) -> bool {
-        self.ruled.falls_with_loss(1.0, reach, true)
+    fn doubt_within(&self, _least_k: f64, reach: Reach<'_>) -> f64 {
+        self.ruled.doubt(1.0, reach, true)
     }
 
     fn depends_on_k(&self) -> bool {
@@ -240,6 +255,10 @@ impl Law for Envelope<'_> {
 
     fn choose(&self, loss: f64, k: f64) -> Chosen {
         ROOM.with_borrow_mut(|room| self.chosen(loss, k, room))
+    }
+
+    fn noise(&self) -> f64 {
+        NOISE
     }
 
     fn at_given_k(&self) -> Option<&dyn Law> {

@@ -40,7 +40,7 @@ pub fn cheapest(law: &dyn Law, budget: &Budget, target: f64) -> Result<Budget> {
     };
     let reach = |flops: f64| -> Result<Option<f64>> {
         let budget = with(flops);
-        match whole_optimum(law, &budget, false) {
+        match whole_optimum(law, &budget, None) {
             Ok(found) => Ok(Some(found.design.value)),
             Err(error) if error.is_infeasible() => Ok(None),
             Err(error) => Err(error),

@@ -59,30 +59,40 @@ pub struct Region {
     pub max_tokens_per_param: f64,
 }
 
+impl Region {
+    /// Whether a design lies within.
+    fn holds(&self, design: &Design) -> bool {
+        let within = |range: Range, value: f64| range.lo <= value && value <= range.hi;
+        within(self.n_params, design.n_params)
+            && within(self.n_tokens, design.n_tokens)
+            && within(self.k, design.k)
+            && design.n_tokens <= self.max_tokens_per_param * design.n_params
+    }
+}
+
 /// The best design with a real k.
 ///
 /// # Errors
 /// [`Error::Value`] for a budget with numbers out of range, [`Error::Array`] when something is unbounded,
 /// [`Error::Infeasible`] when the budget admits no design.
 pub fn optimum(law: &dyn Law, budget: &Budget) -> Result<Optimum> {
-    within(law, budget, false)
+    within(law, budget, None)
 }
 
-/// The same where it may be known that a lower loss is no worse.
-fn within(law: &dyn Law, budget: &Budget, improves: bool) -> Result<Optimum> {
+/// The same where it may be known up to what value a higher loss may be better.
+fn within(law: &dyn Law, budget: &Budget, doubt: Option<f64>) -> Result<Optimum> {
     let planned = law.planned(budget.k.hi, false);
-    solved(planned.as_deref().unwrap_or(law), budget, improves)
+    solved(planned.as_deref().unwrap_or(law), budget, doubt)
 }
 
-fn solved(law: &dyn Law, budget: &Budget, improves: bool) -> Result<Optimum> {
-    let problem = Problem::knowing(law, &budget.checked()?, improves)?;
-    let Solution { point, evaluations, converged } = problem.solve();
+fn solved(law: &dyn Law, budget: &Budget, doubt: Option<f64>) -> Result<Optimum> {
+    let (problem, Solution { point, evaluations, converged }, _) = Problem::solved(law, &budget.checked()?, doubt)?;
     Ok(Optimum { design: problem.design(point), evaluations, converged })
 }
 
 /// The best design with an integer k.
-pub(super) fn whole_optimum(law: &dyn Law, budget: &Budget, improves: bool) -> Result<Optimum> {
-    let real = within(law, budget, improves)?;
+pub(super) fn whole_optimum(law: &dyn Law, budget: &Budget, doubt: Option<f64>) -> Result<Optimum> {
+    let real = within(law, budget, doubt)?;
     let whole = integer_k(law, budget, &real.design)?;
     Ok(Optimum {
         design: whole.design,
@@ -107,7 +117,7 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
         let single = Budget { k: Range { lo: budget.k.lo, hi: budget.k.lo }, ..*budget };
         if whole.stops()
             && budget.k.lo == 1.0
-            && let Ok(one) = solved(law, &single, false)
+            && let Ok(one) = solved(law, &single, None)
         {
             best.evaluations += one.evaluations;
             if law.sense().better(one.design.value, best.design.value) {
@@ -139,9 +149,9 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
     let last = (real * (1.0 - 1e-12)).floor().clamp(lo, hi);
     // Neighbours are alike: one look at a table serves them all.
     let range = Range { lo: wholes[0], hi: wholes[wholes.len() - 1] };
-    let improves = match Problem::new(law, &Budget { k: range, ..*budget }) {
-        Ok(problem) => problem.improves,
-        Err(error) if error.is_infeasible() => false,
+    let doubt = match Problem::assuming(law, &Budget { k: range, ..*budget }, false) {
+        Ok(problem) => problem.doubt(),
+        Err(error) if error.is_infeasible() => f64::INFINITY,
         Err(error) => return Err(error),
     };
     for k in wholes.into_iter().map(Some).chain([None]) {
@@ -150,7 +160,7 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
             None if best.is_none() => last,
             None => break,
         };
-        match solved(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }, improves) {
+        match solved(law, &Budget { k: Range { lo: k, hi: k }, ..*budget }, Some(doubt)) {
             Ok(found) => {
                 if best.is_none_or(|best| law.sense().better(found.design.value, best.design.value)) {
                     best = Some(found);
@@ -175,16 +185,16 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
     let given = law;
     let planned = law.planned(budget.k.hi, false);
     let law = planned.as_deref().unwrap_or(given);
-    let problem = Problem::new(law, &budget)?;
-    let Solution { point, mut evaluations, mut converged } = problem.solve();
+    let (problem, Solution { point, mut evaluations, mut converged }, doubt) = Problem::solved(law, &budget, None)?;
     let continuous = problem.design(point);
     let best = integer_k(given, &problem.budget, &continuous)?;
     evaluations += best.evaluations;
     converged &= best.converged;
 
-    let inside_data = match data.and_then(|data| inside(&budget, data)) {
-        None => None,
-        Some(budget) => match whole_optimum(given, &budget, problem.improves) {
+    let inside_data = match data.map(|data| (data, inside(&budget, data))) {
+        None | Some((_, None)) => None,
+        Some((data, _)) if data.holds(&best.design) => Some(best.design),
+        Some((_, Some(budget))) => match whole_optimum(given, &budget, Some(doubt)) {
             Ok(found) => {
                 evaluations += found.evaluations;
                 converged &= found.converged;
@@ -202,7 +212,7 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
         };
         *flops *= 1.01;
         // The optimum moves little: a small lattice around the old one finds the new one.
-        let richer = Problem::knowing(law, &more, problem.improves)?;
+        let richer = Problem::assuming(law, &more, problem.improves)?;
         if point.v > 1.0 {
             // Beyond the most useful tokens: rare enough to be sought anew.
             let found = richer.solve();

@@ -46,15 +46,15 @@ pub(super) struct Lattice<'a> {
     pub(super) x: Range,
     /// Refinement ends below this step in x.
     pub(super) tolerance: f64,
-    /// Refinement of x ends, too, where all points of a round are equal but for rounding.
-    pub(super) until_level: bool,
+    /// Refinement of x ends, too, where all points of a round differ by no more than this, relatively.
+    pub(super) level: f64,
     pub(super) evaluations: usize,
     pub(super) converged: bool,
 }
 
 impl<'a> Lattice<'a> {
     pub(super) fn new(objective: &'a Objective<'a>, sense: Sense, x: Range) -> Self {
-        Self { objective, sense, x, tolerance: STEP, until_level: false, evaluations: 0, converged: true }
+        Self { objective, sense, x, tolerance: STEP, level: 0.0, evaluations: 0, converged: true }
     }
 
     fn evaluate(&mut self, x: &[f64], v: &[f64], values: &mut [f64]) {
@@ -133,11 +133,11 @@ impl<'a> Lattice<'a> {
             if self.sense.better(values[top], best.value) {
                 best = Point { x: x[top], v: best.v, value: values[top] };
             }
-            if self.until_level {
+            if self.level > 0.0 {
                 let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| {
                     (f64::min(low, value), f64::max(high, value))
                 });
-                if high - low <= 4.0 * f64::EPSILON * high.abs() {
+                if high - low <= self.level * high.abs() {
                     break;
                 }
             }

@@ -35,6 +35,9 @@ const LEAST: f64 = 1e-6;
 /// The same of the place of D where it is said how flat an optimum is.
 const ROUGHLY: f64 = 1e-4;
 
+/// So far, relatively, an optimum must lie above values that rise with the loss: beyond all that is said to be as good.
+const DOUBTFUL: f64 = 0.02;
+
 /// A law under a budget.
 pub(super) struct Problem<'a> {
     pub(super) law: &'a dyn Law,
@@ -52,20 +55,42 @@ pub(super) struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
+    /// The problem, in which D is searched unless a lower loss is surely no worse.
     pub(super) fn new(law: &'a dyn Law, budget: &Budget) -> Result<Self> {
-        Self::knowing(law, budget, false)
+        let problem = Self::assuming(law, budget, law.improves_as_loss_falls())?;
+        let sure = problem.improves || problem.doubt() == f64::NEG_INFINITY;
+        if sure { Self::assuming(law, budget, true) } else { Ok(problem) }
     }
 
-    /// The same where it may be known that a lower loss is no worse.
-    pub(super) fn knowing(law: &'a dyn Law, budget: &Budget, improves: bool) -> Result<Self> {
-        let mut problem = Self::assuming(law, budget, improves || law.improves_as_loss_falls())?;
-        if !problem.improves && law.improves_within(problem.budget.k.lo, &|| problem.reach()) {
-            problem = Self::assuming(law, budget, true)?;
+    /// The problem and its solution; `doubt`: the largest value that may rise with the loss, where it is known.
+    ///
+    /// D is first left at its upper bound, and searched only where the best of that is not far above all doubt.
+    pub(super) fn solved(law: &'a dyn Law, budget: &Budget, doubt: Option<f64>) -> Result<(Self, Solution, f64)> {
+        let problem = Self::assuming(law, budget, true)?;
+        if law.improves_as_loss_falls() {
+            let solution = problem.solve();
+            return Ok((problem, solution, f64::NEG_INFINITY));
         }
-        Ok(problem)
+        let anew = Self::assuming(law, budget, false)?;
+        let doubt = doubt.unwrap_or_else(|| anew.doubt());
+        if doubt < f64::INFINITY {
+            let solution = problem.solve();
+            let value = solution.point.value;
+            if doubt < value - DOUBTFUL * value.abs() {
+                return Ok((problem, solution, doubt));
+            }
+        }
+        let solution = anew.solve();
+        Ok((anew, solution, doubt))
     }
 
-    fn assuming(law: &'a dyn Law, budget: &Budget, improves: bool) -> Result<Self> {
+    /// The largest value that may rise with the loss.
+    pub(super) fn doubt(&self) -> f64 {
+        self.law.doubt_within(self.budget.k.lo, &|| self.reach())
+    }
+
+    /// The problem, a lower loss being no worse or not.
+    pub(super) fn assuming(law: &'a dyn Law, budget: &Budget, improves: bool) -> Result<Self> {
         let mut budget = *budget;
         if !law.depends_on_k() {
             // Every k is as good: the fewest samples are the cheapest.
@@ -202,6 +227,7 @@ impl<'a> Problem<'a> {
         let range = Range { lo: self.budget.k.lo.ln(), hi: most.max(self.budget.k.lo).ln() };
         let mut lattice = Lattice::new(&objective, Sense::Most, range);
         lattice.tolerance = tolerance;
+        lattice.level = self.law.noise();
         let (from, step) = match start {
             None => lattice.coarse_along(1.0, COARSE_X),
             Some((ln_k, step)) => (Point { x: ln_k, v: 1.0, value: Sense::Most.worst() }, step),
@@ -236,6 +262,7 @@ impl<'a> Problem<'a> {
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| self.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
         lattice.tolerance = tolerance;
+        lattice.level = self.law.noise();
         let convex = !self.both() && self.law.sense() == Sense::Least && self.budget.money.is_none();
         let (start, step_x, step_v) = lattice.coarse(if convex { COARSE_CONVEX } else { COARSE_X }, self.both());
         let mut point = self.refine(&mut lattice, start, step_x, step_v);
@@ -345,7 +372,7 @@ impl<'a> Problem<'a> {
         let objective = |v: &[f64], _: &[f64], out: &mut [f64]| self.evaluate(&[x; BATCH][..v.len()], v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), Range { lo: 0.0, hi: 1.0 });
         lattice.tolerance = tolerance;
-        lattice.until_level = true;
+        lattice.level = 4.0 * f64::EPSILON;
         let found = lattice.refine_x(Point { x: v, v: 0.0, value: self.law.sense().worst() }, step);
         *evaluations += lattice.evaluations;
         Point { x, v: found.x, value: found.value }
@@ -391,7 +418,7 @@ impl<'a> Problem<'a> {
             // To one part in a thousand of N: it is a statement about flatness.
             while (outside - inside).abs() > 1e-3 {
                 let middle = 0.5 * (inside + outside);
-                let found = self.best_near(middle, v, 0.1, ROUGHLY, evaluations);
+                let found = self.best_near(middle, v, 0.03, ROUGHLY, evaluations);
                 if sense.better(limit, found.value) {
                     outside = middle;
                 } else {

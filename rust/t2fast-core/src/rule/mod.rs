@@ -24,7 +24,7 @@ pub use verifier::{Fallback, Verifier};
 
 use crate::error::{Result, non_negative};
 use sheet::Sheet;
-use verifier::{Nodes, Sum, What};
+use verifier::{Nodes, Sum, View, What};
 
 /// A rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,14 +189,16 @@ impl Priced {
 
     /// The value at each of several k, and where sampling stops the mean number of samples drawn.
     pub(crate) fn tabled(&self, a: f64, b: f64, k: &[f64], values: &mut [f64], drawn: &mut [f64], room: &mut Room) {
-        let (Some(nodes), true) = (self.verifier(), !drawn.is_empty()) else {
+        let Some(nodes) = self.verifier().filter(|nodes| !drawn.is_empty() || !nodes.perfect()) else {
             return self.values(a, b, k, values, room);
         };
         let most = k.iter().copied().fold(1.0, f64::max);
         nodes.prepared(a, b, most, room, |view, weights| {
-            for ((value, drawn), &k) in values.iter_mut().zip(drawn).zip(k) {
-                *value = view.sum(What::Value, k, weights).value;
-                *drawn = view.sum(What::Drawn, k, weights).value;
+            for (place, &k) in k.iter().enumerate() {
+                values[place] = view.sum(What::Value, k, weights).value;
+                if !drawn.is_empty() {
+                    drawn[place] = view.sum(What::Drawn, k, weights).value;
+                }
             }
         });
     }
@@ -240,75 +242,95 @@ impl Priced {
     /// right ones bring.
     pub fn best(&self, a: f64, b: f64, most: f64, whole: bool, room: &mut Room) -> (f64, f64) {
         let most = self.worth_as(if whole { floor(most) } else { most });
-        let nodes = match &*self.table {
-            Table::Nodes(nodes) => nodes,
+        let found = match &*self.table {
+            Table::Nodes(nodes) if nodes.perfect() => (most, crate::law::beta_pass_at_k(a, b, most)),
+            Table::Nodes(nodes) => {
+                nodes.prepared(a, b, most, room, |view, weights| self.best_of(view, weights, most, whole))
+            }
             Table::Sheet(sheet) => {
                 let mut weighed = sheet.weighed(a, b);
                 let rising = self.shape() == Shape::Rising;
                 let found = if rising { (most, weighed.value(most)) } else { weighed.best(most) };
                 let (k, right) = if whole { fewest(found, || weighed.value(1.0)) } else { found };
-                let value = self.priced(right);
-                return if self.wrong_cost > 0.0 && value < 0.0 { (0.0, 0.0) } else { (k, value) };
+                (k, self.priced(right))
             }
         };
-        if nodes.perfect() {
-            return (most, crate::law::beta_pass_at_k(a, b, most));
-        }
-        let (k, value) = nodes.prepared(a, b, most, room, |view, weights| {
-            let mut at = |k: f64| view.sum(What::Value, k, weights);
-            let found = search::best(self.shape(), most, &mut at);
-            if !whole {
-                return found;
-            }
-            let found = search::whole(found, most, &mut at);
-            fewest(found, || at(1.0).value)
-        });
-        if self.wrong_cost > 0.0 && value < 0.0 { (0.0, 0.0) } else { (k, value) }
+        self.or_silent(found)
     }
 
     /// The k of at most `most` at which `drawn` samples are drawn on average; `most` where fewer always are.
     pub fn k_for_drawn(&self, a: f64, b: f64, drawn: f64, most: f64, room: &mut Room) -> f64 {
         let most = most.min(MOST_K);
-        if drawn <= 1.0 {
-            return 1.0;
-        }
-        let Some(nodes) = self.verifier() else { return drawn.min(most) };
-        nodes.prepared(a, b, most, room, |view, weights| {
-            let at = |k: f64| view.sum(What::Drawn, k, weights);
-            let all = at(most).value;
-            let drawn = if all > drawn {
-                drawn
-            } else if most < MOST_K {
-                return most;
-            } else {
-                // Any number is paid for: as many as are drawn but once in a million.
-                all * (1.0 - 1e-6)
-            };
-            // What is still to be drawn beyond k falls between exponentially and like a power of k: a curve through both, with
-            // the slope and curvature of here, says where it will be little enough.
-            let (mut k, mut low, mut high) = (drawn.min(most), drawn.min(most), most);
-            for _ in 0..100 {
-                let Sum { value, slope, curvature } = at(k);
-                if value > drawn {
-                    high = k;
-                } else {
-                    low = k;
-                }
-                let (missing, beyond) = (drawn - value, all - value);
-                let (rate, fall) = (slope / beyond, (beyond / (all - drawn)).ln());
-                let slows = -curvature / slope - rate;
-                let bend = slows * fall / rate;
-                let step = if bend.abs() < 1e-6 { fall / rate } else { bend.exp_m1() / slows };
-                let inside = (low..=high).contains(&(k + step));
-                k = if inside { k + step } else { (low * high).sqrt() };
-                // Where nearly all questions are answered k means little, and rounding would move it for ever.
-                if inside && (step.abs() <= 1e-12 * k || missing.abs() <= 1e-10 * drawn) {
-                    break;
-                }
-            }
-            k
-        })
+        let Some(nodes) = self.verifier() else { return drawn.clamp(1.0, most) };
+        nodes
+            .prepared(a, b, most, room, |view, weights| k_for_drawn(|k| view.sum(What::Drawn, k, weights), drawn, most))
     }
+
+    /// The same where `drawn` samples are drawn on average and at most `most` for one question.
+    pub fn best_drawn(&self, a: f64, b: f64, drawn: f64, most: f64, whole: bool, room: &mut Room) -> (f64, f64) {
+        let Some(nodes) = self.verifier() else { return self.best(a, b, drawn.min(most), whole, room) };
+        let most = most.min(MOST_K);
+        let found = nodes.prepared(a, b, most, room, |view, weights| {
+            let most = k_for_drawn(|k| view.sum(What::Drawn, k, weights), drawn, most);
+            let most = self.worth_as(if whole { floor(most) } else { most });
+            self.best_of(view, weights, most, whole)
+        });
+        self.or_silent(found)
+    }
+
+    /// The best k of at most `most` of a verifier at weighed nodes.
+    fn best_of(&self, view: &View<'_>, weights: &[f64], most: f64, whole: bool) -> (f64, f64) {
+        let mut at = |k: f64| view.sum(What::Value, k, weights);
+        let found = search::best(self.shape(), most, &mut at, |out| view.doubled(weights, out));
+        if !whole {
+            return found;
+        }
+        let found = search::whole(found, most, &mut at);
+        fewest(found, || at(1.0).value)
+    }
+
+    fn or_silent(&self, found: (f64, f64)) -> (f64, f64) {
+        if self.wrong_cost > 0.0 && found.1 < 0.0 { (0.0, 0.0) } else { found }
+    }
+}
+
+/// The k of at most `most` at which `drawn` samples are drawn, `at` giving how many are; `most` where fewer always are.
+fn k_for_drawn(at: impl Fn(f64) -> Sum, drawn: f64, most: f64) -> f64 {
+    if drawn <= 1.0 {
+        return 1.0;
+    }
+    let all = at(most).value;
+    let drawn = if all > drawn {
+        drawn
+    } else if most < MOST_K {
+        return most;
+    } else {
+        // Any number is paid for: as many as are drawn but once in a million.
+        all * (1.0 - 1e-6)
+    };
+    // What is still to be drawn beyond k falls between exponentially and like a power of k: a curve through both, with the
+    // slope and curvature of here, says where it will be little enough.
+    let (mut k, mut low, mut high) = (drawn.min(most), drawn.min(most), most);
+    for _ in 0..100 {
+        let Sum { value, slope, curvature } = at(k);
+        if value > drawn {
+            high = k;
+        } else {
+            low = k;
+        }
+        let (missing, beyond) = (drawn - value, all - value);
+        let (rate, fall) = (slope / beyond, (beyond / (all - drawn)).ln());
+        let slows = -curvature / slope - rate;
+        let bend = slows * fall / rate;
+        let step = if bend.abs() < 1e-6 { fall / rate } else { bend.exp_m1() / slows };
+        let inside = (low..=high).contains(&(k + step));
+        k = if inside { k + step } else { (low * high).sqrt() };
+        // Where nearly all questions are answered k means little, and rounding would move it for ever.
+        if inside && (step.abs() <= 1e-12 * k || missing.abs() <= 1e-10 * drawn) {
+            break;
+        }
+    }
+    k
 }
 
 /// A k with its value; one sample where that is as good, as with two votes, which a tie decides by chance.

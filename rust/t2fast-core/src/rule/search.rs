@@ -24,12 +24,15 @@ const TOLERANCE: f64 = 1e-5;
 /// questions are decided, and slopes are zero or rounding.
 const FLAT: f64 = 1e-13;
 
-/// Neighbours on the ladder of k on which a search of an unknown shape begins. Slopes at its rungs tell of what lies between,
-/// and no question's value turns faster: it is a sum of powers of numbers below one.
-const RUNG: f64 = 2.0;
-
 /// The k in [1, `most`] with the largest value.
-pub(crate) fn best(shape: Shape, most: f64, mut at: impl FnMut(f64) -> Sum) -> (f64, f64) {
+///
+/// `at` gives the value at a k, `doubled` those at 1, 2, 4, ...
+pub(crate) fn best(
+    shape: Shape,
+    most: f64,
+    mut at: impl FnMut(f64) -> Sum,
+    doubled: impl Fn(&mut [Sum]),
+) -> (f64, f64) {
     let end = at(most);
     if most <= 1.0 {
         return (most, end.value);
@@ -47,12 +50,13 @@ pub(crate) fn best(shape: Shape, most: f64, mut at: impl FnMut(f64) -> Sum) -> (
             if first.slope <= 0.0 { (1.0, first.value) } else { summit((1.0, first), (most, end), &mut at) }
         }
         Shape::Unknown => {
-            let mut rungs = vec![(1.0, at(1.0))];
-            let mut k = RUNG;
-            while k < most {
-                rungs.push((k, at(k)));
-                k *= RUNG;
-            }
+            // Slopes tell of what lies between the powers of two, and no question's value turns faster: it is a sum of powers
+            // of numbers below one.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let mut values = vec![end; most.log2().ceil() as usize];
+            doubled(&mut values);
+            let ks = std::iter::successors(Some(1.0), |k| Some(2.0 * k));
+            let mut rungs: Vec<(f64, Sum)> = ks.zip(values).collect();
             rungs.push((most, end));
             let best = rungs.iter().fold(rungs[0], |best, rung| if rung.1.value > best.1.value { *rung } else { best });
             let mut found = (best.0, best.1.value);

@@ -135,6 +135,8 @@ pub struct Nodes {
     verifier: Verifier,
     wrong_cost: f64,
     logits: Logits,
+    /// alpha.
+    accepted: Vec<f64>,
     /// ln(1 - alpha).
     ln_rest: Vec<f64>,
     value: Curve,
@@ -168,7 +170,7 @@ impl Nodes {
             Fallback::Abstain => [(0.0, at_zero), (0.0, 1.0)],
         });
         let mut drawn = empty([(0.0, 1.0 / f0), (0.0, 1.0 / r)]);
-        let mut ln_rest = Vec::with_capacity(count);
+        let (mut all_accepted, mut ln_rest) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (&p, &q) in logits.p.iter().zip(&logits.q) {
             let (f, not_f) = verifier.false_positives(p, q);
             let (accepted, rejected) = (p * r + q * f, p * (1.0 - r) + q * not_f);
@@ -183,10 +185,11 @@ impl Nodes {
             drawn.none.push(0.0);
             drawn.gain.push(1.0 / accepted);
             let ln = if accepted < 0.5 { (-accepted).ln_1p() } else { rejected.ln() };
+            all_accepted.push(accepted);
             // Infinity would make NaN of zero.
             ln_rest.push(ln.max(-700.0));
         }
-        Self { verifier: *verifier, wrong_cost: c, logits, ln_rest, value, drawn }
+        Self { verifier: *verifier, wrong_cost: c, logits, accepted: all_accepted, ln_rest, value, drawn }
     }
 
     fn curve(&self, what: What) -> &Curve {
@@ -312,12 +315,37 @@ impl View<'_> {
             &nodes.logits.p[range.clone()],
             &nodes.logits.q[range],
         ];
-        let rest = sums(k, [zero, one], columns, weights);
+        self.whole([zero, one], sums(k, [zero, one], columns, weights))
+    }
+
+    /// The mean, from the ends of p and what is left beside a straight line between them.
+    fn whole(&self, [zero, one]: [Sum; 2], rest: Sum) -> Sum {
         let of = |rest: f64, zero: f64, one: f64| zero * self.mean.1 + one * self.mean.0 + self.scale * rest;
         Sum {
             value: of(rest.value, zero.value, one.value),
             slope: of(rest.slope, zero.slope, one.slope),
             curvature: of(rest.curvature, zero.curvature, one.curvature),
+        }
+    }
+}
+
+impl View<'_> {
+    /// The mean value over questions at k = 1, 2, 4, ...
+    pub(crate) fn doubled(&self, weights: &[f64], out: &mut [Sum]) {
+        let (nodes, curve, range) = (self.nodes, &self.nodes.value, self.range.0..self.range.1);
+        let mut accepted = nodes.accepted[range.clone()].to_vec();
+        let columns = [
+            &curve.none[range.clone()],
+            &curve.gain[range.clone()],
+            &nodes.ln_rest[range.clone()],
+            &nodes.logits.p[range.clone()],
+            &nodes.logits.q[range],
+        ];
+        let mut k = 1.0;
+        for out in out {
+            let ends = [0, 1].map(|place| nodes.end(curve, place, k));
+            *out = self.whole(ends, doubling_sums(ends, columns, weights, &mut accepted));
+            k *= 2.0;
         }
     }
 }
@@ -364,6 +392,37 @@ fn sums(k: f64, ends: [Sum; 2], columns: [&[f64]; 5], weights: &[f64]) -> Sum {
         }
     }
     Sum { value: added(values), slope: added(slopes), curvature: added(curvatures) }
+}
+
+/// The same where the chances that a sample is accepted are known, which are left at those for twice as many samples.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
+fn doubling_sums(ends: [Sum; 2], columns: [&[f64]; 5], weights: &[f64], accepted: &mut [f64]) -> Sum {
+    const LANES: usize = 8;
+    let [zero, one] = ends;
+    let (mut values, mut slopes) = ([0.0; LANES], [0.0; LANES]);
+    let [none, gain, ln_rest, p, q] = columns;
+    let all = [none, gain, ln_rest, p, q, weights].map(|column| column.as_chunks::<LANES>());
+    let (blocks, rest) = accepted.as_chunks_mut::<LANES>();
+    for (block, accepted) in blocks.iter_mut().enumerate() {
+        let (none, gain, ln_rest) = (&all[0].0[block], &all[1].0[block], &all[2].0[block]);
+        let (p, q, w) = (&all[3].0[block], &all[4].0[block], &all[5].0[block]);
+        for i in 0..LANES {
+            let any = accepted[i];
+            accepted[i] = any * (2.0 - any);
+            let slope = -gain[i] * ln_rest[i] * (1.0 - any);
+            values[i] += w[i] * (none[i] + gain[i] * any - zero.value * q[i] - one.value * p[i]);
+            slopes[i] += w[i] * (slope - zero.slope * q[i] - one.slope * p[i]);
+        }
+    }
+    let [none, gain, ln_rest, p, q, w] = [all[0].1, all[1].1, all[2].1, all[3].1, all[4].1, all[5].1];
+    for (i, accepted) in rest.iter_mut().enumerate() {
+        let any = *accepted;
+        *accepted = any * (2.0 - any);
+        let slope = -gain[i] * ln_rest[i] * (1.0 - any);
+        values[i] += w[i] * (none[i] + gain[i] * any - zero.value * q[i] - one.value * p[i]);
+        slopes[i] += w[i] * (slope - zero.slope * q[i] - one.slope * p[i]);
+    }
+    Sum { value: added(values), slope: added(slopes), curvature: f64::NAN }
 }
 
 /// The sum over questions of the value, or of the samples drawn where the cost is NaN. A NaN for f: it rises with p.
