@@ -33,8 +33,8 @@ class Estimates:
 class CostModel:
     """A chip as the planner sees it: a roofline, and how long one program needs when it is alone.
 
-    The defaults describe an H100: memory and L2 bandwidth measured by a copy, the rate of matrix products that Triton
-    reaches, and estimates for the rest. ``python -m t2fast_kernels.tune`` measures all of them on the card at hand.
+    The defaults were measured on an H100 (SXM, PyTorch 2.11, Triton 3.6). ``python -m t2fast_kernels.tune`` measures
+    them on the card at hand.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ class CostModel:
     """
 
     bandwidth: float = 3.0e12
-    l2_bandwidth: float = 5.5e12
-    l2_bytes: float = 50e6
+    l2_bandwidth: float = 6.1e12
+    l2_bytes: float = 52.4e6
     matrix_flops: float = 400e12
     processors: int = 132
     programs_per_processor: int = 2
-    launch_seconds: float = 3e-6
-    token_seconds: float = 1e-8
+    launch_seconds: float = 1e-6
+    token_seconds: float = 1.7e-8
 
     def __post_init__(self) -> None:
         for item in fields(self):

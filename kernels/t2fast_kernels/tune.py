@@ -166,9 +166,10 @@ def calibrate(chip: Chip, timer: Timer, processors: int, l2_bytes: float) -> Cos
     # One program per KV head, alone on the chip: how its time grows with the length is the latency of its loop.
     short, long = (Step(1, 1, prefix, "shared", resident=True) for prefix in (1024, 9216))
     token_seconds = (timer(long) - timer(short)) / (long.prefix - short.prefix)
-    # The least prefix against none at all, less what reading it and folding its partial results counts for.
+    # The least prefix against none at all, less what reading it and folding its partial results counts for. Where
+    # launches overlap next to nothing is left, which noise can take below 0.
     launch = timer(Step(1, 16, PAGE, "shared", resident=True)) - timer(Step(1, 16, 0, resident=True))
-    launch -= (PAGE + FOLD) * token_seconds
+    launch = max(launch - (PAGE + FOLD) * token_seconds, 1e-8)
     # Every row reads a prefix of its own from memory; then all rows the same, from the L2 cache.
     alone = Step(4 * processors, 1, 2048, "plain")
     bandwidth = alone.prompts * alone.prefix * token / timer(alone)
