@@ -153,12 +153,9 @@ class DecodeBuffers:
         #: Where launch A leaves outputs and log-sum-exps for launch B: float32, for one layer at a time.
         self.partials: tuple[Tensor, ...] = ()
         if self.on_triton:
-            flat = torch.empty(self.max_partials, n_q_heads, head_dim + 1, dtype=torch.float32, device=self.device)
-            values = self.max_partials * n_q_heads * head_dim
-            self.partials = (
-                flat.view(-1)[:values].view(self.max_partials, n_q_heads, head_dim),
-                flat.view(-1)[values:].view(self.max_partials, n_q_heads),
-            )
+            # Each by itself: PyTorch 2.11 misplaces what compiled steps write to a part of a larger tensor.
+            sums = torch.empty(self.max_partials, n_q_heads, dtype=torch.float32, device=self.device)
+            self.partials = sums.new_empty(self.max_partials, n_q_heads, head_dim), sums
 
         shapes = {
             "counts": (4,),

@@ -88,3 +88,13 @@ def test_places_that_do_not_exist():
             native.read_texts(
                 x, pool.keys[0], pool.values[0], spans, [torch.tensor(places)], None, out, 1.0, None, None
             )
+
+
+def test_what_steps_write_to_is_no_view():
+    """torch.compile of PyTorch 2.11 misplaces writes to parts of larger tensors."""
+    pool = Pool(Shape(2, 4, 2, 8, torch.bfloat16, 100), 3, 4, torch.device("cpu"))
+    for layer in range(2):
+        for i, part in enumerate((pool.keys[layer], pool.values[layer])):
+            assert part.storage_offset() == 0
+            assert part.untyped_storage().nbytes() == part.nbytes
+            assert part.data_ptr() == pool.data[layer, i].data_ptr()

@@ -38,8 +38,18 @@ class Pool:
         self.page_size = page_size
         size = (shape.layers, 2, n_pages, page_size, shape.n_kv_heads, shape.head_dim)
         self.data = torch.empty(size, dtype=shape.dtype, device=device)
-        self.keys = [layer[0] for layer in self.data]
-        self.values = [layer[1] for layer in self.data]
+        self.keys = [_alone(layer[0]) for layer in self.data]
+        self.values = [_alone(layer[1]) for layer in self.data]
+
+
+def _alone(part: Tensor) -> Tensor:
+    """The same memory as a tensor that is no view of another.
+
+    torch.compile copies what an operator writes to, if that is a part of a larger tensor, and PyTorch 2.11 takes the
+    copy from the wrong place.
+    """
+    alone: Tensor = torch.from_dlpack(part)
+    return alone
 
 
 @dataclass
