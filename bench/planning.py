@@ -167,8 +167,8 @@ def rows():
     ]
     for name, (rule, price, stops) in RULES.items():
         law, limits = (TINY, SMALL) if price else (BARE, BUDGET)
-        for where, limits in [("", limits), (" in total", t2.Budget(total_flops=limits.train_flops))]:
-            asked = under_rule(law, rule, price, stops)._handle, limits._handle, law.data_range
+        for where, spent in [("", limits), (" in total", t2.Budget(total_flops=limits.train_flops))]:
+            asked = under_rule(law, rule, price, stops)._handle, spent._handle, law.data_range
             cases.append((f"plan{where}, {name}, core call", 1, functools.partial(_core.plan_budget, *asked), None))
     for name, threads, call, against in cases:
         median, least = timed(call)

@@ -43,3 +43,41 @@ def test_what_makes_no_rule_is_one_line(run, options, says):
     assert (code, printed) == (2, "")
     assert says in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        ({"kind": "majority"}, "holds no tail of wrong answers: fit one from answers"),
+        ({"kind": "majority", "tail": {"shares": []}}, "shares is empty: give the shares of the wrong answers"),
+        ({"kind": "majority", "tail": {"shares": [[0.5, 0.3]]}}, "shares sum to 0.8"),
+        ({"kind": "verifier", "false_positive": 0.1}, "holds a rule of kind verifier, not a majority"),
+    ],
+)
+def test_a_file_without_a_tail_is_named(run, tmp_path, held, says):
+    path = tmp_path / "votes.json"
+    path.write_text(json.dumps({"schema": "t2fast.rule/1"} | held))
+    code, printed, error = run(*PLAN, "--select", "majority", "--answers", str(path))
+    assert (code, printed, error.count("\n")) == (2, "", 1)
+    assert str(path) in error
+    assert says in error
+
+
+def test_samples_are_not_taken_for_a_rule(run, tmp_path):
+    path = tmp_path / "samples.jsonl"
+    path.write_text('{"problem_id": "a", "passed": true}\n' * 2)
+    code, _, error = run(*PLAN, "--select", "majority", "--answers", str(path))
+    assert code == 2
+    assert f"t2fast fit {path} --rule NAME" in error
+
+
+def test_designs_under_a_rule_fit_the_terminal(run, tmp_path):
+    t2.Majority(t2.Tail.zipf(1.0, 30)).save(tmp_path / "votes.json")
+    designs = ("410M:200B:k=64", "160M:60B:k=200", "--law", "pythia-gsm8k")
+    _, narrow, _ = run("compare", *designs, "--rule", str(tmp_path / "votes.json"))
+    _, plain, _ = run("compare", *designs)
+    for printed in (narrow, plain):
+        assert max(map(len, printed.splitlines())) <= 80
+        assert all(word in printed for word in ("pass@k", "90% interval", "train", "infer", "below 37.7B"))
+    code, _, error = run("compare", "410M:200B:k=64", "160M:60B:k=-3", "--law", "pythia-gsm8k")
+    assert (code, "design 2, k = -3: must be finite and at least 1" in error) == (2, True)

@@ -60,7 +60,7 @@ def test_draws_become_rules():
         (lambda: t2.Verifier(0.1, draws={"recall": [1], "slope": [1, 1]}), "as many draws"),
         (lambda: t2.Majority("votes"), "must be a Tail"),
         (lambda: t2.Tail([0.5, 0.4]), "shares sum to 0.9"),
-        (lambda: t2.Tail([]), "lists of shares"),
+        (lambda: t2.Tail([]), "shares is empty"),
         (lambda: t2.Tail([[1.0], [1.0]], rates=[0.5, 0.5]), "must rise"),
         (lambda: t2.Tail([[1.0]], rates=[0.2, 0.5]), "one list for each rate"),
         (lambda: t2.Tail.uniform(0), "m = 0"),

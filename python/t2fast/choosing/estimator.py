@@ -72,7 +72,8 @@ class Judged:
     def __post_init__(self) -> None:
         if self.stops and not isinstance(self.rule, AnyCorrect | Verifier):
             raise T2Error(
-                f"stop_on_success: sampling stops at the first accepted answer, and a {self.rule.kind} accepts none"
+                f"stop_on_success: sampling stops at the first accepted answer, and a {self.rule.kind} accepts none: "
+                "leave it out, or choose answers by a verifier"
             )
 
     @property

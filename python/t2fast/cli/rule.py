@@ -86,6 +86,12 @@ def rule(**given: Any) -> dict[str, Any]:
     """What ``plan`` and its relatives take, from the same options: votes need a tail, since no answers are at hand."""
     made = rule_or_votes(**given)
     if isinstance(made["rule"], Majority) and made["rule"].tail is None:
+        for flag, file in (("--answers", given["answers"]), ("--rule", given["rule_file"])):
+            if file is not None:
+                raise T2Error(
+                    f"{flag} {file}: holds no tail of wrong answers: fit one from answers "
+                    "(t2fast fit SAMPLES --rule majority --out votes.json)"
+                )
         raise T2Error(
             "--select majority needs --answers FILE, the tail of wrong answers as fitted: "
             "votes without answers say nothing"

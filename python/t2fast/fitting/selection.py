@@ -44,7 +44,8 @@ class Selection:
         found = as_rule(rule)
         if stop_on_success and not isinstance(found, AnyCorrect | Verifier):
             raise T2Error(
-                f"stop_on_success: sampling stops at the first accepted answer, and a {found.kind} accepts none"
+                f"stop_on_success: sampling stops at the first accepted answer, and a {found.kind} accepts none: "
+                "leave it out, or choose answers by a verifier"
             )
         return cls(found, number("wrong_cost", wrong_cost, low=0), stop_on_success)
 

@@ -63,7 +63,10 @@ def under_rule(law: Law, rule: object = None, wrong_cost: float = 0.0, stop_on_s
         if type(part)._shares is Law._shares:
             raise T2Error(f"a law of kind {part.kind!r} knows no success rates: a rule needs a law of them")
     if stop_on_success and not isinstance(found, AnyCorrect | Verifier):
-        raise T2Error(f"stop_on_success: sampling stops at the first accepted answer, and a {found.kind} accepts none")
+        raise T2Error(
+            f"stop_on_success: sampling stops at the first accepted answer, and a {found.kind} accepts none: "
+            "leave it out, or choose answers by a verifier"
+        )
     about = {item.name: getattr(law, item.name) for item in fields(Law)}
     about["uncertainty"] = {name: value for name, value in law.uncertainty.items() if name == "scatter"}
     return RuledLaw(law, found, price, stop_on_success, **about)

@@ -20,7 +20,7 @@ from t2fast.planning.words import cells, costs_of, interval_words, law_name, res
 from t2fast.quantity import format_quantity
 from t2fast.results import Result
 from t2fast.rules import Rule
-from t2fast.text import columns, warning_lines
+from t2fast.text import WIDTH, columns, warning_lines
 
 __all__ = ["BreakEven", "DesignComparison", "compare"]
 
@@ -147,19 +147,24 @@ class DesignComparison(Result):
     def summary(self) -> str:
         """The designs as a table within 80 columns."""
         known = any(ends is not None for ends in self.intervals)
-        head = ["", "N", "D", "k", "D/N", *result_names(self.law), *(["90% interval"] if known else [])]
-        rows = [[*head, "train", "infer", "break-even"]]
+        made = [["", "N", "D", "k", "D/N", *result_names(self.law), *(["90% interval"] if known else [])]]
+        spent = [["train", "infer", "break-even"]]
         for place, (design, ends, even) in enumerate(
             zip(self.designs, self.intervals, self.break_even, strict=True), 1
         ):
-            costs = costs_of(design)
             interval = [interval_words(ends)] if known else []
-            rows.append([str(place), *cells(design), *interval, *costs, "-" if place == 1 else str(even)])
+            made.append([str(place), *cells(design), *interval])
+            spent.append([*costs_of(design), "-" if place == 1 else str(even)])
         unit = "FLOP" if self.designs[0].train_dollars is None else "dollars"
         lines = [f"Law {law_name(self.law)}; costs in {unit}", *rule_lines(self.law), ""]
         if self.ceilings:
             lines += [*warning_lines(self.ceilings), ""]
-        lines += [*columns(rows, left=(len(rows[0]) - 1,)), ""]
+        table = columns([[*one, *other] for one, other in zip(made, spent, strict=True)], left=(len(made[0]) + 2,))
+        if max(map(len, table)) > WIDTH:
+            # Two tables, side by side no longer.
+            costs = [[one[0], one[1], *other] for one, other in zip(made, spent, strict=True)]
+            table = [*columns(made), "", *columns(costs, left=(0, 4))]
+        lines += [*table, ""]
         lines += ["break-even: queries from (or below) which a design costs less in total than 1", ""]
         if self.workload.attention is not None or self.designs[0].train_dollars is not None:
             lines += [*self._sizes(), ""]
@@ -212,13 +217,8 @@ def compare(
         What inference costs are counted over; the T2 paper's unit by default.
     hardware
         A card, its price and the models' shape: costs are then dollars.
-    rule
-        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
-        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
-    wrong_cost
-        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
-    stop_on_success
-        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
+    rule, wrong_cost, stop_on_success
+        How one answer will be chosen from the k samples, as for :func:`plan`.
 
     Raises
     ------
@@ -256,9 +256,9 @@ def _point(design: Point | Design | Sequence[float], place: int) -> Point:
     if not isinstance(design, Sequence) or isinstance(design, str) or len(design) != 3:
         raise T2Error(f"design {place} = {shown(design)}: must be (n_params, n_tokens, k)")
     point = Point(*(number(f"design {place}, {name}", x) for name, x in zip(Point._fields, design, strict=True)))
-    if point.k == 0:
+    if point.k < 1:
         # Silence is chosen by plans, where wrong answers have a price; as a wish it is a slip.
-        raise T2Error(f"design {place}, k = 0: must be finite and at least 1")
+        raise T2Error(f"design {place}, k = {point.k:g}: must be finite and at least 1")
     return point
 
 

@@ -178,13 +178,8 @@ def grid_search(
         As for :func:`plan`; here nothing need be bounded, the axes are.
     n_params, n_tokens, k
         Axes: one-dimensional, rising, of any spacing; lists of real model sizes for instance. k is at least 1.
-    rule
-        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
-        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
-    wrong_cost
-        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
-    stop_on_success
-        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
+    rule, wrong_cost, stop_on_success
+        How one answer will be chosen from the k samples, as for :func:`plan`.
     top
         How many of the best designs to return.
     surface

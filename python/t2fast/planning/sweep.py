@@ -181,13 +181,8 @@ def frontier(
         As for :func:`plan`.
     budgets
         The budgets, in the order in which they are to appear.
-    rule
-        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
-        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
-    wrong_cost
-        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
-    stop_on_success
-        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
+    rule, wrong_cost, stop_on_success
+        How one answer will be chosen from the k samples, as for :func:`plan`.
     threads
         How many threads to use; all by default. Results do not depend on it.
     progress
@@ -306,13 +301,8 @@ def isoflop(
         As for :func:`plan`; the budget names ``train_flops``, no ``total_flops``, and bounds k.
     n_params
         Sizes, one-dimensional.
-    rule
-        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
-        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
-    wrong_cost
-        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
-    stop_on_success
-        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
+    rule, wrong_cost, stop_on_success
+        How one answer will be chosen from the k samples, as for :func:`plan`.
 
     Raises
     ------

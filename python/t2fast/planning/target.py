@@ -45,13 +45,8 @@ def cheapest(
         Everything except ``train_flops`` and ``total_flops``, which are what is looked for.
     target
         The pass@k to reach, between 0 and 1, or the loss to fall to.
-    rule
-        How one answer will be chosen from the k samples: :class:`t2fast.Verifier`, :class:`t2fast.Majority`,
-        :class:`t2fast.BestOf`, or the path of a rule's file. Results are then what the rule makes, with pass@k beside.
-    wrong_cost
-        What a wrong answer costs, in right answers; silence (k = 0) is allowed then, where it is best.
-    stop_on_success
-        Sampling stops at the first accepted answer: the samples drawn on average are paid for, k at most are drawn.
+    rule, wrong_cost, stop_on_success
+        How one answer will be chosen from the k samples, as for :func:`plan`.
 
     Returns
     -------

@@ -225,7 +225,16 @@ def load_rule(path: str | Path) -> Rule:
     ...     load_rule(f"{folder}/rule.json").kind
     'any-correct'
     """
-    return Rule.from_dict(read_object(path), str(path))
+    try:
+        held = read_object(path)
+    except T2Error as error:
+        if "not JSON: Extra data" not in str(error):
+            raise
+        raise T2Error(
+            f"{path}: no rule, but several JSON values, such as samples: fit the rule to them first "
+            f"(t2fast fit {path} --rule NAME --out rule.json)"
+        ) from None
+    return Rule.from_dict(held, str(path))
 
 
 def as_rule(rule: Rule | str | Path | None) -> Rule:

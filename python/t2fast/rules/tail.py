@@ -59,6 +59,8 @@ class Tail:
         object.__setattr__(self, "shares", tuple(_row(row) for row in rows))
         rates = tuple(number("rates", rate, low=0, high=1) for rate in items("rates", self.rates, "success rates"))
         object.__setattr__(self, "rates", rates)
+        if not self.shares:
+            raise T2Error("shares is empty: give the shares of the wrong answers, the commonest first")
         if len(self.shares) != max(1, len(rates)):
             raise T2Error(f"{len(self.shares)} lists of shares for {len(rates)} rates: give one list for each rate")
         if any(b <= a for a, b in pairwise(rates)):

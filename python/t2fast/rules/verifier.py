@@ -63,8 +63,13 @@ class Verifier(Rule):
     kind: ClassVar[str] = "verifier"
 
     def __post_init__(self) -> None:
-        for name in ("false_positive", "recall"):
-            object.__setattr__(self, name, number(name, getattr(self, name), low=0, high=1))
+        for name, answers in (("false_positive", "wrong"), ("recall", "right")):
+            rate = number(name, getattr(self, name))
+            if not 0 <= rate <= 1:
+                raise T2Error(
+                    f"{name} = {rate:g}: must be between 0 and 1: the share of {answers} answers accepted (5% is 0.05)"
+                )
+            object.__setattr__(self, name, rate)
         if self.recall == 0:
             raise T2Error("recall = 0: a verifier that accepts no right answer is of no use; it must be above 0")
         object.__setattr__(self, "slope", number("slope", self.slope, low=0))
