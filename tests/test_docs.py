@@ -62,6 +62,26 @@ def test_numbers_of_the_readmes_first_table_are_those_shown_elsewhere(row, sourc
         assert any(f"{one:.{len(number.split('.')[1])}f}" == number for one in found), f"{number}: {learned}"
 
 
+def test_what_the_readme_says_of_the_second_study_is_what_its_page_says():
+    """The page itself is held to the table that comes with t2fast, by a slow test of the laboratory."""
+    readme = (render.ROOT / "README.md").read_text(encoding="utf-8")
+    page = (render.ROOT / "docs" / "lab-small.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    claims = {row[0]: row for row in rows if row[0].isdecimal()}
+    words = " ".join(readme.split())
+    low, high = claims["6"][3].split(" to ")
+    assert f"(difference {claims['6'][2]}, 90% interval {low} to +{high})" in words
+    assert "it solved .703 of the problems and Chinchilla's .700" in words
+    assert "solved .703 of the problems" in " ".join(page.split())
+    regrets = {row[0].split("**")[0]: row for row in rows if len(row) == 3}
+    same = {"the default: the mean of three forms": "average", "T2, as published, refitted": "T2",
+            "Chinchilla's law": "Chinchilla refitted"}  # fmt: skip
+    table = readme[readme.index("| rule | Pythia") :].splitlines()[2:8]
+    for name, *_, said in ([cell.strip(" *") for cell in line.split("|")[1:-1]] for line in table):
+        _, value, interval = regrets[same.get(name, name)]
+        assert said in (value, f"{value} [{interval.replace(' to ', ', ')}]"), name
+
+
 #: A command wherever it stands: in a block that is not run, within a line, continued by a backslash.
 COMMAND = re.compile(r"(?:^|[`\s])t2fast ([a-z]+)((?:\\\n|[^`\n#|;&])*)", re.MULTILINE)
 FLAG = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)")

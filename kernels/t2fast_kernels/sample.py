@@ -22,8 +22,11 @@ Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
 
 #: Quads of tokens of a chunk, a multiple of 8. A fixed size, whatever the batch, so that sums are formed in one order.
 QUADS = 1024
-#: Programs for each processor that the chunks of many rows are dealt to; of few rows every chunk has its own.
-SCAN_PROGRAMS, VERIFY_PROGRAMS = 8, 8
+#: Programs for each processor that the chunks of many rows are dealt to; of few rows every chunk has its own. As many
+#: as there is room for at once, by their registers: the scan, the pass of ``verify`` that only measures, the others.
+SCAN_PROGRAMS, MEASURE_PROGRAMS, VERIFY_PROGRAMS = 7, 6, 3
+#: Quads of tokens that passes with noise take at a time, a multiple of 8.
+PART = 256
 #: Launches of ``verify`` before the rows that are still undecided go on by themselves; the first only measures.
 PASSES = 3
 #: Groups of 32 tokens that the draw, and the search for top-k's border, hold in registers.
@@ -86,11 +89,16 @@ def _launch(call: SampleCall) -> Drawn:
     if not len(call.logits):
         return results
     tensors = _tensors(call, results)
-    # Everything that the launches depend on but for the addresses; of those, whether they are multiples of 16.
+    # Everything that the launches depend on but for the addresses; of those, whether they are multiples of 16, except
+    # where there is one number per row.
+    pointers = (call.logits, call.counts, call.logit_bias, call.allowed)
+    per_row = (call.seed, call.prompt, call.sample, call.step, *call.per_row)
     key = (
         call.logits.device, call.logits.shape, *call.settings, call.top_k_first, call.n_logprobs, QUADS, PASSES, HELD,
-        BLOCK, SCAN_PROGRAMS, VERIFY_PROGRAMS, SCAN_WARPS, DRAW_WARPS, MEASURE_WARPS, OVERLAP,
-        *[(name, t.dtype, t.stride(), t.data_ptr() & 15) for name, t in tensors.items()],
+        BLOCK, SCAN_PROGRAMS, MEASURE_PROGRAMS, VERIFY_PROGRAMS,
+        PART, SCAN_WARPS, DRAW_WARPS, MEASURE_WARPS, OVERLAP,
+        *[None if t is None else (t.dtype, t.stride(), t.data_ptr() & 15) for t in pointers],
+        *[None if t is None else t.dtype for t in per_row],
     )  # fmt: skip
     bound = _bound.get(key)
     if bound is not None:
@@ -162,7 +170,14 @@ def _first_launch(call: SampleCall, tensors: dict[str, Tensor]) -> Iterator[Repe
     given |= {name + "_stride": 0 for name in ("counts", "bias", "allowed", "processed")}
     given |= {name + "_stride": t.stride(0) for name, t in tensors.items() if t.dim() == 2}
     given |= {"vocab": vocab, "n_chunks": n_chunks, "n_groups": n_groups, "size": rows * n_chunks, "rows": rows}
-    given |= {"n_top": call.n_logprobs, "QUADS": QUADS, "HELD": HELD, "BLOCK": BLOCK, "OVERLAP": overlap}
+    given |= {
+        "n_top": call.n_logprobs,
+        "QUADS": QUADS,
+        "HELD": HELD,
+        "BLOCK": BLOCK,
+        "PART": min(PART, QUADS),
+        "OVERLAP": overlap,
+    }
     given |= {"CHUNKS": _power_of_2(n_chunks), "GROUPS": _power_of_2(n_groups), "FILTERED": "held" in tensors}
     given["PACKED"] = call.allowed is not None and call.allowed.dtype == torch.int32
 
@@ -182,9 +197,10 @@ def _first_launch(call: SampleCall, tensors: dict[str, Tensor]) -> Iterator[Repe
         yield run(kernels.share_kernel, rows, options | warps)
     yield run(kernels.draw_kernel, rows, options | {"num_warps": DRAW_WARPS})
     if "held" in tensors:
-        stripes = _stripes(rows, n_chunks, VERIFY_PROGRAMS, logits.device)
         for number in range(1, PASSES + 1):
             warps = {"num_warps": MEASURE_WARPS} if number == 1 else {}
+            programs = MEASURE_PROGRAMS if number == 1 else VERIFY_PROGRAMS
+            stripes = _stripes(rows, n_chunks, programs, logits.device)
             own = {"stripes": stripes, "PASS": number, "ALIGNED": aligned}
             yield run(kernels.verify_kernel, rows * stripes, options | warps, **own)
         yield run(kernels.finish_kernel, rows, options, PASS=PASSES, ALIGNED=aligned)
@@ -193,8 +209,8 @@ def _first_launch(call: SampleCall, tensors: dict[str, Tensor]) -> Iterator[Repe
 
 
 def _stripes(rows: int, n_chunks: int, programs: int, device: torch.device) -> int:
-    """Programs per row, of which each takes as many chunks as leave that many programs for each processor."""
-    each = max(1, rows * n_chunks // (programs * _processors(device)))
+    """Programs per row, of which each takes as many chunks as leave about that many programs for each processor."""
+    each = -(-rows * n_chunks // (programs * _processors(device)))
     return -(-n_chunks // each)
 
 

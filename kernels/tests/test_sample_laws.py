@@ -118,6 +118,7 @@ def test_programs_may_take_any_number_of_chunks(device, monkeypatch, programs) -
     expected = [sample(logits, 5, rows, 0, 0, **s) for s in settings]
     monkeypatch.setattr(operator, "_processors", lambda _device: 1)
     monkeypatch.setattr(operator, "SCAN_PROGRAMS", programs)
+    monkeypatch.setattr(operator, "MEASURE_PROGRAMS", programs)
     monkeypatch.setattr(operator, "VERIFY_PROGRAMS", programs)
     monkeypatch.setattr(operator, "HELD", 2)  # so that passes of their own are needed
     for s, drawn in zip(settings, expected, strict=True):

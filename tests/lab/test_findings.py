@@ -26,6 +26,13 @@ def test_copies_are_equal(found):
     assert dataclasses.replace(found, claims=found.claims[1:]) != found
 
 
+def test_its_laws_say_how_far_off_they_were(found):
+    errors = {one.law: abs(one.errors).mean() for one in found.held_out}
+    assert found.law.held_out == f"D/N > 100: {errors['counts likelihood']:.0%}"
+    assert found.loss_law.held_out == f"D/N > 100: {errors['Approach 1']:.0%}"
+    assert dataclasses.replace(found, held_out=()).law.held_out == ""
+
+
 def test_it_is_drawn(found, tmp_path):
     pytest.importorskip("matplotlib")
     found.plot(tmp_path / "figure.png")

@@ -71,6 +71,12 @@ def test_the_page_of_the_second_study_says_what_is_found(tmp_path):
     for numbers, one in zip(said, differences(found.verdicts[:4]), strict=True):
         for number, exact in zip(numbers, (one["value"], one["low"], one["high"]), strict=True):
             assert float(number) == pytest.approx(exact, abs=6e-4)
+    told = text[text.index("### The families") :].splitlines()
+    for place, family in enumerate(found.by_family, 2):
+        for one in family.regret.protocols["lobo"].strategies:
+            row = next(row for row in told if re.match(rf"\| \**{one.strategy}\** \|", row))
+            low, high = (f"{number:.3f}"[1:] for number in (one.low, one.high))
+            assert row.split("|")[place].strip() == f"{one.regret:.3f}"[1:] + f" [{low}, {high}]", row
 
 
 @pytest.mark.slow

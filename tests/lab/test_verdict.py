@@ -6,10 +6,23 @@ import numpy as np
 import pytest
 from tests.support import laboratory
 
+from t2fast.datasets import Lab
 from t2fast.lab import advice_claims
 from t2fast.lab.contestants import APPROACH_1, AVERAGE, CHINCHILLA, T2, Advisers
 from t2fast.lab.findings import find
-from t2fast.lab.verdict import ANY_RIGHT, MAJORITY, TUNED, families, noise, regret_lines, regret_rows, settings, suites
+from t2fast.lab.verdict import (
+    ANY_RIGHT,
+    MAJORITY,
+    TUNED,
+    families,
+    judge_advice,
+    judge_families,
+    noise,
+    regret_lines,
+    regret_rows,
+    settings,
+    suites,
+)
 from t2fast.passk import maj_at_k, mean_pass_at_k
 
 
@@ -102,11 +115,30 @@ def test_choices_and_families_are_told(found, made):
     assert max(map(len, found.summary().splitlines())) <= 80
 
 
+def test_every_family_is_judged_by_itself(found, made):
+    lab, preset, _ = made
+    assert [one.rule for one in found.by_family] == ["knowledge", "arithmetic"]
+    # The same as a laboratory that has no other problems, and one family alone is no news.
+    at = np.arange(0, len(lab.families), 2)
+    rows = tuple(
+        dataclasses.replace(one, answer_nll=one.answer_nll[at], n_correct=one.n_correct[at]) for one in lab.grid
+    )
+    alone = Lab(rows, lab.problem_ids[::2], lab.families[::2], lab.n_samples, lab.manifest)
+    assert judge_families(alone, preset) == ()
+    plain = dataclasses.replace(preset.verdict, false_positives=(), majority=False)
+    truth = judge_advice(alone, dataclasses.replace(preset, verdict=plain), None)[0]
+    assert found.by_family[0].regret.to_dict() == truth.regret.to_dict()
+    assert list(found.to_dict()["regret_by_family"]) == ["knowledge", "arithmetic"]
+
+
 def test_the_page_opens_with_the_regrets(found, tmp_path):
     pytest.importorskip("matplotlib")
     from t2fast.lab.page import write_page
 
     page = write_page(found, tmp_path / "page").read_text()
     assert (tmp_path / "page" / "regrets.png").stat().st_size > 10_000
-    order = [page.index(what) for what in ("Does the advice win?", MAJORITY, "<figure>", "Differences", "<h2>Claims")]
+    order = [
+        page.index(what)
+        for what in ("Does the advice win?", MAJORITY, "<figure>", "Differences", "knowledge, lobo", "<h2>Claims")
+    ]
     assert order == sorted(order)

@@ -31,7 +31,7 @@ TYPES = {
 PLAIN = {"counts": None, "bias": None, "allowed": None, "processed": None, "PACKED": False}
 #: Vocabularies to 262,144 tokens; beyond, the same code with more chunks.
 SIZES = {"QUADS": shipped["sample"].QUADS, "CHUNKS": 64, "GROUPS": 8192}
-SIZES |= {name: getattr(shipped["sample"], name) for name in ("HELD", "BLOCK")}
+SIZES |= {name: getattr(shipped["sample"], name) for name in ("HELD", "BLOCK", "PART")}
 
 
 #: Vocabularies that are multiples of 16, that are not though rows begin on borders of 16 bytes, and contiguous odd ones.

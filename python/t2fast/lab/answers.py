@@ -168,6 +168,9 @@ def load_answers(name: str) -> Answers | None:
 
     Examples
     --------
+    >>> answers = load_answers("small")
+    >>> len(answers.runs), int(answers.of(["planned-0"]).right.sum())
+    (95, 34390)
     >>> load_answers("tiny") is None
     True
     """

@@ -14,9 +14,11 @@ from t2fast.lab.fits import fit_laws
 from t2fast.lab.preset import Preset
 from t2fast.laws import Law
 
-__all__ = ["HeldOut", "back_test"]
+__all__ = ["COUNTS", "NEGATIVE_LOG", "HeldOut", "back_test"]
 
 FloatArray = NDArray[np.float64]
+#: Laws: of the likelihood of counts, and of -log pass@k.
+COUNTS, NEGATIVE_LOG = "counts likelihood", "Approach 1"
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ def back_test(lab: Lab, preset: Preset) -> tuple[HeldOut, ...]:
     # In an order of its own.
     n1, d1, _, nll = fitting.neg_log_pass_at_k(shown, tokens, p, [k])
     found = [
-        HeldOut("Approach 1", f"-log pass@{k}", n1, d1, nll, _values(laws.approach_1.law, n1, d1, k)),
+        HeldOut(NEGATIVE_LOG, f"-log pass@{k}", n1, d1, nll, _values(laws.approach_1.law, n1, d1, k)),
         HeldOut("Approach 2", f"pass@{k}", n, d, rate, _values(laws.approach_2.law, n, d, k)),
-        HeldOut("counts likelihood", f"pass@{k}", n, d, rate, _values(laws.counts.law, n, d, k)),
+        HeldOut(COUNTS, f"pass@{k}", n, d, rate, _values(laws.counts.law, n, d, k)),
     ]
     return tuple(found)
 

@@ -16,14 +16,14 @@ from t2fast.datasets import Lab
 from t2fast.lab import advice_claims, claims
 from t2fast.lab.advice_claims import differences
 from t2fast.lab.answers import Answers
-from t2fast.lab.back_test import HeldOut, back_test
+from t2fast.lab.back_test import COUNTS, NEGATIVE_LOG, HeldOut, back_test
 from t2fast.lab.claims import Claim
 from t2fast.lab.contestants import APPROACH_1, T2
 from t2fast.lab.duel import DuelOutcome, judge_duel
 from t2fast.lab.fits import LabFits, fit_laws, optima, propose
 from t2fast.lab.intervals import CONFIDENCE_LEVEL
 from t2fast.lab.preset import Preset
-from t2fast.lab.verdict import Verdict, judge_advice, noise, regret_lines
+from t2fast.lab.verdict import Verdict, judge_advice, judge_families, noise, regret_lines
 from t2fast.laws import Law
 from t2fast.planning import Plan
 from t2fast.quantity import format_quantity
@@ -59,6 +59,8 @@ class Findings(Result):
         The regrets of all contestants, rule by rule; empty where the preset asks for none.
     sampling_noise
         Standard deviation of a design's pass@k on a menu by the luck of sampling: its mean, and the largest.
+    by_family
+        The regrets of all contestants under pass@k, on each family of problems by itself.
 
     Examples
     --------
@@ -79,6 +81,7 @@ class Findings(Result):
     claims: tuple[Claim, ...]
     verdicts: tuple[Verdict, ...] = ()
     sampling_noise: tuple[float, float] | None = None
+    by_family: tuple[Verdict, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Findings) and (self.lab, self.to_dict()) == (other.lab, other.to_dict())
@@ -110,7 +113,7 @@ class Findings(Result):
         warning = "Models of a made-up world: a worked example, not advice for models of language."
         law = self.fits.bootstrap.law(CONFIDENCE_LEVEL)
         told: dict[str, Any] = {"title": "pass@k of the laboratory's models", "source": source, "purpose": _PURPOSE}
-        return replace(law, **told, warnings=(warning, *law.warnings))
+        return replace(law, **told, held_out=self._missed(COUNTS), warnings=(warning, *law.warnings))
 
     @cached_property
     def loss_law(self) -> Law:
@@ -124,7 +127,12 @@ class Findings(Result):
         warning = "Models of a made-up world: a worked example, not advice for models of language."
         name, title = f"lab-{self.preset.name}-loss", "-log pass@k of the laboratory's models"
         told: dict[str, Any] = {"name": name, "title": title, "source": source, "purpose": _PURPOSE}
-        return replace(law, **told, warnings=(warning, *law.warnings))
+        return replace(law, **told, held_out=self._missed(NEGATIVE_LOG), warnings=(warning, *law.warnings))
+
+    def _missed(self, law: str) -> str:
+        """How far off a law was for the runs held out, as presets say it."""
+        found = [float(np.abs(one.errors).mean()) for one in self.held_out if one.law == law]
+        return f"{self.preset.holdout.replace('tokens_per_param', 'D/N')}: {found[0]:.0%}" if found else ""
 
     def summary(self) -> str:
         """The claims as text of at most 80 columns."""
@@ -157,6 +165,7 @@ class Findings(Result):
             "claims": [one.to_dict() for one in self.claims],
             "regret": {one.rule: one.regret.to_dict() for one in self.verdicts},
             "differences": differences(self.verdicts),
+            "regret_by_family": {one.rule: one.regret.to_dict() for one in self.by_family},
             "sampling_noise": self.sampling_noise,
             "plan": self.plan.to_dict(),
             "held_out": [
@@ -229,7 +238,7 @@ def find(lab: Lab, preset: Preset, progress: Report | None = None, *, answers: A
     say(2)
     held_out = back_test(lab, preset)
     say(3)
-    verdicts = judge_advice(lab, preset, answers)
+    verdicts, by_family = judge_advice(lab, preset, answers), judge_families(lab, preset)
     say(4)
     duels = [judge_duel(lab, preset, tuned, random) for tuned in (False, True)]
     if preset.verdict is not None and answers is not None:
@@ -247,7 +256,7 @@ def find(lab: Lab, preset: Preset, progress: Report | None = None, *, answers: A
         )
     spread = noise(lab, preset) if verdicts else None
     say(5)
-    return Findings(lab, preset, fits, planned, held_out, fought, resampled, found, verdicts, spread)
+    return Findings(lab, preset, fits, planned, held_out, fought, resampled, found, verdicts, spread, by_family)
 
 
 def _registered(

@@ -98,14 +98,14 @@ def _advice(found: Findings, figure: str) -> str:
     """What the page of a study of advice opens with: regrets, their figure, and every difference."""
     if not found.verdicts:
         return ""
-    rows = [["rule", "laws see", "difference in regret", "value", "90% interval", ""]]
-    for one in differences(found.verdicts):
+    rows = [["rule, or family under pass@k", "laws see", "difference in regret", "value", "90% interval", ""]]
+    for one in differences((*found.verdicts, *found.by_family)):
         says = {True: "holds", False: "fails", None: "open"}[one["holds"]]
         numbers = [f"{one['value']:+.3f}", f"{one['low']:+.3f} to {one['high']:+.3f}"]
         rows.append([one["rule"], one["protocol"], one["difference"], *numbers, says])
     lost = [
         f"{one.rule}, {protocol.name}: {name}: {why}"
-        for one in found.verdicts
+        for one in (*found.verdicts, *found.by_family)
         for protocol in one.regret.protocols.values()
         for name, why in protocol.failures.items()
     ]
@@ -125,6 +125,8 @@ def _advice(found: Findings, figure: str) -> str:
 {_table(rows)}
 <h2>Families</h2>
 {_table(families(found.lab))}
+<p>Regret in pass@k on each family by itself, its problems alone seen and solved:</p>
+{_table(regret_rows(found.by_family)) if found.by_family else ""}
 """
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "VotedSuite",
     "families",
     "judge_advice",
+    "judge_families",
     "noise",
     "regret_lines",
     "regret_rows",
@@ -46,7 +47,7 @@ _REDRAWN = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """The regrets of all contestants under one rule."""
+    """The regrets of all contestants under one rule; of the families, ``rule`` is the name of one."""
 
     rule: str
     regret: DecisionBacktest
@@ -110,19 +111,28 @@ def judge_advice(
     for done, (rule, suite) in enumerate(parts):
         if progress is not None:
             progress(Progress(done, len(parts), "rules", rule))
-        found.append(
-            Verdict(
-                rule,
-                follow(
-                    suite,
-                    advisers.contestants(suite.selection),
-                    np.array(preset.train_flops),
-                    np.array(preset.verdict.inference_flops),
-                    seed=preset.seed,
-                ),
-            )
-        )
+        found.append(_judged(rule, suite, advisers, preset))
     return tuple(found)
+
+
+def judge_families(lab: Lab, preset: Preset) -> tuple[Verdict, ...]:
+    """The regret of all contestants in pass@k on each family by itself: its problems alone are seen and solved.
+
+    Nothing is judged without ``preset.verdict``, or where there is one family only.
+    """
+    if preset.verdict is None or len(set(lab.families)) < 2:
+        return ()
+    table = _table(lab, lab.grid)
+    return tuple(
+        _judged(family, Suite.of(table.select(table["family"] == family)), Advisers(), preset)
+        for family in dict.fromkeys(lab.families)
+    )
+
+
+def _judged(name: str, suite: Suite, advisers: Advisers, preset: Preset) -> Verdict:
+    assert preset.verdict is not None
+    budgets = np.array(preset.train_flops), np.array(preset.verdict.inference_flops)
+    return Verdict(name, follow(suite, advisers.contestants(suite.selection), *budgets, seed=preset.seed))
 
 
 def suites(

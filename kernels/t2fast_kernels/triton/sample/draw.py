@@ -146,7 +146,8 @@ def draw_kernel(
                     number = tl.sum(tl.sum(higher.to(tl.float32), 1), 0)
                     stands = accepted(mass, number, level, top, scale, k, limit, lowest)
                     if stands == 0:
-                        _, token, level = race(x, level, group, row, seed, prompt, sample, step, scale, top)
+                        speed, member = race(x, level, group, row, seed, prompt, sample, step, scale, top)
+                        _, token, level = fastest(speed, x, member)
         tl.store(held + row, level)
         tl.store(held_tokens + row, token)
         tl.store(held_tokens + rows + row, stands.to(tl.int32))

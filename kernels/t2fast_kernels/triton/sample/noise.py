@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from t2fast_kernels.triton.sample.row import log, weigh
+from t2fast_kernels.triton.sample.row import weigh
 
 NO_TOKEN = tl.constexpr(2147483647)
 #: Three streams of noise, told apart by what is added to a counter's first word: which token of a group is its first,
@@ -49,7 +49,7 @@ def near(first):
 
 @triton.jit
 def race(x, pivot, group, row, seed, prompt, sample, step, scale, top):
-    """Score, token and logit of the first to ring among the tokens above the pivot of some groups; x [groups, 32]."""
+    """How soon the tokens of some groups ring, 0 for those not above the pivot, and the tokens; all [groups, 32]."""
     N_GROUPS: tl.constexpr = x.shape[0]
     token = group[:, None] * 32 + tl.arange(0, 32)[None, :]
     quad = tl.reshape(group[:, None] * 8 + tl.arange(0, 8)[None, :], [N_GROUPS * 8])
@@ -64,6 +64,4 @@ def race(x, pivot, group, row, seed, prompt, sample, step, scale, top):
     later = tl.reshape(exponentials(quad, LATER, row, seed, prompt, sample, step), [N_GROUPS, 32])
     later /= tl.where(weight > 0, weight, 1.0)
     clock = rings[:, None] + tl.where(token == leads[:, None], 0.0, later)
-    speed = tl.where((x > pivot) & (weight > 0), weigh(first - top, scale)[:, None] / clock, 0.0)
-    best, winner, level = fastest(speed, x, token)
-    return log(best), winner, level
+    return tl.where((x > pivot) & (weight > 0), weigh(first - top, scale)[:, None] / clock, 0.0), token

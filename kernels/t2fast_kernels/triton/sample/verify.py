@@ -6,33 +6,58 @@ import triton
 import triton.language as tl
 
 from t2fast_kernels.triton.sample.filters import accepted, limits
-from t2fast_kernels.triton.sample.noise import race
-from t2fast_kernels.triton.sample.row import begin, factor, four_each, setting, weigh, write
+from t2fast_kernels.triton.sample.noise import NO_TOKEN, fastest, race
+from t2fast_kernels.triton.sample.row import begin, factor, four_each, log, setting, weigh, write
 
 
 @triton.jit
-def _above(
-    logits, logits_stride, vocab, seed, prompt, sample, step, row, chunk, maxima, scale, top, pivot,
-    NOISE: tl.constexpr, ALIGNED: tl.constexpr, QUADS: tl.constexpr,
-):  # fmt: skip
-    """Of a chunk's tokens above the pivot: mass and number, and the winner's score, token and logit.
-
-    ``maxima`` are those of the groups, for each quad.
-    """
+def _measured(
+    logits, logits_stride, vocab, row, chunk, maxima, scale, top, pivot, ALIGNED: tl.constexpr, QUADS: tl.constexpr
+):
+    """Mass and number of a chunk's tokens above the pivot; ``maxima`` are those of the groups, for each quad."""
     quad = chunk * QUADS + tl.arange(0, QUADS)
     live = maxima > pivot
-    mass, number, score, winner, level = 0.0, 0.0, float("-inf"), 0, float("-inf")
+    mass, number = 0.0, 0.0
     if tl.max(live.to(tl.int32), 0) > 0:
         at = logits + row * (tl.multiple_of(logits_stride, 4) if ALIGNED else logits_stride)
         x = four_each(at, quad, live, (chunk + 1) * (QUADS * 4) <= vocab, vocab, ALIGNED).to(tl.float32)
         higher = x > pivot
         mass = tl.sum(tl.sum(tl.where(higher, weigh(x - top, scale), 0.0), 1), 0)
         number = tl.sum(tl.sum(higher.to(tl.float32), 1), 0)
-        if NOISE:
-            group = chunk * (QUADS // 8) + tl.arange(0, QUADS // 8)
-            x = tl.reshape(x, [QUADS // 8, 32])
-            score, winner, level = race(x, pivot, group, row, seed, prompt, sample, step, scale, top)
-    return mass, number, score, winner, level
+    return mass, number
+
+
+@triton.jit
+def _raced(
+    logits, logits_stride, vocab, seed, prompt, sample, step, row, chunk, maxima, scale, top, pivot,
+    ALIGNED: tl.constexpr, QUADS: tl.constexpr, PART: tl.constexpr,
+):  # fmt: skip
+    """Also the first of them to ring: its score, token and logit.
+
+    By PART quads at a time: noise takes registers, and what takes many leaves room for few programs.
+    """
+    at = logits + row * (tl.multiple_of(logits_stride, 4) if ALIGNED else logits_stride)
+    mass = tl.zeros([PART // 8, 32], tl.float32)
+    number, best, level, winner = mass, mass, mass + float("-inf"), mass.to(tl.int32) + NO_TOKEN
+    part = chunk * QUADS
+    while part < (chunk + 1) * QUADS:
+        quad = part + tl.arange(0, PART)
+        live = tl.load(maxima + quad // 8) > pivot
+        if tl.max(live.to(tl.int32), 0) > 0:
+            x = four_each(at, quad, live, (part + PART) * 4 <= vocab, vocab, ALIGNED).to(tl.float32)
+            x = tl.reshape(x, [PART // 8, 32])
+            higher = x > pivot
+            mass += tl.where(higher, weigh(x - top, scale), 0.0)
+            number += higher.to(tl.float32)
+            group = part // 8 + tl.arange(0, PART // 8)
+            speed, token = race(x, pivot, group, row, seed, prompt, sample, step, scale, top)
+            better = speed > best
+            best = tl.where(better, speed, best)
+            winner = tl.where(better, token, winner)
+            level = tl.where(better, x, level)
+        part += PART
+    speed, token, reached = fastest(best, level, winner)
+    return tl.sum(tl.sum(mass, 1), 0), tl.sum(tl.sum(number, 1), 0), log(speed), token, reached
 
 
 @triton.jit
@@ -103,6 +128,7 @@ def verify_kernel(
     PASS: tl.constexpr,
     ALIGNED: tl.constexpr,
     QUADS: tl.constexpr,
+    PART: tl.constexpr,
     CHUNKS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -123,26 +149,33 @@ def verify_kernel(
     if stands == 0:
         scale = factor(setting(temperature, row))
         top = tl.load(stats + row)
-        quad = tl.arange(0, QUADS)
-        its = groups + row * (n_chunks * (QUADS // 8)) + quad // 8
-        maxima = tl.load(its + chunk * (QUADS // 8))
-        while chunk < n_chunks:
-            after = chunk + stripes
-            coming = tl.load(
-                its + after * (QUADS // 8), mask=quad < tl.where(after < n_chunks, QUADS, 0), other=float("-inf")
-            )
-            mass, number, score, winner, reached = _above(
-                logits, logits_stride, vocab, seed, prompt, sample, step, row, chunk, maxima, scale, top, level,
-                PASS > 1, ALIGNED, QUADS,
-            )  # fmt: skip
-            at = found + (PASS - 1) * 4 * size + row * n_chunks + chunk
-            tl.store(at, mass)
-            tl.store(at + size, number)
-            if PASS > 1:
-                tl.store(at + 2 * size, score)
-                tl.store(at + 3 * size, reached)
+        maxima = groups + row * (n_chunks * (QUADS // 8))
+        at = found + (PASS - 1) * 4 * size + row * n_chunks
+        if PASS == 1:
+            quad = tl.arange(0, QUADS)
+            its = tl.load(maxima + chunk * (QUADS // 8) + quad // 8)
+            while chunk < n_chunks:
+                after = chunk + stripes
+                more = quad < tl.where(after < n_chunks, QUADS, 0)
+                coming = tl.load(maxima + after * (QUADS // 8) + quad // 8, mask=more, other=float("-inf"))
+                mass, number = _measured(
+                    logits, logits_stride, vocab, row, chunk, its, scale, top, level, ALIGNED, QUADS
+                )
+                tl.store(at + chunk, mass)
+                tl.store(at + size + chunk, number)
+                its, chunk = coming, after
+        else:
+            while chunk < n_chunks:
+                mass, number, score, winner, reached = _raced(
+                    logits, logits_stride, vocab, seed, prompt, sample, step, row, chunk, maxima, scale, top, level,
+                    ALIGNED, QUADS, PART,
+                )  # fmt: skip
+                tl.store(at + chunk, mass)
+                tl.store(at + size + chunk, number)
+                tl.store(at + 2 * size + chunk, score)
+                tl.store(at + 3 * size + chunk, reached)
                 tl.store(winners + (PASS - 1) * size + row * n_chunks + chunk, winner)
-            maxima, chunk = coming, after
+                chunk += stripes
 
 
 @triton.jit(
@@ -175,6 +208,7 @@ def finish_kernel(
     PASS: tl.constexpr,
     ALIGNED: tl.constexpr,
     QUADS: tl.constexpr,
+    PART: tl.constexpr,
     CHUNKS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -191,13 +225,13 @@ def finish_kernel(
     )  # fmt: skip
     if stands == 0:
         k, limit, lowest, _ = limits(total, row, heat, top_k, top_p, min_p, shares)
-        its = groups + row * (n_chunks * (QUADS // 8)) + tl.arange(0, QUADS) // 8
+        maxima = groups + row * (n_chunks * (QUADS // 8))
         while stands == 0:
             mass, number, score, next_token, next_level = 0.0, 0.0, float("-inf"), 0, float("-inf")
             for chunk in range(n_chunks):
-                part, some, reach, winner, reached = _above(
-                    logits, logits_stride, vocab, seed, prompt, sample, step, row, chunk,
-                    tl.load(its + chunk * (QUADS // 8)), scale, top, level, True, ALIGNED, QUADS,
+                part, some, reach, winner, reached = _raced(
+                    logits, logits_stride, vocab, seed, prompt, sample, step, row, chunk, maxima, scale, top, level,
+                    ALIGNED, QUADS, PART,
                 )  # fmt: skip
                 mass += part
                 number += some

@@ -1,9 +1,10 @@
 //! Products of weights with rows that lie side by side in the lanes of registers.
 //!
 //! A step of few rows reads every weight of a model once: here they come as one stream, evenly spread over the
-//! multiplications, so that reading ahead hides the memory. Whatever the number of rows and threads, a row's sums are
-//! added up in the same order.
+//! multiplications, and are asked for a page ahead, which hides the memory. Whatever the number of rows and threads, a
+//! row's sums are added up in the same order.
 
+use prefetch_index::prefetch_index;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 const PANEL: usize = 6;
 /// Numbers of weights that stay near while all rows are multiplied by them.
 const NEAR: usize = 1 << 16;
+/// How far ahead weights are asked for: a page, since the processor reads ahead by itself within pages only.
+const AHEAD: usize = 4096 / size_of::<f32>();
 /// Features that are transposed together: a cache line of a row.
 const LINE: usize = 16;
 
@@ -217,7 +220,8 @@ fn panels<S: Simd, const N: usize>(simd: S, work: Panels<'_>) {
     let panels = weights.chunks_exact(x.len() * PANEL).zip(bias.as_chunks::<PANEL>().0);
     for (y, (panel, bias)) in y.iter_mut().zip(panels) {
         let mut sums = bias.map(|bias| [simd.splat_f32s(bias); N]);
-        for (x, weights) in x.iter().zip(panel.as_chunks::<PANEL>().0) {
+        for (i, (x, weights)) in x.iter().zip(panel.as_chunks::<PANEL>().0).enumerate() {
+            prefetch_index(panel, i * PANEL + AHEAD);
             for (sums, &weight) in sums.iter_mut().zip(weights) {
                 let weight = simd.splat_f32s(weight);
                 for (sum, &x) in sums.iter_mut().zip(x) {
