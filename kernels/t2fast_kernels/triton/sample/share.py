@@ -59,12 +59,12 @@ def share_kernel(
     row = tl.program_id(0).to(tl.int64)
     scale = factor(setting(temperature, row))
     k = setting(top_k, row)
+    n_groups = n_chunks * (QUADS // 8)
+    group = tl.arange(0, GROUPS)
+    maxima = tl.load(groups + row * n_groups + group, mask=group < n_groups, other=float("-inf"))
+    top = tl.max(maxima, 0)
     mass = -1.0
     if (k >= 1) & (k < vocab):
-        n_groups = n_chunks * (QUADS // 8)
-        group = tl.arange(0, GROUPS)
-        maxima = tl.load(groups + row * n_groups + group, mask=group < n_groups, other=float("-inf"))
-        top = tl.max(maxima, 0)
         keys = _ordered(maxima)
         # At least k are >= low, fewer than k are >= high; once exactly k are, that level will do.
         low, high = _ordered(tl.full([], float("-inf"), tl.float32)).to(tl.int64), _ordered(top).to(tl.int64) + 1
