@@ -405,6 +405,7 @@ def majority(
     seed: int,
     threads: int | None = None,
     report: _Report | None = None,
+    first: bool = False,
 ) -> tuple[_Floats, _Floats]: ...
 def best_of_k(scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers) -> _Floats: ...
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.oracles import passk_exact as exact
 
 from t2fast import T2Error, passk
+from t2fast.data import Tallies
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=8), st.data())
@@ -55,3 +56,26 @@ def test_answers_that_are_none(answers):
         passk.maj_at_k([answers], ["a"], [1])
     with pytest.raises(T2Error, match=r"correct\[0\] = .*: must be a list of answers and one answer"):
         passk.maj_at_k([["a"]], [["a"]], [1])
+
+
+def test_problems_alike_are_told_from_those_that_are_not():
+    """Votes that are the same but for the order of wrong answers share a result; swapped with the right one they do not."""
+    rng = np.random.default_rng(3)
+    kinds = [
+        (0, [3, 2, 1]),
+        (1, [3, 2]),
+        (2, [3, 1]),
+        (3, [2, 1]),
+        (1, [1, 1, 1, 2]),
+        (5, []),
+        (0, [1]),
+        (1, []),
+        (2, [200]),
+    ]
+    chosen = rng.integers(len(kinds), size=20_000)
+    right = [kinds[i][0] for i in chosen]
+    wrong = [list(rng.permutation(kinds[i][1])) for i in chosen]
+    found = passk.maj_of_tallies(Tallies.of(right, wrong), [1, 3]).value
+    alone = [passk.maj_of_tallies(Tallies.of([r], [w]), [1, 3]).value[0] for r, w in kinds]
+    np.testing.assert_array_equal(found, np.array(alone)[chosen])
+    assert len(np.unique(np.array(alone)[:5, 1])) == 5

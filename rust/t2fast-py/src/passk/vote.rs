@@ -25,34 +25,70 @@ fn ragged<'a, T>(flat: &'a [T], offsets: &[i64]) -> PyResult<Vec<&'a [T]>> {
     parts.ok_or_else(|| Error::from(t2fast_core::Error::Array("offsets lie outside the array".to_owned())).into())
 }
 
-/// A quick hash of votes: nobody chooses them to collide, and keys are compared in full.
+/// Hashes what is a hash already.
 #[derive(Default)]
-struct Fold(u64);
+struct Own(u64);
 
-type Folding = BuildHasherDefault<Fold>;
-/// Votes in one order, and the first problem that has them.
-type Known = HashMap<Vec<u64>, usize, Folding>;
+type Owning = BuildHasherDefault<Own>;
+/// Prints of votes, and the first problem that has them.
+type Known = HashMap<u128, usize, Owning>;
 
-impl Hasher for Fold {
+impl Hasher for Own {
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
+        self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
+            self.0 = mixed(self.0 ^ u64::from_le_bytes(word));
         }
     }
 
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    #[allow(clippy::cast_possible_truncation)]
+    fn write_u128(&mut self, print: u128) {
+        self.0 = print as u64;
     }
 
     fn write_usize(&mut self, word: usize) {
-        self.write_u64(word as u64);
+        self.0 = mixed(word as u64);
     }
+}
+
+/// A number that looks drawn, another for each word: the steps of splitmix64 (Steele, Lea and Flood 2014).
+const fn mixed(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+const fn print(votes: u64) -> u128 {
+    (mixed(votes) as u128) << 64 | mixed(!votes) as u128
+}
+
+/// Prints of few votes.
+const PRINTS: [u128; 128] = {
+    let mut prints = [0; 128];
+    let mut votes = 0;
+    while votes < 128 {
+        prints[votes] = print(votes as u64);
+        votes += 1;
+    }
+    prints
+};
+
+/// 128 bits that tell votes apart, whatever the order of wrong answers: sums of numbers that look drawn. Of a million kinds two
+/// share theirs with a chance of 1e-27.
+fn printed(votes: &[u64], right: Option<usize>) -> u128 {
+    let of =
+        |votes: u64| PRINTS.get(usize::try_from(votes).unwrap_or(usize::MAX)).copied().unwrap_or_else(|| print(votes));
+    let own = right.map_or(0, |place| votes[place]);
+    let all = votes.iter().filter(|&&votes| votes > 0).fold(0_u128, |sum, &votes| sum.wrapping_add(of(votes)));
+    let wrong = if own > 0 { all.wrapping_sub(of(own)) } else { all };
+    // The right answer's votes are not one of the wrong ones'.
+    wrong.wrapping_add(print(own ^ (1 << 63)))
 }
 
 /// Problems after which it is asked whether looking for equal ones is worth it.
@@ -60,19 +96,11 @@ const LOOKED_AT: usize = 2048;
 
 /// The problems whose votes are the same but for the order of wrong answers: for each problem the first of its kind.
 fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
-    let canonical = |problem: usize, key: &mut Vec<u64>| {
-        key.clear();
-        let right = usize::try_from(correct[problem]).ok();
-        key.extend(problems[problem].iter().enumerate().filter(|&(j, &m)| Some(j) != right && m > 0).map(|(_, &m)| m));
-        key.sort_unstable();
-        key.push(right.map_or(0, |j| problems[problem][j]));
-    };
     let size = problems.len().div_ceil(rayon::current_num_threads().max(1)).max(1024);
     let parts: Vec<(Vec<usize>, Known)> = (0..problems.len().div_ceil(size))
         .into_par_iter()
         .map(|part| {
-            let mut known = Known::default();
-            let (mut key, mut seen) = (Vec::new(), 0);
+            let (mut known, mut seen) = (Known::default(), 0);
             let first = (part * size..((part + 1) * size).min(problems.len()))
                 .enumerate()
                 .map(|(done, problem)| {
@@ -81,12 +109,7 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
                         return problem;
                     }
                     seen = done + 1;
-                    canonical(problem, &mut key);
-                    if let Some(&first) = known.get(&key) {
-                        return first;
-                    }
-                    known.insert(key.clone(), problem);
-                    problem
+                    *known.entry(printed(problems[problem], usize::try_from(correct[problem]).ok())).or_insert(problem)
                 })
                 .collect();
             (first, known)
@@ -96,9 +119,13 @@ fn kinds(problems: &[&[u64]], correct: &[i64]) -> Vec<usize> {
     let mut known = Known::default();
     let mut first = Vec::with_capacity(problems.len());
     for (part, own) in parts {
-        let mut renamed: HashMap<usize, usize, Folding> = HashMap::default();
+        let mut renamed: HashMap<usize, usize, Owning> = HashMap::default();
         for (key, problem) in own {
             renamed.insert(problem, *known.entry(key).or_insert(problem));
+        }
+        if first.is_empty() {
+            first = part;
+            continue;
         }
         first.extend(part.into_iter().map(|problem| renamed.get(&problem).copied().unwrap_or(problem)));
     }
@@ -112,10 +139,10 @@ const COPIED: f64 = -1.0;
 const PART: usize = 256;
 
 /// maj@k and its Monte-Carlo standard error (0 where exact), of shape (problems, ks). `votes` holds each problem's counts
-/// of distinct answers between `offsets`, `correct` the place of the right one or -1. Problems with the same votes are worked
-/// out once. Where the exact way takes more than `exact` multiplications, `draws` samples are drawn.
+/// of distinct answers between `offsets`, `correct` the place of the right one or -1; with `first`, `votes` holds those of the
+/// wrong answers and `correct` the counts of the right one. Problems with the same votes are worked out once. Where the exact way takes more than `exact` multiplications, `draws` samples are drawn.
 #[pyfunction]
-#[pyo3(signature = (votes, offsets, correct, k, ties, exact, draws, seed, threads = None, report = None))]
+#[pyo3(signature = (votes, offsets, correct, k, ties, exact, draws, seed, threads = None, report = None, first = false))]
 #[allow(clippy::too_many_arguments, clippy::cast_precision_loss)]
 pub fn majority<'py>(
     py: Python<'py>,
@@ -129,6 +156,7 @@ pub fn majority<'py>(
     seed: u64,
     threads: Option<NonZeroUsize>,
     report: Option<&Bound<'py, PyAny>>,
+    first: bool,
 ) -> PyResult<(Table<'py>, Table<'py>)> {
     let ties = match ties {
         "random" => Ties::Random,
@@ -137,12 +165,30 @@ pub fn majority<'py>(
         _ => return Err(unknown("ties", ties).into()),
     };
     let ks = positive(&k)?;
-    let votes: Vec<u64> = votes.as_slice()?.iter().map(|v| v.unsigned_abs()).collect();
-    let problems = ragged(&votes, offsets.as_slice()?)?;
-    let correct = correct.as_slice()?;
-    if correct.len() != problems.len() {
+    let (votes, offsets, correct) = (votes.as_slice()?, offsets.as_slice()?, correct.as_slice()?);
+    if correct.len() + 1 != offsets.len().max(1) {
         return Err(Error::from(t2fast_core::Error::Array("correct and offsets differ in length".to_owned())).into());
     }
+    let votes: Vec<u64> = if first {
+        // Each problem's right answer before its wrong ones.
+        let mut all = Vec::with_capacity(votes.len() + correct.len());
+        for (wrong, right) in ragged(votes, offsets)?.into_iter().zip(correct) {
+            all.push(right.unsigned_abs());
+            all.extend(wrong.iter().map(|v| v.unsigned_abs()));
+        }
+        all
+    } else {
+        votes.iter().map(|v| v.unsigned_abs()).collect()
+    };
+    let (moved, zeros): (Vec<i64>, Vec<i64>);
+    let (offsets, correct) = if first {
+        moved = (0..).zip(offsets).map(|(place, offset)| offset + place).collect();
+        zeros = vec![0; correct.len()];
+        (&moved[..], &zeros[..])
+    } else {
+        (offsets, correct)
+    };
+    let problems = ragged(&votes, offsets)?;
     let size = |k: u64| usize::try_from(k).unwrap_or(usize::MAX);
     let right = |problem: usize| usize::try_from(correct[problem]).ok();
     let exactly = |problem: usize, k: u64| {
