@@ -414,6 +414,37 @@ fn the_k_that_draws_as_many_is_found_whatever_is_left_to_be_drawn() {
     }
 }
 
+/// Where sampling stops, a grid cannot say what k costs: sizes are tried one by one, each with the k that it just pays for.
+#[test]
+fn whole_k_are_best_where_they_are_just_paid_for() {
+    let mut draws = Draws(88_172_645_463_325_252);
+    let mut all = rules();
+    all.push((verifier(0.0, 1.0, Fallback::Abstain, 0.0), 0.0));
+    for (rule, cost) in all.into_iter().filter(|(rule, _)| matches!(rule, Rule::Verifier(_))) {
+        let law = RuledLaw { stops: true, ..ruled(rule.clone(), cost) };
+        let base = law.law;
+        for _ in 0..4 {
+            let (train, inference) = (10f64.powf(20.0 + 2.0 * draws.next()), 10f64.powf(10.0 + 1.5 * draws.next()));
+            let k = Range { lo: 1.0, hi: 2e4 };
+            let budget = Budget { train: Some(train), inference: Some(inference), k, ..Budget::default() };
+            let best = plan(&AnyLaw::Ruled(law.clone()), &budget, None).unwrap().best;
+            assert!(best.inference_flops <= inference * (1.0 + 1e-9) && best.k.fract() == 0.0, "{best:?}");
+            let mut room = Room::new();
+            let mut top: f64 = 0.0;
+            for i in 0..4000 {
+                let n = best.n_params * (f64::from(i - 2000) / 2000.0).exp();
+                let (a, b) = base.beta(base.chinchilla.loss(n, train / (6.0 * n)));
+                let paid = inference / (2.0 * n);
+                if paid >= 1.0 {
+                    let most = law.rule.k_for_drawn(a, b, paid, 2e4, &mut room);
+                    top = top.max(law.rule.best(a, b, most, true, &mut room).1);
+                }
+            }
+            assert!(top <= best.value + 1e-6, "{rule:?} {budget:?}: {top} {best:?}");
+        }
+    }
+}
+
 /// The worst that a grid beats the plan by, over some budgets; a finer grid around the best of the first follows each.
 fn beaten_by_grids(
     rule: &Rule,

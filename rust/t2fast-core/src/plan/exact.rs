@@ -106,7 +106,7 @@ pub(super) fn whole_optimum(law: &dyn Law, budget: &Budget, doubt: Option<f64>) 
 /// For the convex laws, the best value as a function of k is convex too, so that one of the two neighbours is best.
 ///
 /// Where sampling stops at an answer, k does not say what is paid for: N and D are then left as they are for the next
-/// lower k, or chosen anew for a k of one.
+/// lower k, moved to where that k or the next is just paid for, or chosen anew for a k of one.
 fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum> {
     let real = design.k;
     if let Some(whole) = law.planned(budget.k.hi, true).filter(|whole| real == 0.0 || whole.stops()) {
@@ -114,6 +114,14 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
         let paid = budget.most_samples(design.n_params, design.n_tokens).min(budget.k.hi).max(budget.k.lo);
         let there = Design::new(&*whole, budget, design.n_params, design.n_tokens, paid);
         let mut best = Optimum { design: there, evaluations: 1, converged: true };
+        if whole.stops() {
+            for found in just_paid(law, &*whole, budget, design)? {
+                best.evaluations += 1;
+                if law.sense().better(found.value, best.design.value) {
+                    best.design = found;
+                }
+            }
+        }
         let single = Budget { k: Range { lo: budget.k.lo, hi: budget.k.lo }, ..*budget };
         if whole.stops()
             && budget.k.lo == 1.0
@@ -172,6 +180,50 @@ fn integer_k(law: &dyn Law, budget: &Budget, design: &Design) -> Result<Optimum>
         }
     }
     best.map_or(outcome, Ok)
+}
+
+/// Steps to either side, in ln N or the logarithm of the samples paid for, within which a whole k is looked for.
+const ASIDE: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
+
+/// The designs beside one with a real k, where sampling stops, at which the whole k below and above are just paid for: along N,
+/// or along the samples that one budget for all pays for, D having the rest.
+fn just_paid(law: &dyn Law, whole: &dyn Law, budget: &Budget, design: &Design) -> Result<Vec<Design>> {
+    let Some(real) = law.planned(budget.k.hi, false).filter(|_| design.k.fract() != 0.0) else { return Ok(vec![]) };
+    let base = law.chinchilla();
+    let shared = budget.total.is_some();
+    let place = |at: f64| -> Result<(f64, f64, f64)> {
+        if shared {
+            let given = Budget { k: Range { lo: at.exp(), hi: at.exp() }, ..*budget };
+            let least = solved(base, &given, None)?.design;
+            return Ok((least.n_params, least.n_tokens, at.exp()));
+        }
+        let n = at.exp();
+        let useful = base.most_useful_tokens(n, budget.unique_tokens);
+        let d = budget.most_tokens(n, budget.k.lo).min(useful).max(budget.n_tokens.lo);
+        Ok((n, d, budget.most_samples(n, d).min(budget.k.hi)))
+    };
+    let k_at = |at: f64| {
+        let (n, d, paid) = place(at).ok()?;
+        let allowed = paid >= budget.k.lo && budget.n_params.lo <= n && n <= budget.n_params.hi;
+        allowed.then(|| real.choose(base.loss_within(n, d, budget.unique_tokens), paid).k)
+    };
+    let start = if shared { design.samples.ln() } else { design.n_params.ln() };
+    let mut found = Vec::new();
+    for k in [design.k.floor(), design.k.ceil()] {
+        let beyond = |at: f64| k_at(at).is_some_and(|here| (here >= k) != (design.k >= k));
+        let Some(end) = ASIDE.into_iter().flat_map(|by| [start + by, start - by]).find(|&at| beyond(at)) else {
+            continue;
+        };
+        // `paying` buys k samples, `short` does not.
+        let (mut paying, mut short) = if design.k >= k { (start, end) } else { (end, start) };
+        while (paying - short).abs() > 1e-10 {
+            let middle = 0.5 * (paying + short);
+            if k_at(middle).is_some_and(|here| here >= k) { paying = middle } else { short = middle }
+        }
+        let (n, d, paid) = place(paying)?;
+        found.push(Design::new(whole, budget, n, d, paid));
+    }
+    Ok(found)
 }
 
 /// The best design within a budget, with what a reader needs to judge it.
