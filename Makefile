@@ -45,7 +45,7 @@ fuzz-rust:  ## The core's parser of records, laws and plans under cargo-fuzz, fo
 	  corpus/$$target seeds/$$target -- -max_total_time=$(SECONDS) -dict=$$target.dict -max_len=8192 -timeout=20 || exit 1; done
 
 miri:  ## Tests of the core under miri, those whose names hold MIRI; needs a nightly toolchain with miri
-	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 cargo +$(TOOLCHAIN) miri test -p t2fast-core --lib -- $(MIRI)
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks" PROPTEST_CASES=2 cargo +$(TOOLCHAIN) miri test -p t2fast-core --lib -- $(MIRI)
 
 KILLS ?= 200
 torture:  ## Kill samplers, writers and laboratories at random moments, KILLS times each
