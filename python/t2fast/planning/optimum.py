@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -424,4 +425,12 @@ def _supported(law: Law, budget: Budget, around: Surroundings) -> Design:
         return around.inside_data
     score = lower_end(law, budget)
     point = best(law, budget, region_of(law.data_range), score)
-    return around.inside_data if point is None else designs_at(law, budget, [point])[0]
+    # It ranks by some of the draws, and a lattice can miss a narrow best: by all of them its find is held to the designs
+    # within the data that are known anyway.
+    known = [] if point is None else designs_at(law, budget, [point])
+    for one in (around.inside_data, around.chinchilla):
+        beyond = None if one is None else one.extrapolation(law)
+        if one is not None and beyond is not None and beyond.inside:
+            known.append(one)
+    lows = [-math.inf if end is None else end.low for end in intervals(law, budget, known)]
+    return known[lows.index(max(lows))] if known else around.inside_data

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.dlpack import from_dlpack
 
 from t2fast.sampling.engine.attention import Turn
 from t2fast.sampling.engine.native import Rows, install, read_texts
@@ -48,7 +49,7 @@ def _alone(part: Tensor) -> Tensor:
     torch.compile copies what an operator writes to, if that is a part of a larger tensor, and PyTorch 2.11 takes the
     copy from the wrong place.
     """
-    alone: Tensor = torch.from_dlpack(part)
+    alone: Tensor = from_dlpack(part)
     return alone
 
 
