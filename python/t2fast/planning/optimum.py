@@ -425,8 +425,8 @@ def _supported(law: Law, budget: Budget, around: Surroundings) -> Design:
         return around.inside_data
     score = lower_end(law, budget)
     point = best(law, budget, region_of(law.data_range), score)
-    # It ranks by some of the draws, and a lattice can miss a narrow best: by all of them its find is held to the designs
-    # within the data that are known anyway.
+    # It ranks by some of the draws, and a lattice can miss a narrow best: by all of them its find is held to what is
+    # known within the data anyway.
     known = [] if point is None else designs_at(law, budget, [point])
     for one in (around.inside_data, around.chinchilla):
         beyond = None if one is None else one.extrapolation(law)
