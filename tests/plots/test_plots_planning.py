@@ -71,7 +71,7 @@ def test_plan_marks_its_designs_where_they_are(case):
     found = {
         "recommended": plan.design,
         "unlimited optimum": None if plan.unlimited == plan.design else plan.unlimited,
-        "inside the data": None if law.predicts_pass else plan.inside_data,
+        "inside the data": None if law.predicts_pass or plan.inside_data == plan.unlimited else plan.inside_data,
         "Chinchilla-style": plan.chinchilla,
     }
     for label, design in found.items():
