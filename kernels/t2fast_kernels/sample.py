@@ -26,7 +26,7 @@ QUADS = 1024
 #: as there is room for at once, by their registers: the scan, the pass of ``verify`` that only measures, the others.
 SCAN_PROGRAMS, MEASURE_PROGRAMS, VERIFY_PROGRAMS = 7, 6, 3
 #: Quads of tokens that passes with noise take at a time, a multiple of 8.
-PART = 256
+PART = 128
 #: Launches of ``verify`` before the rows that are still undecided go on by themselves; the first only measures.
 PASSES = 3
 #: Groups of 32 tokens that the draw, and the search for top-k's border, hold in registers.
