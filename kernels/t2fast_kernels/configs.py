@@ -83,14 +83,14 @@ def suffix_launch(chip: Chip, group: int, block_d: int, itemsize: int, cache_ite
     """Launch B, for ``group`` query heads per KV head.
 
     On Hopper a program is one warp: a tile of 16 holds a group's few rows, whose instructions more warps repeat, and
-    their reductions would wait for each other; fp8's conversion needs the registers of two.
+    their reductions would wait for each other; fp8's conversion takes registers, and so fewer tokens at once.
     """
     block_m = next(m for m in (16, 64, 128) if m >= group)
     if block_m > 16 or chip == "cdna" or itemsize == 4:
         return prefix_launch(chip, block_m, block_d, itemsize)
     wide = block_d * itemsize > 256
     if chip == "hopper":
-        return Launch(block_m, 32, 4 if wide else 2 if cache_itemsize == 1 else 1, 3, True)
+        return Launch(block_m, 16 if cache_itemsize == 1 and not wide else 32, 4 if wide else 1, 3, True)
     stages = 5 if block_d * itemsize < 256 and cache_itemsize > 1 else 4  # longer heads and fp8 need the registers
     return Launch(block_m, 16 if wide else 64, 8 if wide else 4, stages, True)
 

@@ -31,6 +31,8 @@ __all__ = ["Chip", "Step", "calibrate", "main"]
 PAGE = 16
 #: Tokens that a row reads of its own; enough to be a decode step, too few to be seen in its time.
 SUFFIX = 16
+#: Seconds that a launch is taken to cost where it cannot be told from noise; main says so.
+LEAST_LAUNCH = 1e-8
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def calibrate(chip: Chip, timer: Timer, processors: int, l2_bytes: float) -> Cos
     # The least prefix against none at all, less what reading it and folding its partial results counts for. Where
     # launches overlap next to nothing is left, which noise can take below 0.
     launch = timer(Step(1, 16, PAGE, "shared", resident=True)) - timer(Step(1, 16, 0, resident=True))
-    launch = max(launch - (PAGE + FOLD) * token_seconds, 1e-8)
+    launch = max(launch - (PAGE + FOLD) * token_seconds, LEAST_LAUNCH)
     # Every row reads a prefix of its own from memory; then all rows the same, from the L2 cache.
     alone = Step(4 * processors, 1, 2048, "plain")
     bandwidth = alone.prompts * alone.prefix * token / timer(alone)
@@ -234,6 +236,8 @@ def main(words: list[str] | None = None) -> int:
             print(f"programs_per_processor: could not be read, {costs.programs_per_processor} assumed")
         else:
             costs = replace(costs, programs_per_processor=fitting)
+        if costs.launch_seconds <= LEAST_LAUNCH:
+            print("launch_seconds: too short to be told from noise, next to nothing assumed")
         chip.costs = costs
         path = given.out or CostModel.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)

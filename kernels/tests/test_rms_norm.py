@@ -48,8 +48,8 @@ def test_rms_norm_is_hugging_faces(dtype) -> None:
     norm = llama.LlamaRMSNorm(160, eps=1e-6).to(x.device)
     norm.weight = torch.nn.Parameter(weight, requires_grad=False)
     y, _ = rms_norm(x, weight, 1e-6)
-    if not INTERPRETED and dtype != torch.float32:  # which rounds toward zero; in fp32 the order of a sum shows
-        assert (y != norm(x)).double().mean() < 0.01
+    if not INTERPRETED:  # which rounds toward zero
+        assert (y != norm(x)).double().mean() < (0.6 if dtype == torch.float32 else 0.01)
     torch.testing.assert_close(y, norm(x), rtol=4 * torch.finfo(dtype).eps, atol=0)
 
 
