@@ -68,7 +68,7 @@ trap 'exit 130' INT
 
 failures() { # the tests that failed, from a finished summary or from one line for each test: "-v" of pytest and of xdist
   sed -nE 's/^.*(FAILED|ERROR) ([^ ]+\.py::.*)$/\2/p; s/^([^ ]+\.py::.*) (FAILED|ERROR) +\[ *[0-9]+%\]$/\1/p' "$log" |
-    sed 's/ - .*//' | sort -u
+    sed -E 's/ - .*//; s/ +$//' | sort -u
 }
 
 step() { # step PART SECONDS COMMAND...: at most so long, and never beyond the time in all

@@ -21,7 +21,7 @@ case "$*" in
   *test_prepared*)
     if [ -n "${ENGINE_FAILS:-}" ]; then
       echo "tests/sampling/engine/test_cuda.py::test_x[a b] FAILED [ 50%]"
-      echo "[gw0] [ 97%] ERROR tests/sampling/engine/test_cuda.py::test_y"
+      echo "[gw0] [ 97%] ERROR tests/sampling/engine/test_cuda.py::test_y "
       [ "$ENGINE_FAILS" = 124 ] || echo "FAILED tests/sampling/engine/test_cuda.py::test_x[a b] - wrong"
       exit "$ENGINE_FAILS"
     fi ;;
