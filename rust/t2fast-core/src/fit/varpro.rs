@@ -70,7 +70,7 @@ pub fn padded(values: impl Iterator<Item = f64>) -> Vec<f64> {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn power(exponent: f64, x: &[f64], weights: &[f64], out: &mut [f64], weighted: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     for (((x, w), out), weighted) in x.iter().zip(weights).zip(out).zip(weighted) {
         *out = simd::exp::<FMA>(-exponent * x);
         *weighted = w * *out;
@@ -79,7 +79,7 @@ fn power(exponent: f64, x: &[f64], weights: &[f64], out: &mut [f64], weighted: &
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let mut lanes = [0.0; LANES];
     add_dot::<FMA>(a, b, &mut lanes);
     lanes.iter().sum()
@@ -105,7 +105,7 @@ struct Products {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn products(terms: &[Vec<f64>], y: &[f64], weights: &[f64], exponents: [f64; TERMS]) -> Products {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let (t, n) = (terms.len(), y.len());
     let observed = 1 + 2 * t;
     let mut inner = [[[0.0; LANES]; COLUMNS]; COLUMNS];

@@ -5,6 +5,7 @@ use multiversion::target::target_cfg_f;
 
 use super::FULL;
 use super::polish::Prepared;
+use super::sums::penalised;
 use crate::fit::Scale;
 use crate::fit::varpro::{LANES, add_dot};
 use crate::simd;
@@ -54,9 +55,8 @@ pub(super) fn accumulate_grouped(
     gradient: &mut [f64; FULL],
     hessian: &mut [[f64; FULL]; FULL],
 ) -> f64 {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let log = rows.problem.settings.scale == Scale::Log;
-    let (under, over, width) = shape;
     let (n, checkpoints) = (rows.y.len(), grouped.x[0].len());
     // Terms of N and D by checkpoint, of k by distinct k, then spread over the rows.
     let slots = &SLOTS[..=2 * grouped.x.len()];
@@ -65,11 +65,12 @@ pub(super) fn accumulate_grouped(
         column[0] = e;
         for (t, x) in grouped.x.iter().enumerate() {
             let scale = SLOTS[1 + 2 * t];
-            let term = simd::exp::<FMA>(full[scale] - full[scale + 1] * x[i]);
+            let term = simd::exp::<FMA>(simd::mul_add::<FMA>(-full[scale + 1], x[i], full[scale]));
             (column[1 + 2 * t], column[2 + 2 * t]) = (term, -x[i] * term);
         }
     }
-    let samples: Vec<f64> = grouped.k.iter().map(|k| simd::exp::<FMA>(full[5] - full[6] * k)).collect();
+    let of_k = |k: &f64| simd::exp::<FMA>(simd::mul_add::<FMA>(-full[G + 1], *k, full[G]));
+    let samples: Vec<f64> = grouped.k.iter().map(of_k).collect();
     let mut scratch = vec![0.0; 6 * n];
     let (g, rest) = scratch.split_at_mut(n);
     let (slope, rest) = rest.split_at_mut(n);
@@ -82,9 +83,10 @@ pub(super) fn accumulate_grouped(
         slope[row] = -grouped.k[place] * samples[place];
     }
     for (i, column) in columns.iter().enumerate() {
-        let base = column[0] + column[1] + column[3] + column[5];
+        // In the order of `accumulate`, so that both round alike: E, N, D, k, and N/D last.
+        let base = column[0] + column[1] + column[3];
         for row in grouped.begin[i]..grouped.begin[i + 1] {
-            m[row] = base + g[row];
+            m[row] = base + g[row] + column[5];
         }
     }
     let bent = if log { 1.0 } else { 0.0 };
@@ -101,15 +103,7 @@ pub(super) fn accumulate_grouped(
         }
     }
     for row in 0..n {
-        let r = product[row];
-        let c = if r < -width { -width } else { r };
-        let c = if c > width { width } else { c };
-        let factor = weights[row] * if r < 0.0 { under } else { over };
-        let push = factor * c;
-        let curvature = if r.abs() <= width { factor } else { 0.0 };
-        product[row] = push * (r - 0.5 * c);
-        first[row] = push * m[row];
-        second[row] = (curvature - bent * push) * m[row] * m[row];
+        (product[row], first[row], second[row]) = penalised(product[row], weights[row], m[row], bent, shape);
     }
     let mut lanes = [[0.0; LANES]; 7];
     for chunk in product.chunks_exact(LANES) {

@@ -17,8 +17,27 @@ const PAIRS: usize = COLUMNS * (COLUMNS + 1) / 2;
 /// `exp(scale - exponent x)`.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 fn powers(scale: f64, exponent: f64, x: &[f64]) -> Vec<f64> {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     x.iter().map(|x| simd::exp::<FMA>(simd::mul_add::<FMA>(-exponent, *x, scale))).collect()
+}
+
+/// The penalty of a residual and its first two derivatives by the prediction m; where the residual is one of ln m,
+/// `inverse` is 1 / m and `bent` 1, else 1 and 0.
+#[inline(always)]
+pub(super) fn penalised(
+    r: f64,
+    weight: f64,
+    inverse: f64,
+    bent: f64,
+    (under, over, width): (f64, f64, f64),
+) -> (f64, f64, f64) {
+    let c = if r < -width { -width } else { r };
+    let c = if c > width { width } else { c };
+    let factor = weight * if r < 0.0 { under } else { over };
+    let slope = factor * c;
+    let curvature = if r.abs() <= width { factor } else { 0.0 };
+    // For logarithms d2 ln m = d2 m / m - (dm / m)^2.
+    (slope * (r - 0.5 * c), slope * inverse, (curvature - bent * slope) * inverse * inverse)
 }
 
 /// Sums over rows: value, gradient and second derivatives by the full parameters without R*.
@@ -31,11 +50,10 @@ pub(super) fn accumulate(
     gradient: &mut [f64; FULL],
     hessian: &mut [[f64; FULL]; FULL],
 ) -> f64 {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let terms = rows.x.len();
     let p = 1 + 2 * terms;
     let log = rows.problem.settings.scale == Scale::Log;
-    let (under, over, width) = shape;
     let mut sums = [[0.0; LANES]; PAIRS];
     let mut firsts = [[0.0; LANES]; COLUMNS];
     let mut bends = [[0.0; LANES]; TERMS];
@@ -75,16 +93,7 @@ pub(super) fn accumulate(
             }
         }
         for i in 0..len {
-            let r = residual[i];
-            let c = if r < -width { -width } else { r };
-            let c = if c > width { width } else { c };
-            let factor = w[i] * if r < 0.0 { under } else { over };
-            let slope = factor * c;
-            let curvature = if r.abs() <= width { factor } else { 0.0 };
-            product[i] = slope * (r - 0.5 * c);
-            first[i] = slope * inverse[i];
-            // For logarithms d2 ln m = d2 m / m - (dm / m)^2.
-            second[i] = (curvature - bent * slope) * inverse[i] * inverse[i];
+            (product[i], first[i], second[i]) = penalised(residual[i], w[i], inverse[i], bent, shape);
         }
         for chunk in product[..len].chunks_exact(LANES) {
             for (sum, v) in values.iter_mut().zip(chunk) {
@@ -133,7 +142,7 @@ pub(super) fn accumulate(
 /// Weighted sum of the sizes of residuals, and the largest size.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
 pub(super) fn residual_sizes(rows: &Prepared<'_>, full: &[f64; FULL], e: f64) -> (f64, f64) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "neon"));
+    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
     let log = rows.problem.settings.scale == Scale::Log;
     let mut sums = [0.0; LANES];
     let mut largest = [0.0; LANES];
