@@ -192,22 +192,26 @@ def run(model, tokenizer, case, rounds, peers, vllm):
         ways["vllm"] = lambda: vllm(case)
     times = {name: [] for name in ways}
     peaks = {}
-    for i in range(rounds + 1):
-        for name, work in list(ways.items()):
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
-            try:
-                with contextlib.redirect_stderr(io.StringIO()):
-                    seconds = work()
-            except Exception as error:  # a peer that can't run this is said to, and left out
-                print(f"  {name} does not run: {' '.join(str(error).split())[:150]}")
-                del ways[name], times[name]
-                continue
-            if i:  # the first round compiles and allocates
-                times[name].append(seconds)
-            if torch.cuda.is_available():
-                peaks[name] = torch.cuda.max_memory_allocated()
-    return times, peaks, sampler.stats
+    try:
+        for i in range(rounds + 1):
+            for name, work in list(ways.items()):
+                if torch.cuda.is_available():
+                    torch.cuda.reset_peak_memory_stats()
+                try:
+                    with contextlib.redirect_stderr(io.StringIO()):
+                        seconds = work()
+                except Exception as error:  # a peer that can't run this is said to, and left out
+                    print(f"  {name} does not run: {' '.join(str(error).split())[:150]}")
+                    del ways[name], times[name]
+                    continue
+                if i:  # the first round compiles and allocates
+                    times[name].append(seconds)
+                if torch.cuda.is_available():
+                    peaks[name] = torch.cuda.max_memory_allocated()
+    except KeyboardInterrupt:
+        print("  interrupted: what had been timed")
+        return times, peaks, sampler.stats, True
+    return times, peaks, sampler.stats, False
 
 
 def write_row(path, model, name, case, speed, dtype):
@@ -276,11 +280,15 @@ def measure(args, device, name, cases, model, tokenizer, vllm):
         print(
             f"\n{prompts} prompts of {prompt} tokens, {k} samples each, {new} new tokens; floor {least:.2f} s; load {load:.1f}"
         )
-        times, peaks, stats = run(model, tokenizer, case, args.rounds, peers, vllm)
+        times, peaks, stats, interrupted = run(model, tokenizer, case, args.rounds, peers, vllm)
+        if not times.get("t2fast"):
+            sys.exit("t2fast was not timed")
         ours = [statistics.median(one) for one in zip(*times["t2fast"], strict=True)]
         if args.csv:
             write_row(args.csv, model, name, case, prompts * k * new / ours[0], args.dtype)
         for way, seconds in times.items():
+            if not seconds:
+                continue
             middle, busy = (statistics.median(one) for one in zip(*seconds, strict=True))
             spread = max(seconds)[0] - min(seconds)[0]
             memory = f", peak {peaks[way] / 1e9:.2f} GB" if way in peaks else ""
@@ -293,6 +301,8 @@ def measure(args, device, name, cases, model, tokenizer, vllm):
             f"  prefilled {stats.prefilled} tokens, {stats.steps} steps of {stats.rows / stats.steps:.0f} rows, "
             f"KV {stats.pages * stats.page_bytes / 1e6:.0f} MB at most, host waited {stats.waited / stats.seconds:.0%}"
         )
+        if interrupted:
+            sys.exit(1)
 
 
 def invariance(args, device):

@@ -122,6 +122,34 @@ def test_launches_between_the_attentions_wait_before_they_read_or_write(chip):
 
 
 @pytest.mark.parametrize("kernel", ["prefix", "suffix"])
+@pytest.mark.parametrize(("dtype", "cache", "weights"), [("bf16", "fp8e4nv", "f16"), ("bf16", "bf16", "bf16"), ("fp32", "fp8e5", "f32")])  # fmt: skip
+def test_weights_are_as_precise_as_what_they_weigh_allows(kernel, dtype, cache, weights):
+    """Over a float8 cache in float16: in bfloat16 their rounding alone is 1.15e-3 to 1.45e-3 of the result, 1.6e-4 so."""
+    size = 4 if dtype == "fp32" else 2
+    launch = prefix_launch("hopper", 64, 64, size, 1) if kernel == "prefix" else suffix_launch("hopper", 4, 64, size, 1)
+    text = intermediate(attention_case(kernel, "sm_90", dtype, 64, launch, cache=cache))
+    products = re.findall(r"tt\.dot .* : tensor<\S+x(\w+)> \* tensor<\S+x(\w+)> ->", text)
+    of_queries = "f32" if dtype == "fp32" else "bf16"
+    assert set(products) == {(of_queries, of_queries), (weights, weights)}
+
+
+#: Quotients and exponentials that the chip approximates by itself; fp32's tests hold on a GPU only without them.
+ROUGH = r"div\.(?:full|approx)\S*|lg2\.approx\S*"
+
+
+@pytest.mark.parametrize("name", ["silu-fp32", "norm-fp32-1024", "norm-fp32-1024-sum", "append-fp32-fp32-normed"])
+def test_blocks_in_fp32_are_rounded_as_their_tests_assume(name):
+    """A root is taken by the instruction that PyTorch's own takes, so that norms differ by the order of a sum alone."""
+    text = assembly(next(case for case in cases("sm_90") if case.name == name))
+    assert not re.findall(ROUGH, text)
+    if name.startswith("silu"):  # powers of two of whole numbers, and of what is left of at most a half
+        assert text.count("ex2.approx") == 2 * text.count("div.rn.f32") > 0
+        assert re.search(r"cvt\.rmi\S*\.f32\.f32", text)
+    else:
+        assert text.count("rsqrt.approx.ftz.f32") > 0
+
+
+@pytest.mark.parametrize("kernel", ["prefix", "suffix"])
 def test_overlapping_changes_no_operation(kernel):
     """But for the one instruction the program is the same, in the same order: so is every bit of its results."""
     launch = prefix_launch("hopper", 64, 64, 2) if kernel == "prefix" else suffix_launch("hopper", 4, 64, 2, 2)
@@ -137,7 +165,7 @@ def test_overlapping_changes_no_operation(kernel):
 #: Instructions of all warps per 64 tokens of the loop over blocks, for bf16 heads of 128 on sm_90: the most that Triton
 #: 3.6 and 3.9 gave when the loop was last worked on. Tensor cores need 512 clocks for a tile of 64; nothing else that
 #: can be seen without a GPU predicts the rate, and on an H100 the suffix kernel's time follows them.
-MOST = {"prefix-m16": 1520, "prefix-m64": 1804, "prefix-m128": 2560, "suffix": 986, "suffix-fp8": 3092}
+MOST = {"prefix-m16": 1520, "prefix-m64": 1804, "prefix-m128": 2560, "suffix": 986, "suffix-fp8": 2756}
 
 
 @pytest.mark.parametrize("name", MOST)

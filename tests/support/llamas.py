@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.support.tiny import tokenizer, torch
 from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -58,3 +60,43 @@ def logprobs_of(model, prompts, sample):
     ids = torch.tensor([[*begin, *sample.token_ids]])
     logits = model(input_ids=ids).logits[0, len(begin) - 1 : -1]
     return logits.log_softmax(-1).gather(1, torch.tensor(sample.token_ids)[:, None])[:, 0]
+
+
+def gemma():
+    """A model whose norms multiply by 1 + weight, and so are a class of their own."""
+    return GemmaForCausalLM(GemmaConfig(**SIZES))
+
+
+def _hook(model):
+    model.model.layers[1].mlp.register_forward_hook(lambda *_: None)
+
+
+def _gate(model):
+    model.model.layers[0].mlp.act_fn = torch.nn.GELU()
+
+
+def _layer(model):
+    model.model.layers[2].self_attn.q_proj = torch.nn.Sequential(model.model.layers[2].self_attn.q_proj)
+
+
+def _norm(model):
+    norm = model.model.layers[0].input_layernorm
+    norm.forward = type(norm).forward.__get__(norm)
+
+
+#: Each changes one block so that it is no longer known.
+UNKNOWN = (_hook, _gate, _layer, _norm)
+
+
+def takes_the_weights_of_then():
+    """Whether draws after a change of a model's weights are those of a new model with these."""
+    model = made("llama")
+    before = draw(model)[1]
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight.mul_(3)
+        model.model.layers[0].input_layernorm.weight.mul_(0.5)
+        model.model.norm.weight.mul_(0.5)
+    after = {sample.logprobs for sample in draw(model)[1]}
+    fresh = made("llama")
+    fresh.load_state_dict(model.state_dict())
+    return after.isdisjoint({sample.logprobs for sample in before}) and after == {s.logprobs for s in draw(fresh)[1]}

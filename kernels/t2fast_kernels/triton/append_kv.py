@@ -24,7 +24,7 @@ def _inverse(source, norm, head, dim, eps, HEADS: tl.constexpr, DIM: tl.constexp
     inverse = tl.full([1, 1], 1.0, tl.float32)
     if norm is not None:
         x = tl.load(source + dim, mask=(head < HEADS) & (dim < DIM), other=0.0).to(tl.float32)
-        inverse = tl.rsqrt(tl.sum(x * x, 1) / DIM + eps)[:, None]
+        inverse = tl.rsqrt(tl.sum(x * x, 1) * (1 / DIM) + eps)[:, None]
     return inverse
 
 

@@ -59,7 +59,12 @@ def _block(
     if FAST:  # keys lie like values, so that both share their tokens' addresses
         k = tl.trans(k)
     k = k.to(tl.float32) if UPCAST else k.to(x.dtype)
-    v = v.to(tl.float32) if UPCAST else v.to(x.dtype)
+    if v.dtype.is_fp8() and (UPCAST or x.dtype != tl.float32):
+        # float16 holds every float8, and weights eight times as precisely as bfloat16, whose rounding would show nearly
+        # as much as that of the output. A weight below 2^-25 of the largest is lost.
+        v = v.to(tl.float16)
+    else:
+        v = v.to(tl.float32) if UPCAST else v.to(x.dtype)
     scores = tl.dot(x, k, input_precision="ieee")
     if SOFT_CAP:
         scores = _soft_capped(scores * scale, cap)

@@ -51,5 +51,5 @@ def rms_norm_kernel(
         rounded = value.to(total.dtype.element_ty)
         tl.store(total + row * WIDTH + at, rounded, mask=mask)
         value = rounded.to(tl.float32)
-    inverse = tl.rsqrt(tl.sum(value * value, 0) / WIDTH + eps)
+    inverse = tl.rsqrt(tl.sum(value * value, 0) * (1 / WIDTH) + eps)
     tl.store(y + row * WIDTH + at, scaled(value, inverse, factor, y.dtype.element_ty), mask=mask)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.llamas import MODELS, SIZES, draw, logprobs_of, made
+from tests.support.llamas import MODELS, UNKNOWN, draw, gemma, logprobs_of, made, takes_the_weights_of_then
 from tests.support.tiny import torch
-from transformers import GemmaConfig, GemmaForCausalLM
 
 from t2fast.sampling.engine import blocks, linear
 from t2fast.sampling.engine.replica import replica
@@ -56,26 +55,11 @@ def test_blocks_that_are_not_known_stay(runs):
         change(model)
         return [block for block in doubled(model).modules() if blocks._known(block)]
 
-    def hook(model):
-        model.model.layers[1].mlp.register_forward_hook(lambda *_: None)
-
-    def other(model):
-        model.model.layers[0].mlp.act_fn = torch.nn.GELU()
-
-    def layer(model):
-        model.model.layers[2].self_attn.q_proj = torch.nn.Sequential(model.model.layers[2].self_attn.q_proj)
-
-    def replaced(model):
-        norm = model.model.layers[0].input_layernorm
-        norm.forward = type(norm).forward.__get__(norm)
-
     assert len(known()) == 3
-    assert [len(known(change)) for change in (hook, other, layer, replaced)] == [2, 2, 2, 2]
+    assert [len(known(change)) for change in UNKNOWN] == [2, 2, 2, 2]
     assert known(lambda model: model.bfloat16()) == []
-    # Gemma's norms multiply by 1 + weight: a class of its own.
-    gemma = GemmaForCausalLM(GemmaConfig(**SIZES))
-    assert not any(map(blocks._known, doubled(gemma).modules()))
-    draw(gemma)
+    assert not any(map(blocks._known, doubled(gemma()).modules()))
+    draw(gemma())
     assert not runs
 
 
@@ -95,17 +79,7 @@ def test_a_block_in_other_circumstances_is_its_own(runs):
 
 
 def test_every_call_takes_the_weights_of_then():
-    model = made("llama")
-    before = draw(model)[1]
-    with torch.no_grad():
-        model.model.layers[1].mlp.up_proj.weight.mul_(3)
-        model.model.layers[0].input_layernorm.weight.mul_(0.5)
-    after = draw(model)[1]
-    assert {s.logprobs for s in before}.isdisjoint({s.logprobs for s in after})
-    torch.manual_seed(0)
-    fresh = made("llama")
-    fresh.load_state_dict(model.state_dict())
-    assert {s.logprobs for s in draw(fresh)[1]} == {s.logprobs for s in after}
+    assert takes_the_weights_of_then()
 
 
 def test_threads_change_nothing():

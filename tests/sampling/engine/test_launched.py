@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.llamas import MODELS, SIZES, draw, logprobs_of, made
+from tests.support.llamas import MODELS, UNKNOWN, draw, gemma, logprobs_of, made, takes_the_weights_of_then
 from tests.support.tiny import tokenizer, torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import GemmaConfig, GemmaForCausalLM
 
 from t2fast.sampling import Sampler
 from t2fast.sampling.engine import launched, linear, prepared
@@ -115,28 +114,13 @@ def ready(change=torch.nn.Module.eval, name="qwen 3"):
 
 
 def test_blocks_that_are_not_known_stay(runs):
-    def hook(model):
-        model.model.layers[1].mlp.register_forward_hook(lambda *_: None)
-
-    def other(model):
-        model.model.layers[0].mlp.act_fn = torch.nn.GELU()
-
-    def layer(model):
-        model.model.layers[2].self_attn.q_proj = torch.nn.Sequential(model.model.layers[2].self_attn.q_proj)
-
-    def replaced(model):
-        norm = model.model.layers[0].input_layernorm
-        norm.forward = type(norm).forward.__get__(norm)
-
     def mixed(model):
         model.model.layers[1].mlp.up_proj.bfloat16()
 
     assert len(ready()) == len(ready(lambda model: model.bfloat16())) == 3
-    assert [len(ready(change)) for change in (hook, other, layer, replaced, mixed)] == [2, 2, 2, 2, 2]
+    assert [len(ready(change)) for change in (*UNKNOWN, mixed)] == [2, 2, 2, 2, 2]
     assert ready(lambda model: model.model.rotary_emb.register_forward_hook(lambda *_: None)) == []
-    # Gemma's norms multiply by 1 + weight: a class of its own.
-    gemma = GemmaForCausalLM(GemmaConfig(**SIZES))
-    draw(gemma)
+    draw(gemma())
     assert not runs
 
 
@@ -158,14 +142,4 @@ def test_blocks_in_other_circumstances_are_their_own(runs):
 
 
 def test_every_call_takes_the_weights_of_then():
-    model = made("llama")
-    before = draw(model)[1]
-    with torch.no_grad():
-        model.model.layers[1].mlp.up_proj.weight.mul_(3)
-        model.model.layers[0].input_layernorm.weight.mul_(0.5)
-        model.model.norm.weight.mul_(0.5)
-    after = draw(model)[1]
-    assert {s.logprobs for s in before}.isdisjoint({s.logprobs for s in after})
-    fresh = made("llama")
-    fresh.load_state_dict(model.state_dict())
-    assert {s.logprobs for s in draw(fresh)[1]} == {s.logprobs for s in after}
+    assert takes_the_weights_of_then()

@@ -7,7 +7,7 @@ import triton.language as tl
 
 from t2fast_kernels.triton.sample.filters import accepted, limits
 from t2fast_kernels.triton.sample.noise import FIRST, GROUP, exponentials, fastest, near, race
-from t2fast_kernels.triton.sample.row import begin, factor, setting, weigh, write
+from t2fast_kernels.triton.sample.row import GIVEN, begin, factor, setting, weigh, write
 
 
 @triton.jit
@@ -87,7 +87,7 @@ def _gathered(logits, vocab, n_groups, groups, level, live, BLOCK: tl.constexpr,
     return group, x
 
 
-@triton.jit(do_not_specialize=["seed", "prompt", "sample", "step", "temperature", "top_k", "top_p", "min_p", "rows"])
+@triton.jit(do_not_specialize=[*GIVEN, "rows"])
 def draw_kernel(
     logits,
     logits_stride,

@@ -7,6 +7,9 @@ import triton.language as tl
 from triton.language import core  # to_tensor; the interpreter rewrites only modules it finds among the globals
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
+#: What differs from call to call, or is one number per row: neither its value nor its alignment compiles anything anew.
+GIVEN = ("seed", "prompt", "sample", "step", "temperature", "top_k", "top_p", "min_p")
+
 
 @triton.jit
 def begin():

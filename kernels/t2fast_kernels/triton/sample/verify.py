@@ -7,7 +7,7 @@ import triton.language as tl
 
 from t2fast_kernels.triton.sample.filters import accepted, limits
 from t2fast_kernels.triton.sample.noise import NO_TOKEN, fastest, race
-from t2fast_kernels.triton.sample.row import begin, factor, four_each, log, setting, weigh, write
+from t2fast_kernels.triton.sample.row import GIVEN, begin, factor, four_each, log, setting, weigh, write
 
 
 @triton.jit
@@ -97,11 +97,7 @@ def _candidate(
     return token, level, stands
 
 
-@triton.jit(
-    do_not_specialize=[
-        "stripes", "seed", "prompt", "sample", "step", "temperature", "top_k", "top_p", "min_p", "size", "rows",
-    ]
-)  # fmt: skip
+@triton.jit(do_not_specialize=["stripes", *GIVEN, "size", "rows"])
 def verify_kernel(
     logits,
     logits_stride,
@@ -178,9 +174,7 @@ def verify_kernel(
                 chunk += stripes
 
 
-@triton.jit(
-    do_not_specialize=["seed", "prompt", "sample", "step", "temperature", "top_k", "top_p", "min_p", "size", "rows"]
-)
+@triton.jit(do_not_specialize=[*GIVEN, "size", "rows"])
 def finish_kernel(
     logits,
     logits_stride,
