@@ -395,9 +395,9 @@ def sensitivities(n: _Integers, c: _Integers, k: int, model: tuple[float, float,
 def item_response(ability: _Floats, difficulties: _Floats, k: _Floats) -> _Floats: ...
 def beta_pass_at_k(a: float, b: float, zero: float, k: _Floats) -> _Floats: ...
 def majority(
-    votes: _Integers,
-    offsets: _Integers,
-    correct: _Integers,
+    right: _Integers,
+    wrong: _Integers,
+    starts: _Integers,
     k: _Integers,
     ties: str,
     exact: float,
@@ -405,7 +405,6 @@ def majority(
     seed: int,
     threads: int | None = None,
     report: _Report | None = None,
-    first: bool = False,
 ) -> tuple[_Floats, _Floats]: ...
 def best_of_k(scores: _Floats, values: _Floats, offsets: _Integers, k: _Integers) -> _Floats: ...
 

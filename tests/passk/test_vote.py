@@ -1,6 +1,7 @@
 """Votes and best scores against enumeration."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -79,3 +80,50 @@ def test_problems_alike_are_told_from_those_that_are_not():
     alone = [passk.maj_of_tallies(Tallies.of([r], [w]), [1, 3]).value[0] for r, w in kinds]
     np.testing.assert_array_equal(found, np.array(alone)[chosen])
     assert len(np.unique(np.array(alone)[:5, 1])) == 5
+
+
+def whole_number_majority(right, wrong, k):
+    """maj@k, ties at random, by counting choices in whole numbers: of each wrong answer, by votes taken and ties."""
+    ways = Fraction(0)
+    for x in range(1, min(right, k) + 1):
+        taken = {(0, 0): 1}
+        for m in wrong:
+            more = {}
+            for (votes, ties), count in taken.items():
+                for i in range(min(m, x, k - x - votes) + 1):
+                    key = votes + i, ties + (i == x)
+                    more[key] = more.get(key, 0) + count * math.comb(m, i)
+            taken = more
+        ways += math.comb(right, x) * sum(Fraction(c, 1 + t) for (votes, t), c in taken.items() if votes == k - x)
+    return ways / math.comb(right + sum(wrong), k)
+
+
+def test_votes_of_every_size_against_whole_numbers():
+    """On both sides of what is looked up in halves (k = 32), of one sample and of all, in one call and in several."""
+    rng = np.random.default_rng(11)
+    right = rng.integers(1, 30, 25)
+    wrong = [rng.integers(1, rng.choice([3, 6, 25]), rng.integers(1, 12)).tolist() for _ in right]
+    tallies = Tallies.of(right, wrong)
+    ks = [1, 2, 5, 12, 32, 33]
+    together = passk.maj_of_tallies(tallies, ks).value
+    for column, k in enumerate(ks):
+        alone = passk.maj_of_tallies(tallies, k).value
+        for problem, n in enumerate(tallies.n_samples):
+            if k > n:
+                assert np.isnan(together[problem, column])
+                continue
+            exact = float(whole_number_majority(int(right[problem]), wrong[problem], k))
+            assert together[problem, column] == pytest.approx(exact, rel=1e-12)
+            assert alone[problem] == pytest.approx(exact, rel=1e-12)
+    for problem, n in enumerate(tallies.n_samples):
+        most = max(wrong[problem])
+        tied = 1 + wrong[problem].count(right[problem])
+        value = passk.maj_of_tallies(tallies, int(n)).value[problem]
+        assert value == (1 / tied if right[problem] >= most else 0)
+
+
+def test_votes_below_zero_are_refused():
+    with pytest.raises(T2Error, match="votes = -2: must be counts of samples, 0 or more"):
+        passk.maj_of_tallies(Tallies(np.array([3]), np.array([1, -2]), np.array([0, 2])), [1, 2])
+    with pytest.raises(T2Error, match="votes = -3"):
+        passk.maj_of_tallies(Tallies(np.array([-3]), np.array([4]), np.array([0, 1])), 1)
