@@ -20,6 +20,7 @@ pub mod interval;
 mod prints;
 pub mod records;
 mod rises;
+mod rows;
 pub mod tallies;
 pub mod trials;
 pub mod vote;

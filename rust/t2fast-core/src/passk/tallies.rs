@@ -11,19 +11,18 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::ballots::Ballots;
-use super::halves::{Case, Halves, MOST_K, MOST_SAMPLES};
+use super::halves::{Halves, MOST_K, MOST_SAMPLES};
 use super::prints::{self, Hashed};
 use super::vote::{self, Ties};
 use crate::error::{Error, Result};
 use crate::random::Philox;
 use crate::threads::Progress;
 
-/// Bytes that halves may take, on all threads together.
-const ROOM: usize = 1 << 29;
-/// Problems whose halves are looked up before they are multiplied.
-const BATCH: usize = 256;
+/// Bytes that halves may take on all threads together, but for some on each.
+const ROOM: usize = 1 << 27;
+const LEAST_ROOM: usize = 1 << 24;
 /// Problems handed out together, at most.
-const PART: usize = 4096;
+const PART: usize = 1 << 14;
 /// Problems after which it is asked whether looking for equal ones is worth it.
 const LOOKED_AT: usize = 2048;
 
@@ -78,17 +77,14 @@ pub fn majority(tallies: Tallies<'_>, settings: Settings<'_>, progress: &Progres
         return Ok((values, errors));
     }
     let threads = rayon::current_num_threads().max(1);
-    let fresh = Worker::new(tallies, settings, ROOM / threads)?;
+    let fresh = Worker::new(tallies, settings, (ROOM / threads).max(LEAST_ROOM))?;
     let idle: Mutex<Vec<Worker<'_>>> = Mutex::new(Vec::new());
     let part = problems.div_ceil(4 * threads).clamp(1, PART);
     let parts = values.par_chunks_mut(width * part).zip(errors.par_chunks_mut(width * part)).enumerate();
     parts.try_for_each(|(i, (values, errors))| {
         let own = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = own.unwrap_or_else(|| fresh.clone());
-        let batches = values.chunks_mut(width * BATCH).zip(errors.chunks_mut(width * BATCH));
-        for (j, (values, errors)) in batches.enumerate() {
-            worker.work(i * part + j * BATCH, values, errors)?;
-        }
+        worker.work(i * part, values, errors)?;
         idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         progress.advance((values.len() / width) as u64)
     })?;
@@ -112,6 +108,11 @@ struct Worker<'a> {
     tallies: Tallies<'a>,
     settings: Settings<'a>,
     ways: Vec<Way>,
+    /// By column: wrong answers up to which no problem needs draws.
+    few: Vec<usize>,
+    /// The least of them, and the largest k, where all k go by halves.
+    few_for_all: usize,
+    most: u64,
     /// Columns whose k go by halves.
     by_halves: Vec<usize>,
     halves: Halves,
@@ -121,8 +122,6 @@ struct Worker<'a> {
     /// Values by each of `ballots`, NaN until worked out; the first are of votes that are not kept.
     done: Vec<f64>,
     looked_at: usize,
-    cases: Vec<Case>,
-    found: Vec<f64>,
     votes: Vec<u64>,
 }
 
@@ -149,19 +148,38 @@ impl<'a> Worker<'a> {
             most = most.max(wrong + tallies.right[problem].unsigned_abs());
         }
         let ks: Vec<usize> = by_halves.iter().map(|&column| settings.ks[column] as usize).collect();
+        let few = settings.ks.iter().map(|&k| {
+            let enough = |answers: usize| {
+                vote::most_majority_work(answers + 1, usize::try_from(k).unwrap_or(usize::MAX)) <= settings.exact
+            };
+            let (mut few, mut many) = (0, 1 << 20);
+            while many - few > 1 {
+                let middle = usize::midpoint(few, many);
+                *if enough(middle) { &mut few } else { &mut many } = middle;
+            }
+            few
+        });
+        let few: Vec<usize> = few.collect();
+        // More samples than there can be: no problem goes without a look at each k.
+        let (mut few_for_all, mut most_k) = (0, u64::MAX);
+        if by_halves.len() == settings.ks.len() {
+            few_for_all = few.iter().copied().min().unwrap_or(0);
+            most_k = settings.ks.iter().copied().max().unwrap_or(0);
+        }
         let done = vec![f64::NAN; one_by_one.len()];
         Ok(Self {
             tallies,
             settings,
             ways,
+            few,
+            few_for_all,
+            most: most_k,
             by_halves,
             halves: Halves::new(&ks, settings.ties, room),
             ballots: one_by_one.into_iter().map(|k| Ballots::new(most, k, settings.ties)).collect(),
             known: HashMap::default(),
             done,
             looked_at: 0,
-            cases: Vec::new(),
-            found: Vec::new(),
             votes: Vec::new(),
         })
     }
@@ -169,33 +187,41 @@ impl<'a> Worker<'a> {
     /// The values and errors of the problems from `first` on.
     fn work(&mut self, first: usize, values: &mut [f64], errors: &mut [f64]) -> Result<()> {
         let width = self.settings.ks.len();
-        self.halves.tidy();
-        self.cases.clear();
-        for (place, (values, errors)) in values.chunks_mut(width).zip(errors.chunks_mut(width)).enumerate() {
-            self.problem(first, place, values, errors)?;
-        }
-        if self.cases.is_empty() {
-            return Ok(());
-        }
-        self.found.clear();
-        self.found.resize(self.cases.len() * self.by_halves.len(), f64::NAN);
-        self.halves.values(&self.cases, &mut self.found);
-        for (&column, found) in self.by_halves.iter().zip(self.found.chunks(self.cases.len())) {
-            for (case, &value) in self.cases.iter().zip(found) {
-                // NaN: done already.
-                if !value.is_nan() {
-                    values[case.problem * width + column] = value.min(1.0);
+        for place in 0..values.len() / width {
+            let wrong = self.tallies.wrong(first + place)?;
+            let right = prints::count(self.tallies.right[first + place])?;
+            match prints::Sum::of(wrong)? {
+                // The usual case, without a look at each k.
+                Some(sum) if right > 0 && sum.samples() > 0 && self.by_halves_alone(right, wrong, &sum) => {
+                    self.halves.add(place, right as usize + sum.samples(), right as usize, wrong, &sum);
+                }
+                sum => {
+                    let row = place * width..(place + 1) * width;
+                    self.problem(first, place, (right, wrong, sum), &mut values[row.clone()], &mut errors[row])?;
                 }
             }
+            if self.halves.full() {
+                self.halves.finish(values, width, &self.by_halves);
+            }
         }
+        self.halves.finish(values, width, &self.by_halves);
         Ok(())
     }
 
+    fn by_halves_alone(&self, right: u64, wrong: &[i64], sum: &prints::Sum) -> bool {
+        let n = right.saturating_add(sum.samples() as u64);
+        wrong.len() <= self.few_for_all && n > self.most && n <= MOST_SAMPLES as u64
+    }
+
     /// The values of one problem but for those that come by halves.
-    fn problem(&mut self, first: usize, place: usize, values: &mut [f64], errors: &mut [f64]) -> Result<()> {
-        let wrong = self.tallies.wrong(first + place)?;
-        let right = prints::count(self.tallies.right[first + place])?;
-        let sum = prints::Sum::of(wrong)?;
+    fn problem(
+        &mut self,
+        first: usize,
+        place: usize,
+        (right, wrong, sum): (u64, &[i64], Option<prints::Sum>),
+        values: &mut [f64],
+        errors: &mut [f64],
+    ) -> Result<()> {
         let n = right
             + sum.as_ref().map_or_else(|| wrong.iter().map(|&m| m.cast_unsigned()).sum(), |sum| sum.samples() as u64);
         let small = n <= MOST_SAMPLES as u64;
@@ -206,7 +232,7 @@ impl<'a> Worker<'a> {
                 f64::NAN
             } else if right == 0 {
                 0.0
-            } else if !self.exactly(right, wrong, k) {
+            } else if !self.exactly(right, wrong, column) {
                 let problem = (first + place) as u64;
                 (values[column], errors[column]) = self.drawn(problem, right, wrong, k)?;
                 continue;
@@ -242,16 +268,15 @@ impl<'a> Worker<'a> {
             values[column] = if value > 1.0 { 1.0 } else { value };
         }
         if let (true, Some(sum)) = (halves, sum) {
-            let case = self.halves.case(place, n as usize, right as usize, wrong, &sum);
-            self.cases.push(case);
+            self.halves.add(place, n as usize, right as usize, wrong, &sum);
         }
         Ok(())
     }
 
     /// Whether a problem needs no draws.
-    fn exactly(&mut self, right: u64, wrong: &[i64], k: u64) -> bool {
-        let k = usize::try_from(k).unwrap_or(usize::MAX);
-        vote::most_majority_work(wrong.len() + 1, k) <= self.settings.exact || {
+    fn exactly(&mut self, right: u64, wrong: &[i64], column: usize) -> bool {
+        wrong.len() <= self.few[column] || {
+            let k = usize::try_from(self.settings.ks[column]).unwrap_or(usize::MAX);
             self.collect(right, wrong);
             vote::majority_work(&self.votes, Some(0), k) <= self.settings.exact
         }
@@ -373,9 +398,7 @@ mod tests {
         let settings = Settings { ks: &ks, ties: Ties::Random, exact: f64::INFINITY, draws: 2, seed: 0 };
         let mut worker = Worker::new(tallies, settings, 1).unwrap();
         let (mut values, mut errors) = (vec![0.0; 3000 * 5], vec![0.0; 3000 * 5]);
-        for (i, (values, errors)) in values.chunks_mut(5 * BATCH).zip(errors.chunks_mut(5 * BATCH)).enumerate() {
-            worker.work(i * BATCH, values, errors).unwrap();
-        }
+        worker.work(0, &mut values, &mut errors).unwrap();
         assert_eq!(bits(values), all);
     }
 
