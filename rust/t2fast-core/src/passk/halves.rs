@@ -17,8 +17,8 @@ use crate::quadrature::legendre;
 
 /// The largest k.
 pub const MOST_K: usize = 32;
-/// The most samples of a problem: numbers of choices stay below 1e51.
-pub const MOST_SAMPLES: usize = 512;
+/// The most samples of a problem: of more, hardly two problems have equal halves.
+pub const MOST_SAMPLES: usize = 128;
 /// Samples from which an answer is a common one.
 pub const SPLIT: usize = 5;
 /// Zeros before a polynomial that is multiplied: no factor is of a higher degree.
@@ -175,9 +175,7 @@ impl Halves {
                 next = case.before;
             }
         }
-        for (i, &column) in columns.iter().enumerate() {
-            self.factors.arch.dispatch(Sums { halves: self, which: i, cases: &order, values, width, column });
-        }
+        self.factors.arch.dispatch(Sums { halves: self, cases: &order, values, width, columns });
         self.cases.clear();
         self.met.clear();
         if self.full() {
@@ -306,15 +304,14 @@ impl WithSimd for Multiply<'_> {
     }
 }
 
-/// maj@k of cases with k < n, into a column of a table.
+/// maj@k of cases and the halves' k with k < n, into columns of a table. Vectors are written out: of loops over arrays the
+/// compiler makes vectors of two.
 struct Sums<'a> {
     halves: &'a Halves,
-    /// The place of k among the halves' own.
-    which: usize,
     cases: &'a [Case],
     values: &'a mut [f64],
     width: usize,
-    column: usize,
+    columns: &'a [usize],
 }
 
 impl WithSimd for Sums<'_> {
@@ -322,43 +319,53 @@ impl WithSimd for Sums<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { halves, which, cases, values, width, column } = self;
-        let k = halves.ks[which];
-        let (shift, share) = (halves.factors.most - k, halves.ties.share(k - 1));
+        let Self { halves, cases, values, width, columns } = self;
         for case in cases {
+            let values = &mut values[case.problem as usize * width..][..width];
             let (n, right) = (usize::from(case.n), usize::from(case.right));
-            if k >= n {
-                continue;
-            }
-            let (own, small) = (halves.factors.row(right), halves.factors.row(usize::from(case.small)));
-            let (rare, common) = (halves.rare.row(case.rare), halves.common.row(case.common));
-            let mut sum = simd.splat_f64s(0.0);
-            for x in 1.max((k + right).saturating_sub(n))..=right.min(k / 2) {
-                let place = &halves.places[x];
-                let length = (k - x + 1).next_multiple_of(LANES);
-                let mut ways = simd.splat_f64s(0.0);
-                if x < SPLIT {
-                    let all = place.start..place.start + place.nodes.len() * place.stride;
-                    let (rare, common) = (&rare[all.clone()], &common[all]);
-                    if shift == 0 {
-                        // With the largest k the nodes follow each other without a gap.
-                        ways = dot(simd, rare, common, ways);
-                    } else {
-                        for (rare, common) in rare.chunks_exact(place.stride).zip(common.chunks_exact(place.stride)) {
-                            ways = dot(simd, &rare[..length], &common[shift..shift + length], ways);
-                        }
-                    }
-                } else {
-                    ways = dot(simd, &small[..length], &common[place.start + shift..][..length], ways);
+            let (all, sure) = (halves.factors.row(n), &halves.sure[n]);
+            for (which, (&k, &column)) in halves.ks.iter().zip(columns).enumerate() {
+                if k < n {
+                    let value = (halves.sum(simd, case, k) + sure[which * (n + 1) + right]) / all[k];
+                    // Sums of many terms end a rounding beyond 1.
+                    values[column] = value.min(1.0);
                 }
-                let own = if x == 1 { own[x] * share } else { own[x] };
-                sum = simd.mul_add_e_f64s(simd.splat_f64s(own), ways, sum);
             }
-            let sure = halves.sure[n][which * (n + 1) + right];
-            let value = (simd.reduce_sum_f64s(sum) + sure) / halves.factors.row(n)[k];
-            // Sums of many terms end a rounding beyond 1.
-            values[case.problem as usize * width + column] = value.min(1.0);
         }
+    }
+}
+
+impl Halves {
+    /// Choices of k samples in which the right answer wins with at most half of the votes.
+    #[inline(always)]
+    fn sum<S: Simd>(&self, simd: S, case: &Case, k: usize) -> f64 {
+        let (n, right) = (usize::from(case.n), usize::from(case.right));
+        let (own, small) = (self.factors.row(right), self.factors.row(usize::from(case.small)));
+        let (rare, common) = (self.rare.row(case.rare), self.common.row(case.common));
+        let shift = self.factors.most - k;
+        let mut sum = simd.splat_f64s(0.0);
+        for x in 1.max((k + right).saturating_sub(n))..=right.min(k / 2) {
+            let place = &self.places[x];
+            let length = (k - x + 1).next_multiple_of(LANES);
+            let mut ways = simd.splat_f64s(0.0);
+            if x < SPLIT {
+                let all = place.start..place.start + place.nodes.len() * place.stride;
+                let (rare, common) = (&rare[all.clone()], &common[all]);
+                if shift == 0 {
+                    // With the largest k the nodes follow each other without a gap.
+                    ways = dot(simd, rare, common, ways);
+                } else {
+                    for (rare, common) in rare.chunks_exact(place.stride).zip(common.chunks_exact(place.stride)) {
+                        ways = dot(simd, &rare[..length], &common[shift..shift + length], ways);
+                    }
+                }
+            } else {
+                ways = dot(simd, &small[..length], &common[place.start + shift..][..length], ways);
+            }
+            let own = if x == 1 { own[x] * self.ties.share(k - 1) } else { own[x] };
+            sum = simd.mul_add_e_f64s(simd.splat_f64s(own), ways, sum);
+        }
+        simd.reduce_sum_f64s(sum)
     }
 }
 

@@ -21,6 +21,7 @@ mod prints;
 pub mod records;
 mod rises;
 mod rows;
+mod seen;
 pub mod tallies;
 pub mod trials;
 pub mod vote;

@@ -91,6 +91,11 @@ impl Sum {
         self.0[0]
     }
 
+    /// Another for each tally: the keys, and the right samples.
+    pub fn with(&self, right: u64) -> [u64; 4] {
+        [self.0[0], self.0[1], self.0[2], right]
+    }
+
     /// The print of the common answers.
     pub fn common_key(&self) -> u128 {
         u128::from(self.0[1]) << 64 | u128::from(self.0[2])

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::ballots::Ballots;
 use super::halves::{Halves, MOST_K, MOST_SAMPLES};
 use super::prints::{self, Hashed};
+use super::seen::Seen;
 use super::vote::{self, Ties};
 use crate::error::{Error, Result};
 use crate::random::Philox;
@@ -91,35 +92,29 @@ pub fn majority(tallies: Tallies<'_>, settings: Settings<'_>, progress: &Progres
     Ok((values, errors))
 }
 
-/// How maj@k comes about where k < n, some samples are right and some are not.
-#[derive(Debug, Clone)]
-enum Way {
-    /// One sample.
-    Single,
-    /// By halves; the place among the k that are.
-    Halves,
-    /// One by one; the place in `Worker::ballots`.
-    Ballots(usize),
-}
-
 /// What one thread knows.
 #[derive(Debug, Clone)]
 struct Worker<'a> {
     tallies: Tallies<'a>,
     settings: Settings<'a>,
-    ways: Vec<Way>,
     /// By column: wrong answers up to which no problem needs draws.
     few: Vec<usize>,
-    /// The least of them, and the largest k, where all k go by halves.
+    /// The least of them, and the largest k, where no k goes by ballots.
     few_for_all: usize,
     most: u64,
     /// Columns whose k go by halves.
     by_halves: Vec<usize>,
+    /// Columns of a single sample.
+    single: Vec<usize>,
     halves: Halves,
-    ballots: Vec<Ballots>,
+    seen: Seen,
+    /// By column, where any were needed.
+    ballots: Vec<Option<Ballots>>,
+    /// Of any problem, as far as known.
+    most_samples: u64,
     /// Where the values of votes stand in `done`.
     known: HashMap<u128, usize, BuildHasherDefault<Hashed>>,
-    /// Values by each of `ballots`, NaN until worked out; the first are of votes that are not kept.
+    /// Values by column, NaN until worked out; the first are of votes that are not kept.
     done: Vec<f64>,
     looked_at: usize,
     votes: Vec<u64>,
@@ -128,24 +123,18 @@ struct Worker<'a> {
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 impl<'a> Worker<'a> {
     fn new(tallies: Tallies<'a>, settings: Settings<'a>, room: usize) -> Result<Self> {
-        let (mut ways, mut by_halves, mut one_by_one) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut by_halves, mut single, mut large) = (Vec::new(), Vec::new(), false);
         for (column, &k) in settings.ks.iter().enumerate() {
-            ways.push(match k {
-                0 | 1 => Way::Single,
-                _ if k <= MOST_K as u64 => {
-                    by_halves.push(column);
-                    Way::Halves
-                }
-                _ => {
-                    one_by_one.push(usize::try_from(k).unwrap_or(usize::MAX));
-                    Way::Ballots(one_by_one.len() - 1)
-                }
-            });
+            match k {
+                0 | 1 => single.push(column),
+                _ if k <= MOST_K as u64 => by_halves.push(column),
+                _ => large = true,
+            }
         }
-        let mut most = 0;
-        for problem in 0..if one_by_one.is_empty() { 0 } else { tallies.right.len() } {
+        let mut most_samples = 0;
+        for problem in 0..if large { tallies.right.len() } else { 0 } {
             let wrong: u64 = tallies.wrong(problem)?.iter().map(|m| m.unsigned_abs()).sum();
-            most = most.max(wrong + tallies.right[problem].unsigned_abs());
+            most_samples = most_samples.max(wrong + tallies.right[problem].unsigned_abs());
         }
         let ks: Vec<usize> = by_halves.iter().map(|&column| settings.ks[column] as usize).collect();
         let few = settings.ks.iter().map(|&k| {
@@ -162,23 +151,24 @@ impl<'a> Worker<'a> {
         let few: Vec<usize> = few.collect();
         // More samples than there can be: no problem goes without a look at each k.
         let (mut few_for_all, mut most_k) = (0, u64::MAX);
-        if by_halves.len() == settings.ks.len() {
+        if !large {
             few_for_all = few.iter().copied().min().unwrap_or(0);
             most_k = settings.ks.iter().copied().max().unwrap_or(0);
         }
-        let done = vec![f64::NAN; one_by_one.len()];
         Ok(Self {
             tallies,
             settings,
-            ways,
             few,
             few_for_all,
             most: most_k,
             by_halves,
+            single,
             halves: Halves::new(&ks, settings.ties, room),
-            ballots: one_by_one.into_iter().map(|k| Ballots::new(most, k, settings.ties)).collect(),
+            seen: Seen::new(settings.ks.len()),
+            ballots: vec![None; settings.ks.len()],
+            most_samples: if large { most_samples } else { u64::MAX },
             known: HashMap::default(),
-            done,
+            done: vec![f64::NAN; settings.ks.len()],
             looked_at: 0,
             votes: Vec::new(),
         })
@@ -192,8 +182,14 @@ impl<'a> Worker<'a> {
             let right = prints::count(self.tallies.right[first + place])?;
             match prints::Sum::of(wrong)? {
                 // The usual case, without a look at each k.
-                Some(sum) if right > 0 && sum.samples() > 0 && self.by_halves_alone(right, wrong, &sum) => {
-                    self.halves.add(place, right as usize + sum.samples(), right as usize, wrong, &sum);
+                Some(sum) if right > 0 && sum.samples() > 0 && self.usual(right, wrong, &sum) => {
+                    let n = right as usize + sum.samples();
+                    for &column in &self.single {
+                        values[place * width + column] = right as f64 / n as f64;
+                    }
+                    if !self.by_halves.is_empty() && !self.seen.again(place, right, &sum) {
+                        self.halves.add(place, n, right as usize, wrong, &sum);
+                    }
                 }
                 sum => {
                     let row = place * width..(place + 1) * width;
@@ -201,14 +197,19 @@ impl<'a> Worker<'a> {
                 }
             }
             if self.halves.full() {
-                self.halves.finish(values, width, &self.by_halves);
+                self.finish(values);
             }
         }
-        self.halves.finish(values, width, &self.by_halves);
+        self.finish(values);
         Ok(())
     }
 
-    fn by_halves_alone(&self, right: u64, wrong: &[i64], sum: &prints::Sum) -> bool {
+    fn finish(&mut self, values: &mut [f64]) {
+        self.halves.finish(values, self.settings.ks.len(), &self.by_halves);
+        self.seen.finish(values);
+    }
+
+    fn usual(&self, right: u64, wrong: &[i64], sum: &prints::Sum) -> bool {
         let n = right.saturating_add(sum.samples() as u64);
         wrong.len() <= self.few_for_all && n > self.most && n <= MOST_SAMPLES as u64
     }
@@ -226,7 +227,7 @@ impl<'a> Worker<'a> {
             + sum.as_ref().map_or_else(|| wrong.iter().map(|&m| m.cast_unsigned()).sum(), |sum| sum.samples() as u64);
         let small = n <= MOST_SAMPLES as u64;
         let (mut halves, mut known) = (false, None);
-        for column in 0..self.ways.len() {
+        for column in 0..values.len() {
             let k = self.settings.ks[column];
             let value = if k > n {
                 f64::NAN
@@ -239,28 +240,25 @@ impl<'a> Worker<'a> {
             } else if right == n {
                 1.0
             } else {
-                match self.ways[column] {
-                    Way::Single => right as f64 / n as f64,
+                match k {
+                    0 | 1 => right as f64 / n as f64,
                     _ if k == n => self.all(right, wrong),
-                    Way::Halves if small && sum.is_some() => {
-                        // Marks it for `work`.
+                    _ if k <= MOST_K as u64 && small && sum.is_some() => {
                         halves = true;
                         continue;
                     }
-                    Way::Halves => {
-                        self.collect(right, wrong);
-                        vote::majority_exact(&self.votes, Some(0), k as usize, self.settings.ties)
-                    }
-                    Way::Ballots(which) => {
+                    _ => {
                         let row = match known {
                             Some(row) => row,
                             None => *known.insert(self.look_up(right, wrong)),
                         };
-                        if self.done[row + which].is_nan() {
+                        if self.done[row + column].is_nan() {
                             self.collect(right, wrong);
-                            self.done[row + which] = self.ballots[which].majority(&self.votes, Some(0));
+                            let (k, ties, most) = (k as usize, self.settings.ties, self.most_samples);
+                            let ballots = self.ballots[column].get_or_insert_with(|| Ballots::new(most, k, ties));
+                            self.done[row + column] = ballots.majority(&self.votes, Some(0));
                         }
-                        self.done[row + which]
+                        self.done[row + column]
                     }
                 }
             };
