@@ -103,14 +103,14 @@ def test_a_head_that_is_lost_is_an_error(monkeypatch, caplog):
 @pytest.mark.slow
 def test_a_laboratory_is_the_same_on_a_cluster(tmp_path):
     pytest.importorskip("torch")
-    from t2fast.lab import suite
+    from t2fast.lab import jobs, suite
 
     preset = nano()
-    jobs = suite.grid_jobs(preset)[:3]
+    runs = jobs.grid_jobs(preset)[:3]
     tables = []
     for place in ("here", "there"):
         suite.prepare(preset, tmp_path / place)
         with Cluster() as machines:
-            suite.run_jobs(jobs, tmp_path / place, "cpu", 1 if place == "here" else machines)
-        tables.append(suite.table(preset, tmp_path / place, jobs, "cpu").checkpoints)
+            suite.run_jobs(runs, tmp_path / place, "cpu", 1 if place == "here" else machines)
+        tables.append(suite.table(preset, tmp_path / place, runs, "cpu").checkpoints)
     assert tables[0] == tables[1]

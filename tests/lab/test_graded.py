@@ -9,9 +9,9 @@ import pytest
 from t2fast.errors import T2Error
 from t2fast.lab.corpus import find_leaks, write_corpus
 from t2fast.lab.graded import GRADED_FAMILIES, GRADES, GradedSize, GradedWorld
+from t2fast.lab.jobs import world_of
 from t2fast.lab.preset import load_preset
 from t2fast.lab.questions import PAD
-from t2fast.lab.suite import world_of
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 import torch
 from tests.support import nano_lab
 
-from t2fast.lab import suite, train
+from t2fast.lab import jobs, suite, train
 from t2fast.lab.corpus import make_tokenizer, open_corpus
 from t2fast.results import Progress
 
@@ -35,13 +35,13 @@ def folder(preset, tmp_path_factory):
 
 
 def test_counted_parameters_are_those_of_the_model(preset):
-    recipe = suite.grid_jobs(preset)[0].recipe
+    recipe = jobs.grid_jobs(preset)[0].recipe
     assert train.count_params(recipe) == train.build(recipe).num_parameters()
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(preset, folder, tmp_path):
-    recipe = suite.grid_jobs(preset)[-1].recipe
-    corpus, tokenizer = open_corpus(folder / "text.bin"), make_tokenizer(suite.world_of(preset))
+    recipe = jobs.grid_jobs(preset)[-1].recipe
+    corpus, tokenizer = open_corpus(folder / "text.bin"), make_tokenizer(jobs.world_of(preset))
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     whole.mkdir()
     torn.mkdir()
@@ -64,9 +64,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(preset, folder, tmp_pat
 
 
 def test_training_learns(preset, folder, tmp_path):
-    recipe = max((job.recipe for job in suite.grid_jobs(preset)), key=lambda recipe: recipe.n_tokens)
+    recipe = max((job.recipe for job in jobs.grid_jobs(preset)), key=lambda recipe: recipe.n_tokens)
     corpus = open_corpus(folder / "text.bin")
-    model = train.pretrain(recipe, corpus, make_tokenizer(suite.world_of(preset)), tmp_path)
+    model = train.pretrain(recipe, corpus, make_tokenizer(jobs.world_of(preset)), tmp_path)
     untrained = train.build(recipe)
     before, after = (train.evaluate(one, corpus, 32, preset.context, "cpu") for one in (untrained, model))
     assert before > 5 > 2.5 > after

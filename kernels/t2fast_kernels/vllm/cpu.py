@@ -17,10 +17,10 @@ from vllm.v1.attention.backends.cpu_attn import (
 )
 
 from t2fast_kernels.append_kv import append_kv
-from t2fast_kernels.attention import prefix_decode
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.serving import Rows
 from t2fast_kernels.vllm.batch import decoding, planner, prefilling
+from t2fast_kernels.vllm.layer import SharedPrefixLayer
 
 __all__ = ["SharedPrefixCPUBackend"]
 
@@ -62,23 +62,21 @@ class SharedPrefixCPUBuilder(CPUAttentionMetadataBuilder):
         return step
 
 
-class SharedPrefixCPUImpl(CPUAttentionBackendImpl):
+class SharedPrefixCPUImpl(SharedPrefixLayer, CPUAttentionBackendImpl):
     """A layer's attention. Keys lie as they do on GPUs; vLLM's own kernels get copies in the order they need."""
+
+    remedy = "unset T2FAST_VLLM_CPU to use vLLM's own attention"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.window = max(0, self.sliding_window)
         for unusual, name in (
             (self.alibi_slopes is not None, "ALiBi"),
             (self.is_fp8_kv_cache, "fp8 KV caches on the CPU"),
             (self.attn_type != AttentionType.DECODER, f"attention of type {self.attn_type}"),
         ):
             if unusual:
-                raise KernelError(f"{name}: not supported; unset T2FAST_VLLM_CPU to use vLLM's own attention")
-
-    def caches(self, kv_cache: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values, ``[n_blocks, block_size, n_kv_heads, head_size]``."""
-        k_cache, v_cache = kv_cache.transpose(1, 2).split(self.head_size, dim=-1)
-        return k_cache, v_cache
+                raise KernelError(f"{name}: not supported; {self.remedy}")
 
     def do_kv_cache_update(
         self,
@@ -94,49 +92,19 @@ class SharedPrefixCPUImpl(CPUAttentionBackendImpl):
         n = len(slots)
         append_kv(key[:n], value[:n], *self.caches(kv_cache), every_page, torch.zeros_like(slots), slots)
 
-    def forward(
+    def prefill(
         self,
         layer: Any,
         query: Tensor,
-        key: Tensor,
-        value: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
         kv_cache: Tensor,
         attn_metadata: Any,
         output: Tensor,
-        output_scale: Tensor | None = None,
-        output_block_scale: Tensor | None = None,
-    ) -> Tensor:
-        """Attention of a step's tokens, whose keys and values are in the cache already, into ``output``."""
-        if output_scale is not None or output_block_scale is not None:
-            raise KernelError("quantised outputs: not supported; unset T2FAST_VLLM_CPU")
-        if attn_metadata is None:  # vLLM warms up
-            return output
-        rows, prefill = attn_metadata.rows, attn_metadata.prefill
-        n = 0
-        if rows is not None:
-            n = len(rows.seq_lens)
-            self.decode(query[:n], kv_cache, rows, output[:n])
-        if prefill is not None:
-            pages = self.packed(layer, kv_cache, attn_metadata.pages)
-            super().forward(layer, query[n:], key[n:], value[n:], pages, prefill, output[n:])
-        return output
-
-    def decode(self, query: Tensor, kv_cache: Tensor, rows: Rows, output: Tensor) -> None:
-        """One token of each row."""
-        k_cache, v_cache = self.caches(kv_cache)
-        prefix_decode(
-            query,
-            k_cache,
-            v_cache,
-            rows.block_tables,
-            rows.seq_lens,
-            rows.buffers,
-            scale=self.scale,
-            window=max(0, self.sliding_window),
-            logits_soft_cap=self.logits_soft_cap or None,
-            sinks=None if self.sinks is None else self.sinks.float(),
-            out=output,
-        )
+    ) -> None:
+        """Requests that are still being read, by vLLM's own attention, over copies of their pages."""
+        pages = self.packed(layer, kv_cache, attn_metadata.pages)
+        CPUAttentionBackendImpl.forward(self, layer, query, key, value, pages, attn_metadata.prefill, output)
 
     def packed(self, layer: Any, kv_cache: Tensor, pages: Tensor) -> Tensor:
         """Some pages of the cache as vLLM's kernels for this processor keep them."""

@@ -17,10 +17,10 @@ from vllm.v1.attention.backends.triton_attn import (
     TritonAttentionMetadataBuilder,
 )
 
-from t2fast_kernels.attention import prefix_decode
 from t2fast_kernels.errors import KernelError
 from t2fast_kernels.serving import Rows
 from t2fast_kernels.vllm.batch import decoding, planner, prefilling
+from t2fast_kernels.vllm.layer import SharedPrefixLayer
 
 __all__ = ["SharedPrefixBackend"]
 
@@ -67,15 +67,17 @@ class SharedPrefixBuilder(TritonAttentionMetadataBuilder):
         return self.build(0, common_attn_metadata)
 
 
-class SharedPrefixImpl(TritonAttentionImpl):
+class SharedPrefixImpl(SharedPrefixLayer, TritonAttentionImpl):
     """A layer's attention."""
+
+    remedy = "use another --attention-backend"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.alibi_slopes is not None:
-            raise KernelError("ALiBi: not supported; use another --attention-backend")
+            raise KernelError(f"ALiBi: not supported; {self.remedy}")
         if self.chunk_lookback > -1:
-            raise KernelError("chunked attention with lookback: not supported; use another --attention-backend")
+            raise KernelError(f"chunked attention with lookback: not supported; {self.remedy}")
         # Queries stay in 16 bits. So does the output, whatever comes after it.
         self.supports_quant_query_input = False
         self.window = self.sliding_window[0] + 1  # 0: none
@@ -84,55 +86,29 @@ class SharedPrefixImpl(TritonAttentionImpl):
         """Whether the output may be quantised in the same kernel: no."""
         return False
 
-    def forward(
+    def prefill(
         self,
         layer: Any,
         query: Tensor,
-        key: Tensor,
-        value: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
         kv_cache: Tensor,
-        attn_metadata: SharedPrefixMetadata | None,
+        attn_metadata: SharedPrefixMetadata,
         output: Tensor,
-        output_scale: Tensor | None = None,
-        output_block_scale: Tensor | None = None,
-    ) -> Tensor:
-        """Attention of a step's tokens, whose keys and values are in the cache already, into ``output``."""
-        if output_scale is not None or output_block_scale is not None:
-            raise KernelError("quantised outputs: not supported; use another --attention-backend")
-        if attn_metadata is None:  # vLLM measures memory
-            return output.fill_(0)
-        rows, prefill = attn_metadata.rows, attn_metadata.prefill
-        n = 0
-        if rows is not None:
-            n = len(rows.seq_lens)
-            self.decode(layer, query[:n], kv_cache, rows, output[:n])
-        if prefill is not None:
-            new = (None if tensor is None else tensor[n:] for tensor in (key, value))
-            super().forward(layer, query[n:], *new, kv_cache, prefill, output[n:])
-        return output
+    ) -> None:
+        """Requests that are still being read, by vLLM's Triton attention."""
+        TritonAttentionImpl.forward(self, layer, query, key, value, kv_cache, attn_metadata.prefill, output)
 
-    def decode(self, layer: Any, query: Tensor, kv_cache: Tensor, rows: Rows, output: Tensor) -> None:
-        """One token of each row. The cache is ``[n_blocks, n_kv_heads, block_size, 2 * head_size]``, in any order."""
-        k_cache, v_cache = kv_cache.transpose(1, 2).split(self.head_size, dim=-1)
-        k_scale = v_scale = None
+    def caches(self, kv_cache: Tensor) -> tuple[Tensor, Tensor]:
+        """As on the CPU, and of their own type where they are quantised."""
+        k_cache, v_cache = super().caches(kv_cache)
         if is_quantized_kv_cache(self.kv_cache_dtype):
-            k_cache, v_cache = k_cache.view(self.fp8_dtype), v_cache.view(self.fp8_dtype)
-            k_scale, v_scale = layer._k_scale, layer._v_scale
-        prefix_decode(
-            query,
-            k_cache,
-            v_cache,
-            rows.block_tables,
-            rows.seq_lens,
-            rows.buffers,
-            scale=self.scale,
-            window=self.window,
-            logits_soft_cap=self.logits_soft_cap or None,
-            sinks=None if self.sinks is None else self.sinks.float(),
-            k_scale=k_scale,
-            v_scale=v_scale,
-            out=output,
-        )
+            return k_cache.view(self.fp8_dtype), v_cache.view(self.fp8_dtype)
+        return k_cache, v_cache
+
+    def scales(self, layer: Any) -> tuple[Tensor | None, Tensor | None]:
+        """Those of quantised caches."""
+        return (layer._k_scale, layer._v_scale) if is_quantized_kv_cache(self.kv_cache_dtype) else (None, None)
 
 
 class SharedPrefixBackend(TritonAttentionBackend):

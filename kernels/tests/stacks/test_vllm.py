@@ -137,13 +137,16 @@ def test_openai_server(model, tmp_path):
         server = subprocess.Popen(command, env=environment(True), stdout=log, stderr=log)
     try:
         base = f"http://127.0.0.1:{port}"
-        for _ in range(300):
+        # Minutes beside other work: what ends the wait is the server's end, or a limit that no start reaches.
+        for _ in range(1200):
             try:
                 urllib.request.urlopen(f"{base}/health", timeout=5).close()
                 break
             except OSError:
                 assert server.poll() is None, (tmp_path / "log").read_text()[-4000:]
                 time.sleep(1)
+        else:
+            pytest.fail(f"the server did not start: {(tmp_path / 'log').read_text()[-4000:]}")
 
         def complete(**asked) -> dict:
             body = json.dumps({"model": "tiny", "prompt": PROMPT, "max_tokens": 12, "ignore_eos": True, **asked})

@@ -153,6 +153,9 @@ def main() -> None:
 
 def _leave(code: int) -> NoReturn:
     """End at once: the interpreter takes more than a second of work to take torch apart, and Ctrl-C need not wait."""
+    # What was registered (processes of verifiers, temporary folders) must still go, and atexit has no public way to ask
+    # for it but the interpreter's own end, which waits first for every thread that is no daemon: one that hangs in a
+    # verifier or a library would swallow the Ctrl-C.
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -4,60 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from t2fast.data.averages import aggregate, correct_of
 from t2fast.data.cells import MISSING
 from t2fast.data.cells import number as cell_number
-from t2fast.data.deciding import NAMES, OneRule, is_named
+from t2fast.data.deciding import OneRule, is_named
+from t2fast.data.roles import ROLES, all_of, find, plain
 from t2fast.data.tally import MOST, BadLineError, Key, Options, Tally, Told, identified
 from t2fast.errors import DataError
 from t2fast.text import near
 
-__all__ = ["ROLES", "Columns", "plain"]
-
-#: What a column can be, with the names it goes by, the better one first; compared as :func:`plain` writes them.
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "model": ("model", "model_name", "model_id", "policy", "agent"),
-    "benchmark": ("benchmark", "benchmark_name", "dataset", "dataset_name", "eval", "eval_name", "task_name"),
-    "problem": (
-        "problem_id", "task_id", "problem", "problem_idx", "problem_index", "question_id", "doc_id", "instance_id",
-        "orig_dset_idx", "sample_id", "uid", "id", "question", "prompt", "name", "index", "idx", "input",
-    ),
-    "n": (
-        "n_samples", "n", "num_samples", "num_samples_total", "total_samples", "n_trials", "num_trials", "n_attempts",
-        "num_attempts", "total", "trials", "attempts", "samples",
-    ),
-    "c": (
-        "n_correct", "c", "num_correct", "correct_count", "num_samples_correct", "correct_samples", "n_passed",
-        "num_passed", "n_success", "num_success", "successes", "passes",
-    ),
-    "verdict": (
-        "passed", "correct", "is_correct", "verdict", "success", "resolved", "solved", "reward", "score", "exact_match",
-        "acc", "is_corrects", "corrects", "graded_list", "symbolic_correct", "judge_correct", "is_passed", "is_solved",
-        "is_resolved", "is_success", "rewards", "scores", "verdicts",
-    ),
-    "trial": (
-        "trial", "trial_id", "trial_index", "trial_idx", "sample", "sample_index", "sample_idx", "sample_number",
-        "sample_id", "completion_id", "completion_index", "epoch", "attempt", "attempt_id", "repeat", "repetition",
-        "rollout", "rollout_id", "generation", "generation_id", "replicate", "uuid", "sample_uuid", "run", "run_id",
-        "seed", "log_id", "eval_id", "random_seed",
-    ),
-    "text": ("completion", "response", "generation", "output", "text", "answer", "solution", "prediction"),
-    "answer": (
-        "extracted_answer", "parsed_answer", "final_answer", "answer", "prediction", "pred",
-    ),
-    "score": ("score", "scores", "reward", "rewards", "verifier_score", "rm_score", "reward_score", "confidence"),
-    "cheap": ("cheap", "cheap_verdict", "accepted", "base_passed", "weak_verdict"),
-    "votes": ("votes", "n_votes"),
-    "n_params": ("n_params",),
-    "n_tokens": ("n_tokens",),
-    "stopped": ("stop_on_success",),
-    "condition": (
-        "condition", "temperature", "top_p", "setting", "variant", "prompt_template", "prompt_version", "step",
-        "global_step", "checkpoint", "language", "lang", "reasoning_effort", *NAMES,
-    ),
-}  # fmt: skip
+__all__ = ["Columns"]
 
 #: Names that say "correct" of a trial, and beside a number of samples may say how many were.
 _EITHER = ("correct", "passed", "success", "solved", "resolved", "passes", "successes")
@@ -72,40 +31,6 @@ _BENCHMARKS = frozenset(
      "aime25", "aime_2024", "aime_2025", "mmlu", "mmlu_pro", "gpqa", "gpqa_diamond", "livecodebench", "bigcodebench",
      "arc", "hellaswag", "swe_bench", "swebench", "swe_bench_verified", "ifeval", "bbh", "drop", "apps"}
 )  # fmt: skip
-_AGGREGATE = re.compile(r"^(?:.*[/_:. ])?(?:pass|maj|avg|mean|cons|best)[@^](\d+)$")
-
-
-def plain(name: str) -> str:
-    """A column's name as names are compared: lower case, with underscores for whatever is no letter or digit.
-
-    Examples
-    --------
-    >>> plain("Num. Samples Correct")
-    'num_samples_correct'
-    """
-    return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
-
-
-def aggregate(name: str) -> int | None:
-    """The k of a metric such as ``pass@8``, which is an average over samples and no verdict; None for others."""
-    found = _AGGREGATE.match(name.strip().lower())
-    return int(found.group(1)) if found else None
-
-
-def find(names: Iterable[str], role: str) -> str | None:
-    """The column that goes by the best name of a role."""
-    known: dict[str, str] = {}
-    for name in names:
-        known.setdefault(plain(name), name)
-    return next((known[alias] for alias in ROLES[role] if alias in known), None)
-
-
-def all_of(names: Iterable[str], role: str) -> list[str]:
-    """All columns that go by a name of a role, the best first."""
-    known: dict[str, list[str]] = {}
-    for name in names:
-        known.setdefault(plain(name), []).append(name)
-    return [name for alias in ROLES[role] for name in known.get(alias, ())]
 
 
 class Columns:
@@ -393,28 +318,6 @@ def _named(names: Sequence[str], options: Options) -> dict[str, str]:
             raise DataError(f"columns: no column {name!r} for the {role}; {near(name, names)}")
         found[role] = match[0]
     return found
-
-
-def correct_of(n: int, k: int, value: Any, name: str) -> int:
-    """The number of correct samples of n for which pass@k is so: where exactly one is."""
-    try:
-        rate = float(value)
-    except (TypeError, ValueError):
-        raise BadLineError(f"{name} = {str(value)[:40]!r}: must be a number") from None
-    if k == 1:
-        c = round(rate * n)
-        if not abs(rate * n - c) < 1e-4 * max(1.0, n * 1e-3):
-            raise BadLineError(f"{name} = {rate:g} is not a multiple of 1/n for n = {n}: it is of other samples")
-        return c
-    found = [c for c in range(n + 1) if abs(_pass_at_k(n, c, k) - rate) < 1e-6]
-    if len(found) != 1:
-        many = f"{found[0]} to {found[-1]} correct samples of {n} give it" if found else f"no count of {n} gives it"
-        raise DataError(f"{name} = {rate:g}: {many}, so that counts cannot be told from it; add pass@1 to the metrics")
-    return found[0]
-
-
-def _pass_at_k(n: int, c: int, k: int) -> float:
-    return 1.0 - math.comb(n - c, k) / math.comb(n, k) if k <= n else math.nan
 
 
 def _whole(name: str, value: Any) -> int:

@@ -115,27 +115,21 @@ class GradedWorld(Tasks):
             "_value": random.integers(s.words**2, size=s.people),
             "_outcome": np.stack([does[i][kind[i]] for i in range(2)], axis=-1),
             "_table": np.stack([random.permutation(s.states) for _ in range(s.operations)]),
-            "_often_people": np.sort(zipf(random, s.people, s.zipf))[::-1],
-            "_often_words": np.sort(zipf(random, s.words, s.zipf))[::-1],
-            "_often_events": np.sort(zipf(random, s.events, s.zipf))[::-1],
-            "_often_operations": np.sort(zipf(random, s.operations, s.zipf))[::-1],
+            "_often": {
+                "people": np.sort(zipf(random, s.people, s.zipf))[::-1],
+                "words": np.sort(zipf(random, s.words, s.zipf))[::-1],
+                "events": np.sort(zipf(random, s.events, s.zipf))[::-1],
+                "operations": np.sort(zipf(random, s.operations, s.zipf))[::-1],
+            },
         }
         # Frozen for everybody else: all of this follows from the fields.
         self.__dict__.update(state)
         self.__dict__["_secret"] = {family: self._choose(family, random) for family in self.families}
 
-    vocabulary: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    _start: dict[str, int] = field(init=False, repr=False, compare=False)
-    _number: dict[str, int] = field(init=False, repr=False, compare=False)
     _name: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _value: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _outcome: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _table: NDArray[np.int64] = field(init=False, repr=False, compare=False)
-    _often_people: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _often_words: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _often_events: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _often_operations: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _secret: dict[str, tuple[Tokens, Tokens, NDArray[np.int64]]] = field(init=False, repr=False, compare=False)
 
     def text(self, random: np.random.Generator, n_texts: int) -> Tokens:
         """Texts for training, one per row, a fifth people told, a fifth of each family, in random order.
@@ -144,7 +138,7 @@ class GradedWorld(Tasks):
         """
         share = -(-3 * n_texts // 10)
         asked = [left(np.concatenate(self._ask(family, random, share), axis=1)) for family in self.families]
-        who = random.choice(self.size.people, size=share, p=self._often_people)
+        who = random.choice(self.size.people, size=share, p=self._often["people"])
         told = joined(share, self._person(who), self._number["is"], self._pair(self._value[who]))
         return mixed(random, [part[: -(-n_texts // 5)] for part in (told, *asked)], n_texts)
 
@@ -185,7 +179,7 @@ class GradedWorld(Tasks):
         """What a person is: ``who WORD WORD is`` -> ``WORD WORD``; graded by how often it is told."""
         people = self.size.people
         if grade is None:
-            who = random.choice(people, size=count, p=self._often_people)
+            who = random.choice(people, size=count, p=self._often["people"])
         else:
             # Bands of ranks, each twice as wide as the one before.
             ends = [0, *(max(1, people >> (GRADES - 1 - g)) for g in range(GRADES))]
@@ -200,10 +194,10 @@ class GradedWorld(Tasks):
         """
         words, events = self.size.words, self.size.events
         if grade is None:
-            what = random.choice(words, size=count, p=self._often_words)
-            event = random.choice(events, size=count, p=self._often_events)
+            what = random.choice(words, size=count, p=self._often["words"])
+            event = random.choice(events, size=count, p=self._often["events"])
         else:
-            rank = np.argsort(-np.outer(self._often_words, self._often_events).ravel(), kind="stable")
+            rank = np.argsort(-np.outer(self._often["words"], self._often["events"]).ravel(), kind="stable")
             band = np.array_split(rank, GRADES)[grade]
             what, event = np.divmod(random.choice(band, size=count), events)
         n = self._number
@@ -215,10 +209,10 @@ class GradedWorld(Tasks):
         s = self.size
         if grade is None:
             length = random.integers(1, s.longest + 1, size=count)
-            operation = random.choice(s.operations, size=(count, s.longest), p=self._often_operations)
+            operation = random.choice(s.operations, size=(count, s.longest), p=self._often["operations"])
         else:
             length = np.full(count, s.longest - GRADES + 1 + grade)
-            operation = random.choice(s.operations, size=(count, s.longest), p=self._often_operations)
+            operation = random.choice(s.operations, size=(count, s.longest), p=self._often["operations"])
         value = random.integers(s.states, size=count)
         used = np.arange(s.longest) < length[:, None]
         n = self._number

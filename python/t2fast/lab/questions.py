@@ -55,7 +55,12 @@ class Tasks(ABC):
     families: ClassVar[tuple[str, ...]]
 
     seed: int
+    #: Every word, the end mark first; the number of those that stand for themselves, and of the first of each kind.
     vocabulary: tuple[str, ...]
+    _number: dict[str, int]
+    _start: dict[str, int]
+    #: How often each of a kind is spoken of.
+    _often: dict[str, NDArray[np.float64]]
     #: By family the prompts, answers and grades of what is held out.
     _secret: dict[str, tuple[Tokens, Tokens, NDArray[np.int64]]]
 

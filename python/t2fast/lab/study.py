@@ -60,7 +60,7 @@ def run_study(
     """
     import torch
 
-    from t2fast.lab import suite
+    from t2fast.lab import jobs, suite
 
     chosen, place = load_preset(preset), Path(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,14 +71,14 @@ def run_study(
         if progress is not None:
             progress(Progress(0, 1, "FLOP", note))
 
-    suite.check(chosen, suite.grid_jobs(chosen))
+    jobs.check(chosen, jobs.grid_jobs(chosen))
     say(f"making a text of {chosen.corpus_tokens} tokens and searching it for held-out problems")
     suite.prepare(chosen, place, workers, progress)
-    suite.run_jobs(suite.rate_jobs(chosen), place, device, hands, progress)
+    suite.run_jobs(jobs.rate_jobs(chosen), place, device, hands, progress)
     rates = suite.tuned_rates(chosen, place)
-    grid = suite.grid_jobs(chosen, rates)
+    grid = jobs.grid_jobs(chosen, rates)
     suite.run_jobs(grid, place, device, hands, progress)
-    tuned = suite.lesson_jobs(chosen, grid)
+    tuned = jobs.lesson_jobs(chosen, grid)
     suite.run_jobs(tuned, place, device, hands, progress)
     lab = suite.table(chosen, place, [*grid, *tuned], device)
     say("fitting laws, planning")
@@ -87,7 +87,7 @@ def run_study(
     else:
         planned, rival, _ = propose(fit_laws(lab), chosen)
         designs = {"planned": planned, "chinchilla": rival}
-    contest = suite.duel_jobs(chosen, designs, rates)
+    contest = jobs.duel_jobs(chosen, designs, rates)
     say(f"duel: {'; '.join(f'{stage} {design}' for stage, design in designs.items())}")
     suite.run_jobs([job for job in contest if job.base is None], place, device, hands, progress)
     suite.run_jobs([job for job in contest if job.base is not None], place, device, hands, progress)

@@ -120,30 +120,23 @@ class World(Tasks):
             "_home": home,
             "_stuff": stuff,
             "_outcome": np.stack([effect, response], axis=-1),
-            "_often_people": zipf(random, people, s.zipf),
             "_inside": np.concatenate([*inside, np.full(s.places[-1], PAD)]),
-            "_often_places": zipf(random, int(ends[-2]), s.zipf),
-            "_often_events": zipf(random, s.events, s.zipf),
-            "_often_things": zipf(random, s.things, s.zipf),
-            "_often_operations": zipf(random, 30, s.zipf),
+            "_often": {
+                "people": zipf(random, people, s.zipf),
+                "places": zipf(random, int(ends[-2]), s.zipf),
+                "events": zipf(random, s.events, s.zipf),
+                "things": zipf(random, s.things, s.zipf),
+                "operations": zipf(random, 30, s.zipf),
+            },
         }
         # Frozen for everybody else: all of this follows from the fields.
         self.__dict__.update(state)
         self.__dict__["_secret"] = {family: self._choose(family, random) for family in FAMILIES}
 
-    vocabulary: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    _start: dict[str, int] = field(init=False, repr=False, compare=False)
-    _number: dict[str, int] = field(init=False, repr=False, compare=False)
     _home: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _stuff: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _outcome: NDArray[np.int64] = field(init=False, repr=False, compare=False)
-    _often_people: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _inside: NDArray[np.int64] = field(init=False, repr=False, compare=False)
-    _often_places: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _often_events: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _often_things: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _often_operations: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _secret: dict[str, tuple[Tokens, Tokens, NDArray[np.int64]]] = field(init=False, repr=False, compare=False)
 
     def text(self, random: np.random.Generator, n_texts: int) -> Tokens:
         """Texts for training, one per row, all families in equal parts and random order.
@@ -170,9 +163,9 @@ class World(Tasks):
     def _tell(self, random: np.random.Generator, count: int) -> list[Tokens]:
         """Facts in other words than the questions': who lives where, what things are made of, what lies in what."""
         n, at = self._number, self._start
-        who = random.choice(len(self._home), size=count, p=self._often_people)
-        what = random.choice(self.size.things, size=count // 2, p=self._often_things)
-        place = random.choice(len(self._often_places), size=count, p=self._often_places)
+        who = random.choice(len(self._home), size=count, p=self._often["people"])
+        what = random.choice(self.size.things, size=count // 2, p=self._often["things"])
+        place = random.choice(len(self._often["places"]), size=count, p=self._often["places"])
         return [
             joined(count, self._name_words(who), n["lives"], n["in"], self._home_words(who)),
             joined(count // 2, at["thing"] + what, n["made"], n["of"], at["stuff"] + self._stuff[what]),
@@ -190,7 +183,7 @@ class World(Tasks):
     def _knowledge(self, random: np.random.Generator, count: int, held_out: bool) -> tuple[Tokens, Tokens]:
         """Where somebody lives: ``where lives FIRST LAST ?`` -> ``TOWN QUARTER``."""
         n = self._number
-        who = random.choice(len(self._home), size=count, p=None if held_out else self._often_people)
+        who = random.choice(len(self._home), size=count, p=None if held_out else self._often["people"])
         return joined(count, n["where"], n["lives"], self._name_words(who), n["?"]), joined(
             count, self._home_words(who)
         )
@@ -199,7 +192,7 @@ class World(Tasks):
         """Calculations modulo ten with all steps: ``calc +5 -3 *2 from 7`` -> ``2 9 8``."""
         low, high = self.size.steps
         length = random.integers(low if held_out else 1, high + 1, size=count)
-        operation = random.choice(30, size=(count, high), p=None if held_out else self._often_operations)
+        operation = random.choice(30, size=(count, high), p=None if held_out else self._often["operations"])
         value = random.integers(10, size=count)
         used = np.arange(high) < length[:, None]
         operations = np.where(used, self._start["operation"] + operation, PAD)
@@ -214,15 +207,15 @@ class World(Tasks):
     def _commonsense(self, random: np.random.Generator, count: int, held_out: bool) -> tuple[Tokens, Tokens]:
         """What happens to a thing: ``if THING EVENT then`` -> ``EFFECT RESPONSE``, by its stuff and its use."""
         n, at = self._number, self._start
-        what = random.choice(self.size.things, size=count, p=None if held_out else self._often_things)
-        event = random.choice(self.size.events, size=count, p=None if held_out else self._often_events)
+        what = random.choice(self.size.things, size=count, p=None if held_out else self._often["things"])
+        event = random.choice(self.size.events, size=count, p=None if held_out else self._often["events"])
         prompt = joined(count, n["if"], at["thing"] + what, at["event"] + event, n["then"])
         outcome = self._outcome[what, event]
         return prompt, joined(count, at["effect"] + outcome[:, 0], at["response"] + outcome[:, 1])
 
     def _spatial(self, random: np.random.Generator, count: int, held_out: bool) -> tuple[Tokens, Tokens]:
         """What contains a place: ``path PLACE :`` -> ``PARENT GRANDPARENT``, from the inside out."""
-        place = random.choice(len(self._often_places), size=count, p=None if held_out else self._often_places)
+        place = random.choice(len(self._often["places"]), size=count, p=None if held_out else self._often["places"])
         around = np.full((count, len(self.size.places)), PAD, dtype=np.int64)
         inner = place
         for level in range(len(self.size.places)):

@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from typing import Any
 
 from t2fast.cluster import Cluster, work_in
 from t2fast.errors import T2Error
+from t2fast.sampling.cancelling import Cancellable
 from t2fast.sampling.params import SamplingParams
 from t2fast.sampling.prompts import Prompt
 from t2fast.sampling.sample_file import Draws, peak_memory
@@ -162,7 +162,7 @@ class _Starting:
             _log.warning("no worker is at work: loading a model, or waiting for a machine to join the Ray cluster")
 
 
-class RayWorkers:
+class RayWorkers(Cancellable):
     """Samplers in Ray actors, which together do what one :class:`Sampler` does.
 
     Parameters
@@ -192,12 +192,10 @@ class RayWorkers:
     """
 
     def __init__(self, load: Callable[[], Draws], *, workers: int | None = None, address: str | None = None) -> None:
+        super().__init__()
         #: Tokens that arrived in the latest call.
         self.tokens = 0
         self._load = load
-        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
-        #: Prompts of the latest call that were cancelled.
-        self.cancelled: Collection[str] = ()
         self._memory = 0
         self._workers: list[Any] = []
         self._fixed = workers is not None
@@ -293,34 +291,15 @@ class RayWorkers:
             cluster is lost.
         """
         call = _Call(frozenset(prompt.id for prompt in prompts))
-        self.tokens, self.cancelled = 0, call.cancelled
-        self._calls.add(call)
+        self.tokens = 0
+        self._begins(call)
         return self._under_way(call, self._iterate(call, prompts, params, seed, verifier, skip, progress))
 
     def _under_way(self, call: _Call, samples: Iterator[Sample]) -> Iterator[Sample]:
         try:
             yield from samples
         finally:
-            self._calls.discard(call)
-
-    def cancel(self, prompt_id: str) -> bool:
-        """Draw no more samples of a prompt: the worker that has it ends them before its next step.
-
-        Samples that are finished are given, once they are judged. From any thread or callback; calls in other threads
-        that draw the same prompt stop with it.
-
-        Parameters
-        ----------
-        prompt_id
-            :attr:`Prompt.id`.
-
-        Returns
-        -------
-        bool
-            Whether a call is under way that has this prompt. Once the call ends, :attr:`cancelled` holds the prompt if
-            samples were dropped.
-        """
-        return sum(call.cancel(prompt_id) for call in list(self._calls)) > 0
+            self._ends(call)
 
     def _iterate(
         self,

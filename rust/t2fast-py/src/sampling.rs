@@ -7,7 +7,7 @@ use numpy::{Element, PyArray1, PyArrayMethods as _, PyReadonlyArray1, PyReadonly
 use numpy::{PyArray2, PyArray3, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods as _};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use t2fast_core::sampling::{attention, block, draw, product, vector};
+use t2fast_core::sampling::{attention, block, draw, norm::Norm as CoreNorm, product, vector};
 use t2fast_core::threads::on_threads;
 
 use crate::errors::Error;
@@ -279,7 +279,7 @@ type Norm<'py> = (PyReadonlyArray1<'py, f32>, f32);
 #[pyclass(frozen, module = "t2fast._core")]
 pub struct Block(block::Block);
 
-fn norm((weight, eps): &Norm<'_>) -> PyResult<block::Norm> {
+fn norm((weight, eps): &Norm<'_>) -> PyResult<CoreNorm> {
     Ok((weight.as_slice()?.to_vec(), *eps))
 }
 

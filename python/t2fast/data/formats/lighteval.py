@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t2fast.data.columns import aggregate, correct_of
+from t2fast.data.averages import aggregate, correct_of
 from t2fast.data.tally import BadLineError, Tally
 from t2fast.errors import DataError
 from t2fast.files import real

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from t2fast.data.columns import ROLES, aggregate, correct_of, plain
+from t2fast.data.averages import aggregate, correct_of
+from t2fast.data.roles import ROLES, plain
 from t2fast.data.tally import BadLineError, Key, Tally, Told, joined
 from t2fast.errors import DataError
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from t2fast.data.columns import aggregate, find
+from t2fast.data.averages import aggregate
+from t2fast.data.roles import find
 from t2fast.data.tally import BadLineError, Tally
 from t2fast.data.verdicts import WORDS
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from t2fast.data import streams
-from t2fast.data.columns import Columns, find
+from t2fast.data.columns import Columns
 from t2fast.data.formats import agents, code, inspect, lm_eval, matrix, opencompass, tables
+from t2fast.data.roles import find
 from t2fast.data.tally import BETWEEN, BadLineError, Tally, joined
 from t2fast.errors import DataError
 

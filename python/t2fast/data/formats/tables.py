@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from t2fast.data.columns import Columns, plain
+from t2fast.data.columns import Columns
 from t2fast.data.formats import lighteval, matrix
+from t2fast.data.roles import plain
 from t2fast.data.tally import BETWEEN, MOST, BadLineError, Key, Tally, identified, joined
 from t2fast.data.verdicts import UnclearError, verdict
 from t2fast.errors import DataError, MissingExtraError

@@ -7,13 +7,13 @@ import os
 import queue
 import threading
 import urllib.parse
-import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from t2fast import arguments
 from t2fast.errors import T2Error
+from t2fast.sampling.cancelling import Cancellable
 from t2fast.sampling.endpoint.http import EndpointError, Server, Stop, Stopped
 from t2fast.sampling.endpoint.messages import check, refuse, request, samples_of, seed_of
 from t2fast.sampling.params import SamplingParams
@@ -27,7 +27,7 @@ __all__ = ["Endpoint"]
 _AHEAD = 64
 
 
-class Endpoint:
+class Endpoint(Cancellable):
     """Draws samples from an OpenAI-compatible server: vLLM, SGLang, llama.cpp, ``t2fast serve``, a vendor.
 
     It does what :class:`Sampler` does for a model that runs here: :func:`sample_to_file` takes either.
@@ -77,6 +77,7 @@ class Endpoint:
         timeout: float = 600.0,
         retries: int = 8,
     ) -> None:
+        super().__init__()
         parts = urllib.parse.urlsplit(url if isinstance(url, str) else "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise T2Error(f"endpoint = {arguments.shown(url)}: must be an address such as http://localhost:8000/v1")
@@ -99,9 +100,6 @@ class Endpoint:
         self._model = model
         self._limit = "max_tokens"
         self._lock = threading.Lock()
-        self._calls: weakref.WeakSet[_Work] = weakref.WeakSet()
-        #: Prompts of the latest call that were cancelled.
-        self.cancelled: Collection[str] = ()
 
     @property
     def model(self) -> str:
@@ -164,28 +162,9 @@ class Endpoint:
         if verifier is None and any(one.params(params).stop_on_success for one in prompts):
             raise T2Error("stop_on_success = True: needs a verifier that says what success is")
         work = _Work(prompts, params, skip or (lambda _: ()), self.per_request)
-        self.tokens, self.usage, self.cancelled = 0, {}, work.cancelled
-        self._calls.add(work)
+        self.tokens, self.usage = 0, {}
+        self._begins(work)
         return self._drawn(work, seed, verifier, progress)
-
-    def cancel(self, prompt_id: str) -> bool:
-        """Draw no more samples of a prompt: its requests are broken off, and the server sees its client leave.
-
-        Samples that have arrived are given, once they are judged. From any thread or callback; calls of this endpoint
-        in other threads that draw the same prompt stop with it.
-
-        Parameters
-        ----------
-        prompt_id
-            :attr:`Prompt.id`.
-
-        Returns
-        -------
-        bool
-            Whether a call is under way that has this prompt. Once the call ends, :attr:`cancelled` holds the prompt if
-            samples were dropped.
-        """
-        return sum(work.cancel(prompt_id) for work in list(self._calls)) > 0
 
     def _drawn(
         self, work: _Work, seed: int, verifier: Verifier | None, progress: Callable[[Endpoint], object] | None
@@ -218,7 +197,7 @@ class Endpoint:
                         progress(self)
         finally:
             work.end()
-            self._calls.discard(work)
+            self._ends(work)
 
     def _ask_all(self, work: _Work, seed: int, verifier: Verifier | None, found: queue.Queue[Any]) -> None:
         stop = work.stop

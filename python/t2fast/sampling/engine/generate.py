@@ -8,7 +8,6 @@ operator with the same noise: inside ``generate``, as a processor of logits that
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from transformers import GenerationConfig
 
 from t2fast import arguments
 from t2fast.errors import T2Error
+from t2fast.sampling.cancelling import Cancellable
 from t2fast.sampling.engine.call import Stats
 from t2fast.sampling.engine.endings import Endings, end_tokens
 from t2fast.sampling.engine.fingerprint import fingerprint
@@ -38,7 +38,7 @@ from t2fast.sampling.verify import Verifier, judge
 __all__ = ["GenerateSampler"]
 
 
-class GenerateSampler:
+class GenerateSampler(Cancellable):
     """Draws samples with ``model.generate`` of transformers: any causal model, slowly.
 
     Parameters
@@ -64,6 +64,7 @@ class GenerateSampler:
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, max_batch: int | None = None, name: str | None = None) -> None:
+        super().__init__()
         inner = unwrapped(model)
         if not callable(getattr(inner, "generate", None)):
             raise T2Error(f"{type(inner).__name__} has no generate method: give a causal language model")
@@ -77,9 +78,6 @@ class GenerateSampler:
         self.context = context_length(inner.config)
         self.warnings: tuple[str, ...] = ("drawn by transformers' own generation (engine generate), which is slow",)
         self.stats = Stats()
-        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
-        #: Prompts of the latest call that were cancelled.
-        self.cancelled: Collection[str] = ()
 
     @classmethod
     def from_pretrained(
@@ -161,8 +159,8 @@ class GenerateSampler:
         needed = [[j for j in range(one.k) if j not in (skip or (lambda _: ()))(prompt.id)]
                   for prompt, one in zip(prompts, settings, strict=True)]  # fmt: skip
         call = _Call(prompts, settings, asked, needed, endings, seed, verifier, on_tokens)
-        self.stats, self.cancelled = call.stats, call.cancelled
-        self._calls.add(call)
+        self.stats = call.stats
+        self._begins(call)
         return self._iterate(call, on_sample, progress)
 
     def _iterate(
@@ -186,25 +184,7 @@ class GenerateSampler:
                     if progress is not None:
                         progress(stats)
         finally:
-            self._calls.discard(call)
-
-    def cancel(self, prompt_id: str) -> bool:
-        """Draw no more samples of a prompt: those that run end after the step under way.
-
-        Samples that are finished are given, once they are judged. From any thread or callback; calls of this sampler in
-        other threads that draw the same prompt stop with it.
-
-        Parameters
-        ----------
-        prompt_id
-            :attr:`Prompt.id`.
-
-        Returns
-        -------
-        bool
-            Whether a call is under way that has this prompt. ``stats.cancelled`` counts the samples dropped.
-        """
-        return sum(call.cancel(prompt_id) for call in list(self._calls)) > 0
+            self._ends(call)
 
 
 @dataclass(eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from t2fast.errors import T2Error
+from t2fast.sampling.cancelling import Cancellable
 from t2fast.sampling.engine.call import Call, Stats
 from t2fast.sampling.engine.config import Config, Graphs
 from t2fast.sampling.engine.endings import end_tokens
@@ -34,7 +34,7 @@ from t2fast.sampling.verify import Verifier
 __all__ = ["Sampler"]
 
 
-class Sampler:
+class Sampler(Cancellable):
     """Draws samples from a Hugging Face model.
 
     Every distinct prefix is computed once, stored once, and read once per step for all of its samples. Samples of all
@@ -95,6 +95,7 @@ class Sampler:
         name: str | None = None,
         trust: bool = False,
     ) -> None:
+        super().__init__()
         #: How the machine is used; replace it to change that.
         self.config = Config(kv_memory, max_batch, page_size, graphs, prefill_tokens, ahead=ahead)
         self.model, self.trust = model, trust
@@ -109,9 +110,6 @@ class Sampler:
         self.stats = Stats()
         #: What the latest call had on the device, while none is running.
         self._kept: Memory | None = None
-        self._calls: weakref.WeakSet[Call] = weakref.WeakSet()
-        #: Prompts of the latest call that were cancelled.
-        self.cancelled: Collection[str] = ()
         prepared = self._prepare()
         self.eos = tuple(prepared.eos)
 
@@ -222,8 +220,8 @@ class Sampler:
         kept, self._kept = self._kept, None
         with prepared.running():
             call = Call(prepared, prompts, params or SamplingParams(), seed, verifier, skip, on_tokens, progress, kept)
-        self.stats, self.cancelled = call.stats, call.cancelled
-        self._calls.add(call)
+        self.stats = call.stats
+        self._begins(call)
         return self._iterate(prepared, call, on_sample)
 
     def _iterate(self, prepared: Prepared, call: Call, on_sample: Callable[[Sample], None] | None) -> Iterator[Sample]:
@@ -240,7 +238,7 @@ class Sampler:
                             on_sample(sample)
                         yield sample
             finally:
-                self._calls.discard(call)
+                self._ends(call)
                 self._keep(prepared, call)
 
     def _keep(self, prepared: Prepared, call: Call) -> None:
@@ -274,32 +272,6 @@ class Sampler:
         prepared = replace(prepared, config=replace(prepared.config, levels=max(8, prepared.config.levels)))
         with prepared.running():
             return Live(prepared, most_context=most_context or prepared.context)
-
-    def cancel(self, prompt_id: str) -> bool:
-        """Draw no more samples of a prompt: those that run leave before the next step, and their pages with them.
-
-        Samples that are finished are given, once they are judged. From any thread or callback; calls of this sampler in
-        other threads that draw the same prompt stop with it.
-
-        Parameters
-        ----------
-        prompt_id
-            :attr:`Prompt.id`.
-
-        Returns
-        -------
-        bool
-            Whether a call is under way that has this prompt. ``stats.cancelled`` counts the samples dropped.
-
-        Examples
-        --------
-        ::
-
-            for sample in sampler.sample(prompts, params):
-                if sample.text.startswith("I cannot"):
-                    sampler.cancel(sample.prompt_id)
-        """
-        return sum(call.cancel(prompt_id) for call in list(self._calls)) > 0
 
     def warmup(self, prompts: Sequence[Prompt], params: SamplingParams | None = None) -> str:
         """Compile and capture, before they are needed, all steps of a call with such prompts; says what was done.

@@ -2,8 +2,9 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::gate::gate;
+use super::norm::{Norm, inverse_root, normalise};
 use super::product::{Lanes, Packed, each, multiply};
-use super::vector::{exp, registers, registers_mut};
 use crate::error::{Error, Result};
 
 /// The widest head that can be normed.
@@ -12,9 +13,6 @@ const WIDEST: usize = 512;
 fn wrong() -> Error {
     Error::Array("a decoder block's arrays do not have the lengths that its weights say".into())
 }
-
-/// Weights of a norm, and what is added to mean squares.
-pub type Norm = (Vec<f32>, f32);
 
 /// A block's weights.
 #[derive(Debug)]
@@ -172,102 +170,6 @@ impl WithSimd for After<'_> {
     }
 }
 
-// -------------------------------------------------------------------------------------------------- root mean square
-
-/// `out = weight x / sqrt(mean(x^2) + eps)` of each row (Zhang and Sennrich 2019).
-fn normalise<S: Simd>(simd: S, norm: &Norm, x: &Lanes, out: &mut Lanes, parallel: bool) {
-    out.like(x, x.features);
-    let (part, width) = (x.part(), x.width);
-    each(parallel, out.all_mut(), part, |i, out| {
-        simd.vectorize(Normalise { norm, x: &x.all()[i * part..(i + 1) * part], width, out });
-    });
-}
-
-struct Normalise<'a> {
-    norm: &'a Norm,
-    x: &'a [f32],
-    width: usize,
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Normalise<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    #[allow(clippy::cast_precision_loss)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { norm: (weight, eps), x, width, out } = self;
-        let (x, out, n) = (registers::<S>(x), registers_mut::<S>(out), width / S::F32_LANES);
-        for lanes in 0..n {
-            // Several sums: shorter ones round less.
-            let mut sums = [simd.splat_f32s(0.0); 8];
-            for eight in x[lanes..].chunks(8 * n) {
-                for (sum, &x) in sums.iter_mut().zip(eight.iter().step_by(n)) {
-                    *sum = simd.mul_add_e_f32s(x, x, *sum);
-                }
-            }
-            let [a, b, c, d, e, f, g, h] = sums;
-            let add = |a, b| simd.add_f32s(a, b);
-            let sum = add(add(add(a, b), add(c, d)), add(add(e, f), add(g, h)));
-            let mean = simd.div_f32s(sum, simd.splat_f32s(weight.len() as f32));
-            let root = simd.sqrt_f32s(add(mean, simd.splat_f32s(*eps)));
-            let scale = simd.div_f32s(simd.splat_f32s(1.0), root);
-            let rows = x[lanes..].iter().step_by(n).zip(out[lanes..].iter_mut().step_by(n));
-            for (&weight, (&x, out)) in weight.iter().zip(rows) {
-                *out = simd.mul_f32s(simd.splat_f32s(weight), simd.mul_f32s(x, scale));
-            }
-        }
-    }
-}
-
-// -------------------------------------------------------------------------------------------------- the gate
-
-/// `out = silu(gate) up`, where `both` holds them in turn and silu(x) is `x / (1 + e^-x)`.
-fn gate<S: Simd>(simd: S, both: &Lanes, features: usize, out: &mut Lanes, parallel: bool) {
-    out.like(both, features);
-    let (part, size) = (out.part(), both.part());
-    each(parallel, out.all_mut(), part, |i, out| {
-        simd.vectorize(Gate { both: &both.all()[i * size..(i + 1) * size], width: both.width, out });
-    });
-}
-
-struct Gate<'a> {
-    both: &'a [f32],
-    width: usize,
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Gate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { both, width, out } = self;
-        for (both, out) in both.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
-            let (gates, ups) = both.split_at(width);
-            let parts = registers::<S>(gates).iter().zip(registers::<S>(ups));
-            for (out, (&gate, &up)) in registers_mut::<S>(out).iter_mut().zip(parts) {
-                *out = simd.mul_f32s(silu(simd, gate), up);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn silu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let one = simd.splat_f32s(1.0);
-    // The exponential of what is not positive, so that nothing overflows: 1 / (1 + e^-|x|) of x or, where it is
-    // negative, of -x, which is one minus that of x.
-    let small = exp(simd, simd.neg_f32s(simd.abs_f32s(x)));
-    let share = simd.div_f32s(one, simd.add_f32s(one, small));
-    let positive = simd.less_than_or_equal_f32s(simd.splat_f32s(0.0), x);
-    let share = simd.select_f32s(positive, share, simd.mul_f32s(small, share));
-    // What is no number stays none: exp takes it for very small.
-    simd.mul_f32s(x, share)
-}
-
-// -------------------------------------------------------------------------------------------------- heads
-
 /// Rows of queries, keys and values side by side become three arrays; queries and keys are normed and turned.
 struct Split<'a> {
     block: &'a Block,
@@ -277,27 +179,6 @@ struct Split<'a> {
     queries: &'a mut [f32],
     keys: &'a mut [f32],
     values: &'a mut [f32],
-}
-
-/// One over the root of the mean square of some numbers plus `eps`.
-#[inline(always)]
-#[allow(clippy::cast_precision_loss)]
-fn inverse_root<S: Simd>(simd: S, x: &[f32], eps: f32) -> f32 {
-    let (body, tail) = S::as_simd_f32s(x);
-    let (fours, rest) = body.as_chunks::<4>();
-    let mut sums = [simd.splat_f32s(0.0); 4];
-    for four in fours {
-        for (sum, &x) in sums.iter_mut().zip(four) {
-            *sum = simd.mul_add_e_f32s(x, x, *sum);
-        }
-    }
-    for (sum, &x) in sums.iter_mut().zip(rest) {
-        *sum = simd.mul_add_e_f32s(x, x, *sum);
-    }
-    let [a, b, c, d] = sums;
-    let sum = simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)));
-    let sum = sum + tail.iter().map(|x| x * x).sum::<f32>();
-    1.0 / (sum / x.len() as f32 + eps).sqrt()
 }
 
 impl WithSimd for Split<'_> {
@@ -351,16 +232,16 @@ fn turn(x: &[f32], cos: &[f32], sin: &[f32], out: &mut [f32]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Numbers without order, from -1 to 1.
-    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+    pub(in super::super) fn numbers(n: usize, seed: usize) -> Vec<f32> {
         #[allow(clippy::cast_precision_loss)]
         (0..n).map(|i| ((i * 7919 + seed * 104_729) % 6007) as f32 / 3003.0 - 1.0).collect()
     }
 
-    fn close(found: &[f32], exact: &[f64], at_most: f64) {
+    pub(in super::super) fn close(found: &[f32], exact: &[f64], at_most: f64) {
         assert_eq!(found.len(), exact.len());
         for (&found, exact) in found.iter().zip(exact) {
             assert!((f64::from(found) - exact).abs() <= at_most * exact.abs().max(1.0), "{found} {exact}");
@@ -475,28 +356,6 @@ mod tests {
                 close(found, &exact, 1e-4);
             }
         }
-    }
-
-    struct Gates<'a>(&'a [f32], &'a mut [f32]);
-
-    impl WithSimd for Gates<'_> {
-        type Output = ();
-
-        fn with_simd<S: Simd>(self, simd: S) {
-            simd.vectorize(Gate { both: self.0, width: 64, out: self.1 });
-        }
-    }
-
-    #[test]
-    fn gates_of_any_size() {
-        let mut both: Vec<f32> = numbers(64, 4).iter().zip(1_u8..).map(|(x, i)| x * f32::from(i)).collect();
-        both[..4].copy_from_slice(&[f32::NAN, f32::INFINITY, -1e30, 0.0]);
-        both.extend([1.0; 64]);
-        let mut out = [0.0; 64];
-        Arch::new().dispatch(Gates(&both, &mut out));
-        assert!(out[0].is_nan() && out[1] == f32::INFINITY && out[2] == 0.0 && out[3] == 0.0);
-        let exact: Vec<_> = both[4..64].iter().map(|&x| f64::from(x) / (1.0 + (-f64::from(x)).exp())).collect();
-        close(&out[4..], &exact, 1e-6);
     }
 
     #[test]

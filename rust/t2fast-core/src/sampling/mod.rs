@@ -6,5 +6,7 @@
 pub mod attention;
 pub mod block;
 pub mod draw;
+mod gate;
+pub mod norm;
 pub mod product;
 pub mod vector;
