@@ -8,25 +8,19 @@
 //! `SPLIT` on the rare answers are never cut off: together they are a row of Pascal's triangle, and the common half
 //! is averaged over the nodes beforehand. All terms are positive.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash};
+use pulp::{Arch, Simd, WithSimd};
 
-use multiversion::multiversion;
-use multiversion::target::target_cfg_f;
-
-use super::prints::{self, Hashed};
+use super::prints;
+use super::rows::{Aligned, LANES, Rows};
 use super::vote::Ties;
 use crate::quadrature::legendre;
-use crate::simd;
 
 /// The largest k.
 pub const MOST_K: usize = 32;
-/// The most samples of a problem: numbers of choices stay below 1e51.
-pub const MOST_SAMPLES: usize = 512;
+/// The most samples of a problem: of more, hardly two problems have equal halves.
+pub const MOST_SAMPLES: usize = 128;
 /// Samples from which an answer is a common one.
 pub const SPLIT: usize = 5;
-/// Doubles in a vector.
-const LANES: usize = 8;
 /// Zeros before a polynomial that is multiplied: no factor is of a higher degree.
 const BEFORE: usize = MOST_K / 2;
 /// Doubles of a polynomial.
@@ -35,20 +29,24 @@ const ROOM: usize = (MOST_K + 1).next_multiple_of(LANES);
 /// A polynomial, with zeros before its first coefficient.
 type Buffer = [f64; BEFORE + ROOM];
 
-/// What is looked up of a tally with fewer right samples than samples.
+/// What is looked up of a tally that has right samples and wrong ones.
 #[derive(Debug, Clone, Copy)]
-pub struct Case {
+struct Case {
     /// The problem's place.
-    pub problem: usize,
-    /// Its samples.
-    n: usize,
-    /// How many are right.
-    right: usize,
-    /// Samples that gave a rare answer.
-    small: usize,
-    rare: usize,
-    common: usize,
+    problem: u32,
+    /// Rows.
+    rare: u32,
+    common: u32,
+    /// The case before it with the same common answers.
+    before: u32,
+    /// Samples, how many of them are right, and how many gave a rare answer.
+    n: u16,
+    right: u16,
+    small: u16,
 }
+
+/// No case.
+const NONE: u32 = u32::MAX;
 
 /// Where the coefficients for x votes stand in a row.
 #[derive(Debug, Clone)]
@@ -60,34 +58,12 @@ struct Place {
     stride: usize,
 }
 
-/// Rows of one kind by their keys.
-#[derive(Debug, Clone)]
-struct Rows<K> {
-    known: HashMap<K, usize, BuildHasherDefault<Hashed>>,
-    flat: Vec<f64>,
-}
-
-impl<K: Hash + Eq> Rows<K> {
-    fn new() -> Self {
-        Self { known: HashMap::default(), flat: Vec::new() }
-    }
-
-    fn clear(&mut self) {
-        self.known.clear();
-        self.flat.clear();
-    }
-}
-
 /// The two halves of all tallies met so far.
 #[derive(Debug, Clone)]
 pub struct Halves {
     ks: Vec<usize>,
     ties: Ties,
-    /// The largest of `ks`.
-    most: usize,
-    /// C(m, i) for i up to `most`, row by row, with zeros behind.
-    triangle: Vec<f64>,
-    width: usize,
+    factors: Factors,
     /// By x, from 1 to most / 2; [0] is of no use.
     places: Vec<Place>,
     rare: Rows<u64>,
@@ -96,6 +72,11 @@ pub struct Halves {
     sure: Vec<Vec<f64>>,
     /// Doubles to keep.
     room: usize,
+    cases: Vec<Case>,
+    /// By common row: the last case that has it.
+    last: Vec<u32>,
+    /// Common rows that cases have, in the order in which they were met.
+    met: Vec<u32>,
     answers: Vec<usize>,
 }
 
@@ -105,7 +86,8 @@ impl Halves {
     pub fn new(ks: &[usize], ties: Ties, room: usize) -> Self {
         let most = ks.iter().copied().max().unwrap_or(2);
         let width = (most + 1).next_multiple_of(LANES);
-        let mut triangle = vec![0.0; (MOST_SAMPLES + 1) * width];
+        let mut aligned = Aligned::with_capacity((MOST_SAMPLES + 1) * width);
+        let triangle = aligned.grow((MOST_SAMPLES + 1) * width);
         for m in 0..=MOST_SAMPLES {
             triangle[m * width] = 1.0;
             for i in 1..=most.min(m) {
@@ -132,216 +114,265 @@ impl Halves {
             place
         };
         let places: Vec<Place> = (0..=most / 2).map(place).collect();
+        let rare = places.get(SPLIT).map_or(start, |place| place.start);
         Self {
             ks: ks.to_vec(),
             ties,
-            most,
-            triangle,
-            width,
+            factors: Factors { arch: Arch::new(), most, triangle: aligned, width },
             places,
-            rare: Rows::new(),
-            common: Rows::new(),
+            rare: Rows::new(rare),
+            common: Rows::new(start),
             sure: vec![Vec::new(); MOST_SAMPLES + 1],
             room: room / size_of::<f64>(),
+            cases: Vec::new(),
+            last: Vec::new(),
+            met: Vec::new(),
             answers: Vec::new(),
         }
     }
 
-    /// Forgets the halves where they take too much room; cases made before are of no use then.
-    pub fn tidy(&mut self) {
-        if self.rare.flat.len() + self.common.flat.len() > self.room {
-            self.rare.clear();
-            self.common.clear();
-        }
-    }
-
-    /// Looks up the halves of a problem of `n` samples, at most [`MOST_SAMPLES`], of which `right` are right.
-    pub fn case(&mut self, problem: usize, n: usize, right: usize, wrong: &[i64], sum: &prints::Sum) -> Case {
-        let counts = sum.rare();
-        let small = (1..SPLIT).map(|m| m * counts[m]).sum();
+    /// Adds a problem of `n` samples, at most [`MOST_SAMPLES`], of which `right` are right, neither none nor all.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn add(&mut self, problem: usize, n: usize, right: usize, wrong: &[i64], sum: &prints::Sum) {
         let rare = if let Some(&row) = self.rare.known.get(&sum.rare_key()) {
             row
         } else {
-            let row = self.rare.flat.len();
-            self.rare.known.insert(sum.rare_key(), row);
-            self.add_rare(counts);
-            row
+            self.add_rare(sum.rare_key(), sum.rare())
         };
         let common = if let Some(&row) = self.common.known.get(&sum.common_key()) {
             row
         } else {
-            let row = self.common.flat.len();
-            self.common.known.insert(sum.common_key(), row);
-            self.add_common(wrong);
-            row
+            self.last.push(NONE);
+            self.add_common(sum.common_key(), wrong)
         };
         if self.sure[n].is_empty() {
             self.sure[n] = self.more_than_half(n);
         }
-        Case { problem, n, right, small, rare, common }
-    }
-
-    /// maj@k of each case and k with k < n, handed to `found` with the case and the place of k.
-    pub fn values(&self, cases: &[Case], found: &mut [f64]) {
-        for (i, &k) in self.ks.iter().enumerate() {
-            let found = &mut found[i * cases.len()..(i + 1) * cases.len()];
-            let share = self.ties.share(k - 1);
-            sums(self, k, i, share, cases, found);
+        let last = &mut self.last[common as usize];
+        if *last == NONE {
+            self.met.push(common);
         }
+        let before = std::mem::replace(last, self.cases.len() as u32);
+        let (problem, small) = (problem as u32, sum.rare_samples() as u16);
+        self.cases.push(Case { problem, rare, common, before, n: n as u16, right: right as u16, small });
     }
 
-    fn row(&self, m: usize) -> &[f64] {
-        &self.triangle[m * self.width..(m + 1) * self.width]
+    /// Whether so many halves are kept that the values of the problems added are to be asked for.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.rare.size() + self.common.size() > self.room
     }
 
-    fn multiply(&self, x: usize, s: f64, answers: &[usize], product: &mut Buffer) {
-        let blocks = (self.most - x + 1).div_ceil(LANES);
-        multiply(&self.triangle, self.width, x, s, answers, &mut product[..BEFORE + blocks * LANES]);
+    /// Writes maj@k of the problems added to rows of `values`, `width` wide, where k < n; k's columns are `columns`. Then
+    /// none is added any more.
+    pub fn finish(&mut self, values: &mut [f64], width: usize, columns: &[usize]) {
+        // One after the other those that have the same common answers: their row is near at hand then.
+        let mut order = Vec::with_capacity(self.cases.len());
+        for &row in &self.met {
+            let mut next = std::mem::replace(&mut self.last[row as usize], NONE);
+            while let Some(case) = self.cases.get(next as usize) {
+                order.push(*case);
+                next = case.before;
+            }
+        }
+        self.factors.arch.dispatch(Sums { halves: self, cases: &order, values, width, columns });
+        self.cases.clear();
+        self.met.clear();
+        if self.full() {
+            self.rare.clear();
+            self.common.clear();
+            self.last.clear();
+        }
     }
 
     fn more_than_half(&self, n: usize) -> Vec<f64> {
         let mut sums = Vec::with_capacity(self.ks.len() * (n + 1));
         for &k in &self.ks {
             for right in 0..=n {
-                let (own, others) = (self.row(right), self.row(n - right));
+                let (own, others) = (self.factors.row(right), self.factors.row(n - right));
                 sums.push((k / 2 + 1..=k).map(|x| own[x] * others[k - x]).sum());
             }
         }
         sums
     }
 
-    fn add_rare(&mut self, counts: [usize; SPLIT]) {
-        for x in 1..SPLIT.min(self.places.len()) {
+    fn add_rare(&mut self, key: u64, counts: [usize; SPLIT]) -> u32 {
+        let Self { factors, places, rare, answers, .. } = self;
+        let (which, mut row) = rare.add(key);
+        for (x, place) in places.iter().enumerate().take(SPLIT).skip(1) {
             let small: usize = (1..x.max(2)).map(|m| m * counts[m]).sum();
-            self.answers.clear();
+            answers.clear();
             for (m, &count) in counts.iter().enumerate().skip(x.max(2)) {
-                self.answers.extend(std::iter::repeat_n(m, count));
+                answers.extend(std::iter::repeat_n(m, count));
             }
-            let place = &self.places[x];
             for &(s, _) in &place.nodes {
-                let mut product = started(self.row(small), 1.0);
-                self.multiply(x, s, &self.answers, &mut product);
-                let end = self.rare.flat.len() + place.stride;
-                self.rare.flat.extend_from_slice(&product[BEFORE..=BEFORE + self.most - x]);
-                self.rare.flat.resize(end, 0.0);
+                let (to, rest) = row.split_at_mut(place.stride);
+                let product = factors.product(x, s, answers, small, 1.0);
+                to[..=factors.most - x].copy_from_slice(&product[BEFORE..=BEFORE + factors.most - x]);
+                row = rest;
             }
         }
+        which
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn add_common(&mut self, wrong: &[i64]) {
-        let mut answers = std::mem::take(&mut self.answers);
+    fn add_common(&mut self, key: u128, wrong: &[i64]) -> u32 {
+        let Self { factors, places, common, answers, .. } = self;
+        let (which, mut row) = common.add(key);
         answers.clear();
-        answers.extend(wrong.iter().map(|&m| m as usize).filter(|&m| m >= SPLIT));
+        answers.extend(wrong.iter().filter_map(|&m| usize::try_from(m).ok()).filter(|&m| m >= SPLIT));
         answers.sort_unstable();
         let (mut cut_off, mut small) = (0, 0);
-        for x in 1..self.places.len() {
+        for (x, place) in places.iter().enumerate().skip(1) {
             while cut_off < answers.len() && answers[cut_off] < x {
                 small += answers[cut_off];
                 cut_off += 1;
             }
-            let place = &self.places[x];
-            let start = self.common.flat.len();
-            let nodes = if x < SPLIT { place.nodes.len() } else { 1 };
-            self.common.flat.resize(start + nodes * place.stride, 0.0);
-            let mut to = start;
-            for &(s, weight) in &place.nodes {
-                let mut product = started(self.row(small), weight);
-                self.multiply(x, s, &answers[cut_off..], &mut product);
+            for (node, &(s, weight)) in place.nodes.iter().enumerate() {
+                let product = factors.product(x, s, &answers[cut_off..], small, weight);
                 // The other way round: a coefficient of the whole product is a sum over pairs that stand at one place.
-                let coefficients = product[BEFORE..=BEFORE + self.most - x].iter().rev();
-                for (to, coefficient) in self.common.flat[to..].iter_mut().zip(coefficients) {
-                    *to += coefficient;
-                }
-                to += if x < SPLIT { place.stride } else { 0 };
-            }
-        }
-        self.answers = answers;
-    }
-}
-
-fn started(row: &[f64], weight: f64) -> Buffer {
-    let mut product = [0.0; BEFORE + ROOM];
-    for (to, from) in product[BEFORE..].iter_mut().zip(row) {
-        *to = weight * from;
-    }
-    product
-}
-
-fn vector(all: &[f64], start: usize) -> &[f64; LANES] {
-    all[start..start + LANES].try_into().expect("LANES doubles")
-}
-
-/// Times the factor of each answer, cut off at z^x with ties weighed by s.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn multiply(triangle: &[f64], width: usize, x: usize, s: f64, answers: &[usize], product: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
-    for &m in answers {
-        let mut factor = [0.0; BEFORE + 1];
-        factor[..=x].copy_from_slice(&triangle[m * width..=m * width + x]);
-        factor[x] *= s;
-        // From the highest powers down, so that none is changed before it is used.
-        for block in (0..(product.len() - BEFORE) / LANES).rev() {
-            let mut sum = [0.0; LANES];
-            for (j, &ways) in factor[..=x.min(m)].iter().enumerate() {
-                let from = vector(product, BEFORE + block * LANES - j);
-                for lane in 0..LANES {
-                    sum[lane] = simd::mul_add::<FMA>(ways, from[lane], sum[lane]);
+                let coefficients = product[BEFORE..=BEFORE + factors.most - x].iter().rev();
+                row.iter_mut().zip(coefficients).for_each(|(to, coefficient)| *to += coefficient);
+                if x < SPLIT || node + 1 == place.nodes.len() {
+                    row = &mut row[place.stride..];
                 }
             }
-            product[BEFORE + block * LANES..][..LANES].copy_from_slice(&sum);
+        }
+        which
+    }
+}
+
+/// What products are made of.
+#[derive(Debug, Clone)]
+struct Factors {
+    arch: Arch,
+    /// The largest k.
+    most: usize,
+    /// C(m, i) for i up to `most`, row by row, with zeros behind.
+    triangle: Aligned,
+    width: usize,
+}
+
+impl Factors {
+    #[inline(always)]
+    fn row(&self, m: usize) -> &[f64] {
+        &self.triangle[m * self.width..][..self.width]
+    }
+
+    /// Of the factors of `answers`, cut off at z^x, and of all of `small` samples; coefficients up to z^(most - x).
+    fn product(&self, x: usize, s: f64, answers: &[usize], small: usize, weight: f64) -> Buffer {
+        let mut product = [0.0; BEFORE + ROOM];
+        for (to, from) in product[BEFORE..].iter_mut().zip(self.row(small)) {
+            *to = weight * from;
+        }
+        let blocks = (self.most - x + 1).div_ceil(LANES);
+        let (triangle, all) = (&self.triangle, &mut product[..BEFORE + blocks * LANES]);
+        self.arch.dispatch(Multiply { triangle, width: self.width, x, s, answers, product: all });
+        product
+    }
+}
+
+/// A polynomial times the factor of each answer, cut off at z^x with ties weighed by s.
+struct Multiply<'a> {
+    triangle: &'a [f64],
+    width: usize,
+    x: usize,
+    s: f64,
+    answers: &'a [usize],
+    product: &'a mut [f64],
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { triangle, width, x, s, answers, product } = self;
+        for &m in answers {
+            let mut factor = [0.0; BEFORE + 1];
+            factor[..=x].copy_from_slice(&triangle[m * width..=m * width + x]);
+            factor[x] *= s;
+            // From the highest powers down, so that none is changed before it is used.
+            for end in (BEFORE + S::F64_LANES..=product.len()).rev().step_by(S::F64_LANES) {
+                let mut sum = simd.splat_f64s(0.0);
+                for (j, &ways) in factor[..=x.min(m)].iter().enumerate() {
+                    let from = S::as_simd_f64s(&product[end - S::F64_LANES - j..end - j]).0[0];
+                    sum = simd.mul_add_e_f64s(simd.splat_f64s(ways), from, sum);
+                }
+                S::as_mut_simd_f64s(&mut product[end - S::F64_LANES..end]).0[0] = sum;
+            }
         }
     }
 }
 
-/// maj@k of cases, all with k < n.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn sums(halves: &Halves, k: usize, place_of_k: usize, share: f64, cases: &[Case], found: &mut [f64]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_feature = "avx512f", target_feature = "neon"));
-    let shift = halves.most - k;
-    for (case, found) in cases.iter().zip(found) {
-        let wrong = case.n - case.right;
-        if k >= case.n {
-            continue;
+/// maj@k of cases and the halves' k with k < n, into columns of a table. Vectors are written out: of loops over arrays the
+/// compiler makes vectors of two.
+struct Sums<'a> {
+    halves: &'a Halves,
+    cases: &'a [Case],
+    values: &'a mut [f64],
+    width: usize,
+    columns: &'a [usize],
+}
+
+impl WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { halves, cases, values, width, columns } = self;
+        for case in cases {
+            let values = &mut values[case.problem as usize * width..][..width];
+            let (n, right) = (usize::from(case.n), usize::from(case.right));
+            let (all, sure) = (halves.factors.row(n), &halves.sure[n]);
+            for (which, (&k, &column)) in halves.ks.iter().zip(columns).enumerate() {
+                if k < n {
+                    let value = (halves.sum(simd, case, k) + sure[which * (n + 1) + right]) / all[k];
+                    // Sums of many terms end a rounding beyond 1.
+                    values[column] = value.min(1.0);
+                }
+            }
         }
-        let own = &halves.triangle[case.right * halves.width..][..halves.width];
-        let small = &halves.triangle[case.small * halves.width..][..halves.width];
-        let mut sum = [0.0; LANES];
-        for x in 1.max(k.saturating_sub(wrong))..=case.right.min(k / 2) {
-            let place = &halves.places[x];
+    }
+}
+
+impl Halves {
+    /// Choices of k samples in which the right answer wins with at most half of the votes.
+    #[inline(always)]
+    fn sum<S: Simd>(&self, simd: S, case: &Case, k: usize) -> f64 {
+        let (n, right) = (usize::from(case.n), usize::from(case.right));
+        let (own, small) = (self.factors.row(right), self.factors.row(usize::from(case.small)));
+        let (rare, common) = (self.rare.row(case.rare), self.common.row(case.common));
+        let shift = self.factors.most - k;
+        let mut sum = simd.splat_f64s(0.0);
+        for x in 1.max((k + right).saturating_sub(n))..=right.min(k / 2) {
+            let place = &self.places[x];
             let length = (k - x + 1).next_multiple_of(LANES);
-            let mut ways = [0.0; LANES];
+            let mut ways = simd.splat_f64s(0.0);
             if x < SPLIT {
-                let all = place.nodes.len() * place.stride;
-                let rare = &halves.rare.flat[case.rare + place.start..][..all];
-                let common = &halves.common.flat[case.common + place.start..][..all];
-                // With the largest k the nodes follow each other without a gap.
-                let (step, length) = if shift == 0 { (all, all) } else { (place.stride, length) };
-                for (rare, common) in rare.chunks_exact(step).zip(common.chunks_exact(step)) {
-                    ways = dot::<FMA>(&rare[..length], &common[shift..shift + length], ways);
+                let all = place.start..place.start + place.nodes.len() * place.stride;
+                let (rare, common) = (&rare[all.clone()], &common[all]);
+                if shift == 0 {
+                    // With the largest k the nodes follow each other without a gap.
+                    ways = dot(simd, rare, common, ways);
+                } else {
+                    for (rare, common) in rare.chunks_exact(place.stride).zip(common.chunks_exact(place.stride)) {
+                        ways = dot(simd, &rare[..length], &common[shift..shift + length], ways);
+                    }
                 }
             } else {
-                let common = &halves.common.flat[case.common + place.start + shift..][..length];
-                ways = dot::<FMA>(&small[..length], common, ways);
+                ways = dot(simd, &small[..length], &common[place.start + shift..][..length], ways);
             }
-            let own = if x == 1 { own[x] * share } else { own[x] };
-            for lane in 0..LANES {
-                sum[lane] = simd::mul_add::<FMA>(own, ways[lane], sum[lane]);
-            }
+            let own = if x == 1 { own[x] * self.ties.share(k - 1) } else { own[x] };
+            sum = simd.mul_add_e_f64s(simd.splat_f64s(own), ways, sum);
         }
-        let halves_sum: [f64; 4] = std::array::from_fn(|lane| sum[lane] + sum[lane + 4]);
-        let beaten = (halves_sum[0] + halves_sum[2]) + (halves_sum[1] + halves_sum[3]);
-        let sure = halves.sure[case.n][place_of_k * (case.n + 1) + case.right];
-        *found = (beaten + sure) / halves.triangle[case.n * halves.width + k];
+        simd.reduce_sum_f64s(sum)
     }
 }
 
 #[inline(always)]
-fn dot<const FMA: bool>(a: &[f64], b: &[f64], mut sum: [f64; LANES]) -> [f64; LANES] {
-    for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            sum[lane] = simd::mul_add::<FMA>(a[lane], b[lane], sum[lane]);
-        }
+fn dot<S: Simd>(simd: S, a: &[f64], b: &[f64], mut sum: S::f64s) -> S::f64s {
+    for (&a, &b) in S::as_simd_f64s(a).0.iter().zip(S::as_simd_f64s(b).0) {
+        sum = simd.mul_add_e_f64s(a, b, sum);
     }
     sum
 }

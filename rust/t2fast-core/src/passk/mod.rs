@@ -20,6 +20,8 @@ pub mod interval;
 mod prints;
 pub mod records;
 mod rises;
+mod rows;
+mod seen;
 pub mod tallies;
 pub mod trials;
 pub mod vote;

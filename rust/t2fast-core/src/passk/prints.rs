@@ -11,9 +11,10 @@ use crate::error::{Error, Result};
 /// Bits that count the answers with one number of samples.
 const BITS: usize = 64 / (SPLIT - 1);
 
-/// By an answer's samples: how it counts among rare ones, its print if it is a common one, and the samples.
-static ANSWERS: [[u64; 4]; MOST_SAMPLES + 1] = {
-    let mut answers = [[0; 4]; MOST_SAMPLES + 1];
+/// By an answer's samples: how it counts among rare ones, its print if it is a common one, and the samples. The last
+/// is for all above, with more samples than are allowed.
+static ANSWERS: [[u64; 4]; MOST_SAMPLES + 2] = {
+    let mut answers = [[0; 4]; MOST_SAMPLES + 2];
     let mut m = 1;
     while m <= MOST_SAMPLES {
         answers[m][3] = m as u64;
@@ -24,6 +25,7 @@ static ANSWERS: [[u64; 4]; MOST_SAMPLES + 1] = {
         }
         m += 1;
     }
+    answers[MOST_SAMPLES + 1][3] = 1 << 32;
     answers
 };
 
@@ -52,15 +54,15 @@ impl Sum {
     pub fn of(wrong: &[i64]) -> Result<Option<Self>> {
         let mut sum = [0_u64; 4];
         for &m in wrong {
-            match usize::try_from(m).ok().and_then(|m| ANSWERS.get(m)) {
-                Some(answer) => (0..4).for_each(|i| sum[i] = sum[i].wrapping_add(answer[i])),
-                None if m < 0 => {
-                    return Err(Error::Array(format!("votes = {m}: must be counts of samples, 0 or more")));
-                }
-                None => return wrong.iter().try_for_each(|&m| count(m).map(drop)).map(|()| None),
-            }
+            // What is below 0 is very large without a sign.
+            let answer =
+                &ANSWERS[usize::try_from(m.cast_unsigned()).map_or(MOST_SAMPLES + 1, |m| m.min(MOST_SAMPLES + 1))];
+            (0..4).for_each(|i| sum[i] = sum[i].wrapping_add(answer[i]));
         }
-        Ok((wrong.len() < 1 << BITS && sum[3] <= MOST_SAMPLES as u64).then_some(Self(sum)))
+        if wrong.len() < 1 << BITS && sum[3] <= MOST_SAMPLES as u64 {
+            return Ok(Some(Self(sum)));
+        }
+        wrong.iter().try_for_each(|&m| count(m).map(drop)).map(|()| None)
     }
 
     /// Wrong samples.
@@ -79,9 +81,19 @@ impl Sum {
         counts
     }
 
+    /// Samples that gave rare answers.
+    pub fn rare_samples(&self) -> usize {
+        self.rare().iter().enumerate().map(|(m, count)| m * count).sum()
+    }
+
     /// Another number for each set of rare answers.
     pub fn rare_key(&self) -> u64 {
         self.0[0]
+    }
+
+    /// Another for each tally: the keys, and the right samples.
+    pub fn with(&self, right: u64) -> [u64; 4] {
+        [self.0[0], self.0[1], self.0[2], right]
     }
 
     /// The print of the common answers.

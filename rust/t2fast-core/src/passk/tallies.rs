@@ -11,19 +11,19 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::ballots::Ballots;
-use super::halves::{Case, Halves, MOST_K, MOST_SAMPLES};
+use super::halves::{Halves, MOST_K, MOST_SAMPLES};
 use super::prints::{self, Hashed};
+use super::seen::Seen;
 use super::vote::{self, Ties};
 use crate::error::{Error, Result};
 use crate::random::Philox;
 use crate::threads::Progress;
 
-/// Bytes that halves may take, on all threads together.
-const ROOM: usize = 1 << 29;
-/// Problems whose halves are looked up before they are multiplied.
-const BATCH: usize = 256;
+/// Bytes that halves may take on all threads together, but for some on each.
+const ROOM: usize = 1 << 27;
+const LEAST_ROOM: usize = 1 << 24;
 /// Problems handed out together, at most.
-const PART: usize = 4096;
+const PART: usize = 1 << 14;
 /// Problems after which it is asked whether looking for equal ones is worth it.
 const LOOKED_AT: usize = 2048;
 
@@ -78,32 +78,18 @@ pub fn majority(tallies: Tallies<'_>, settings: Settings<'_>, progress: &Progres
         return Ok((values, errors));
     }
     let threads = rayon::current_num_threads().max(1);
-    let fresh = Worker::new(tallies, settings, ROOM / threads)?;
+    let fresh = Worker::new(tallies, settings, (ROOM / threads).max(LEAST_ROOM))?;
     let idle: Mutex<Vec<Worker<'_>>> = Mutex::new(Vec::new());
     let part = problems.div_ceil(4 * threads).clamp(1, PART);
     let parts = values.par_chunks_mut(width * part).zip(errors.par_chunks_mut(width * part)).enumerate();
     parts.try_for_each(|(i, (values, errors))| {
         let own = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = own.unwrap_or_else(|| fresh.clone());
-        let batches = values.chunks_mut(width * BATCH).zip(errors.chunks_mut(width * BATCH));
-        for (j, (values, errors)) in batches.enumerate() {
-            worker.work(i * part + j * BATCH, values, errors)?;
-        }
+        worker.work(i * part, values, errors)?;
         idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         progress.advance((values.len() / width) as u64)
     })?;
     Ok((values, errors))
-}
-
-/// How maj@k comes about where k < n, some samples are right and some are not.
-#[derive(Debug, Clone)]
-enum Way {
-    /// One sample.
-    Single,
-    /// By halves; the place among the k that are.
-    Halves,
-    /// One by one; the place in `Worker::ballots`.
-    Ballots(usize),
 }
 
 /// What one thread knows.
@@ -111,57 +97,79 @@ enum Way {
 struct Worker<'a> {
     tallies: Tallies<'a>,
     settings: Settings<'a>,
-    ways: Vec<Way>,
+    /// By column: wrong answers up to which no problem needs draws.
+    few: Vec<usize>,
+    /// The least of them, and the largest k, where no k goes by ballots.
+    few_for_all: usize,
+    most: u64,
     /// Columns whose k go by halves.
     by_halves: Vec<usize>,
+    /// Columns of a single sample.
+    single: Vec<usize>,
     halves: Halves,
-    ballots: Vec<Ballots>,
+    seen: Seen,
+    /// By column, where any were needed.
+    ballots: Vec<Option<Ballots>>,
+    /// Of any problem, as far as known.
+    most_samples: u64,
     /// Where the values of votes stand in `done`.
     known: HashMap<u128, usize, BuildHasherDefault<Hashed>>,
-    /// Values by each of `ballots`, NaN until worked out; the first are of votes that are not kept.
+    /// Values by column, NaN until worked out; the first are of votes that are not kept.
     done: Vec<f64>,
     looked_at: usize,
-    cases: Vec<Case>,
-    found: Vec<f64>,
     votes: Vec<u64>,
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 impl<'a> Worker<'a> {
     fn new(tallies: Tallies<'a>, settings: Settings<'a>, room: usize) -> Result<Self> {
-        let (mut ways, mut by_halves, mut one_by_one) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut by_halves, mut single, mut large) = (Vec::new(), Vec::new(), false);
         for (column, &k) in settings.ks.iter().enumerate() {
-            ways.push(match k {
-                0 | 1 => Way::Single,
-                _ if k <= MOST_K as u64 => {
-                    by_halves.push(column);
-                    Way::Halves
-                }
-                _ => {
-                    one_by_one.push(usize::try_from(k).unwrap_or(usize::MAX));
-                    Way::Ballots(one_by_one.len() - 1)
-                }
-            });
+            match k {
+                0 | 1 => single.push(column),
+                _ if k <= MOST_K as u64 => by_halves.push(column),
+                _ => large = true,
+            }
         }
-        let mut most = 0;
-        for problem in 0..if one_by_one.is_empty() { 0 } else { tallies.right.len() } {
+        let mut most_samples = 0;
+        for problem in 0..if large { tallies.right.len() } else { 0 } {
             let wrong: u64 = tallies.wrong(problem)?.iter().map(|m| m.unsigned_abs()).sum();
-            most = most.max(wrong + tallies.right[problem].unsigned_abs());
+            most_samples = most_samples.max(wrong + tallies.right[problem].unsigned_abs());
         }
         let ks: Vec<usize> = by_halves.iter().map(|&column| settings.ks[column] as usize).collect();
-        let done = vec![f64::NAN; one_by_one.len()];
+        let few = settings.ks.iter().map(|&k| {
+            let enough = |answers: usize| {
+                vote::most_majority_work(answers + 1, usize::try_from(k).unwrap_or(usize::MAX)) <= settings.exact
+            };
+            let (mut few, mut many) = (0, 1 << 20);
+            while many - few > 1 {
+                let middle = usize::midpoint(few, many);
+                *if enough(middle) { &mut few } else { &mut many } = middle;
+            }
+            few
+        });
+        let few: Vec<usize> = few.collect();
+        // More samples than there can be: no problem goes without a look at each k.
+        let (mut few_for_all, mut most_k) = (0, u64::MAX);
+        if !large {
+            few_for_all = few.iter().copied().min().unwrap_or(0);
+            most_k = settings.ks.iter().copied().max().unwrap_or(0);
+        }
         Ok(Self {
             tallies,
             settings,
-            ways,
+            few,
+            few_for_all,
+            most: most_k,
             by_halves,
+            single,
             halves: Halves::new(&ks, settings.ties, room),
-            ballots: one_by_one.into_iter().map(|k| Ballots::new(most, k, settings.ties)).collect(),
+            seen: Seen::new(settings.ks.len()),
+            ballots: vec![None; settings.ks.len()],
+            most_samples: if large { most_samples } else { u64::MAX },
             known: HashMap::default(),
-            done,
+            done: vec![f64::NAN; settings.ks.len()],
             looked_at: 0,
-            cases: Vec::new(),
-            found: Vec::new(),
             votes: Vec::new(),
         })
     }
@@ -169,72 +177,88 @@ impl<'a> Worker<'a> {
     /// The values and errors of the problems from `first` on.
     fn work(&mut self, first: usize, values: &mut [f64], errors: &mut [f64]) -> Result<()> {
         let width = self.settings.ks.len();
-        self.halves.tidy();
-        self.cases.clear();
-        for (place, (values, errors)) in values.chunks_mut(width).zip(errors.chunks_mut(width)).enumerate() {
-            self.problem(first, place, values, errors)?;
-        }
-        if self.cases.is_empty() {
-            return Ok(());
-        }
-        self.found.clear();
-        self.found.resize(self.cases.len() * self.by_halves.len(), f64::NAN);
-        self.halves.values(&self.cases, &mut self.found);
-        for (&column, found) in self.by_halves.iter().zip(self.found.chunks(self.cases.len())) {
-            for (case, &value) in self.cases.iter().zip(found) {
-                // NaN: done already.
-                if !value.is_nan() {
-                    values[case.problem * width + column] = value.min(1.0);
+        for place in 0..values.len() / width {
+            let wrong = self.tallies.wrong(first + place)?;
+            let right = prints::count(self.tallies.right[first + place])?;
+            match prints::Sum::of(wrong)? {
+                // The usual case, without a look at each k.
+                Some(sum) if right > 0 && sum.samples() > 0 && self.usual(right, wrong, &sum) => {
+                    let n = right as usize + sum.samples();
+                    for &column in &self.single {
+                        values[place * width + column] = right as f64 / n as f64;
+                    }
+                    if !self.by_halves.is_empty() && !self.seen.again(place, right, &sum) {
+                        self.halves.add(place, n, right as usize, wrong, &sum);
+                    }
+                }
+                sum => {
+                    let row = place * width..(place + 1) * width;
+                    self.problem(first, place, (right, wrong, sum), &mut values[row.clone()], &mut errors[row])?;
                 }
             }
+            if self.halves.full() {
+                self.finish(values);
+            }
         }
+        self.finish(values);
         Ok(())
     }
 
+    fn finish(&mut self, values: &mut [f64]) {
+        self.halves.finish(values, self.settings.ks.len(), &self.by_halves);
+        self.seen.finish(values);
+    }
+
+    fn usual(&self, right: u64, wrong: &[i64], sum: &prints::Sum) -> bool {
+        let n = right.saturating_add(sum.samples() as u64);
+        wrong.len() <= self.few_for_all && n > self.most && n <= MOST_SAMPLES as u64
+    }
+
     /// The values of one problem but for those that come by halves.
-    fn problem(&mut self, first: usize, place: usize, values: &mut [f64], errors: &mut [f64]) -> Result<()> {
-        let wrong = self.tallies.wrong(first + place)?;
-        let right = prints::count(self.tallies.right[first + place])?;
-        let sum = prints::Sum::of(wrong)?;
+    fn problem(
+        &mut self,
+        first: usize,
+        place: usize,
+        (right, wrong, sum): (u64, &[i64], Option<prints::Sum>),
+        values: &mut [f64],
+        errors: &mut [f64],
+    ) -> Result<()> {
         let n = right
             + sum.as_ref().map_or_else(|| wrong.iter().map(|&m| m.cast_unsigned()).sum(), |sum| sum.samples() as u64);
         let small = n <= MOST_SAMPLES as u64;
         let (mut halves, mut known) = (false, None);
-        for column in 0..self.ways.len() {
+        for column in 0..values.len() {
             let k = self.settings.ks[column];
             let value = if k > n {
                 f64::NAN
             } else if right == 0 {
                 0.0
-            } else if !self.exactly(right, wrong, k) {
+            } else if !self.exactly(right, wrong, column) {
                 let problem = (first + place) as u64;
                 (values[column], errors[column]) = self.drawn(problem, right, wrong, k)?;
                 continue;
             } else if right == n {
                 1.0
             } else {
-                match self.ways[column] {
-                    Way::Single => right as f64 / n as f64,
+                match k {
+                    0 | 1 => right as f64 / n as f64,
                     _ if k == n => self.all(right, wrong),
-                    Way::Halves if small && sum.is_some() => {
-                        // Marks it for `work`.
+                    _ if k <= MOST_K as u64 && small && sum.is_some() => {
                         halves = true;
                         continue;
                     }
-                    Way::Halves => {
-                        self.collect(right, wrong);
-                        vote::majority_exact(&self.votes, Some(0), k as usize, self.settings.ties)
-                    }
-                    Way::Ballots(which) => {
+                    _ => {
                         let row = match known {
                             Some(row) => row,
                             None => *known.insert(self.look_up(right, wrong)),
                         };
-                        if self.done[row + which].is_nan() {
+                        if self.done[row + column].is_nan() {
                             self.collect(right, wrong);
-                            self.done[row + which] = self.ballots[which].majority(&self.votes, Some(0));
+                            let (k, ties, most) = (k as usize, self.settings.ties, self.most_samples);
+                            let ballots = self.ballots[column].get_or_insert_with(|| Ballots::new(most, k, ties));
+                            self.done[row + column] = ballots.majority(&self.votes, Some(0));
                         }
-                        self.done[row + which]
+                        self.done[row + column]
                     }
                 }
             };
@@ -242,16 +266,15 @@ impl<'a> Worker<'a> {
             values[column] = if value > 1.0 { 1.0 } else { value };
         }
         if let (true, Some(sum)) = (halves, sum) {
-            let case = self.halves.case(place, n as usize, right as usize, wrong, &sum);
-            self.cases.push(case);
+            self.halves.add(place, n as usize, right as usize, wrong, &sum);
         }
         Ok(())
     }
 
     /// Whether a problem needs no draws.
-    fn exactly(&mut self, right: u64, wrong: &[i64], k: u64) -> bool {
-        let k = usize::try_from(k).unwrap_or(usize::MAX);
-        vote::most_majority_work(wrong.len() + 1, k) <= self.settings.exact || {
+    fn exactly(&mut self, right: u64, wrong: &[i64], column: usize) -> bool {
+        wrong.len() <= self.few[column] || {
+            let k = usize::try_from(self.settings.ks[column]).unwrap_or(usize::MAX);
             self.collect(right, wrong);
             vote::majority_work(&self.votes, Some(0), k) <= self.settings.exact
         }
@@ -373,9 +396,7 @@ mod tests {
         let settings = Settings { ks: &ks, ties: Ties::Random, exact: f64::INFINITY, draws: 2, seed: 0 };
         let mut worker = Worker::new(tallies, settings, 1).unwrap();
         let (mut values, mut errors) = (vec![0.0; 3000 * 5], vec![0.0; 3000 * 5]);
-        for (i, (values, errors)) in values.chunks_mut(5 * BATCH).zip(errors.chunks_mut(5 * BATCH)).enumerate() {
-            worker.work(i * BATCH, values, errors).unwrap();
-        }
+        worker.work(0, &mut values, &mut errors).unwrap();
         assert_eq!(bits(values), all);
     }
 
