@@ -17,8 +17,8 @@ use crate::quadrature::legendre;
 
 /// The largest k.
 pub const MOST_K: usize = 32;
-/// The most samples of a problem: of more, hardly two problems have equal halves.
-pub const MOST_SAMPLES: usize = 128;
+/// The most samples of a problem: of more, too few problems have equal halves for these to pay.
+pub const MOST_SAMPLES: usize = 100;
 /// Samples from which an answer is a common one.
 pub const SPLIT: usize = 5;
 /// Zeros before a polynomial that is multiplied: no factor is of a higher degree.
