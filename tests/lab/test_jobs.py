@@ -7,16 +7,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tests.support import nano_lab
 
 from t2fast.errors import T2Error
 from t2fast.lab import jobs
 from t2fast.lab.preset import load_preset, preset_names
-
-
-@pytest.fixture(scope="module")
-def preset():
-    return nano_lab.preset()
 
 
 def test_the_presets_that_come_with_t2fast_can_work():

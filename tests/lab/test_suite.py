@@ -9,23 +9,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tests.support import nano_lab
 
 from t2fast.errors import T2Error
 from t2fast.lab import suite
 from t2fast.lab.jobs import grid_jobs
-
-
-@pytest.fixture(scope="module")
-def preset():
-    return nano_lab.preset()
-
-
-@pytest.fixture(scope="module")
-def folder(preset, tmp_path_factory):
-    place = tmp_path_factory.mktemp("lab") / "lab"
-    suite.prepare(preset, place)
-    return place
 
 
 def test_a_folder_of_another_laboratory_is_refused(preset, folder, tmp_path):

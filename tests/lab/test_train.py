@@ -7,9 +7,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from tests.support import nano_lab
 
-from t2fast.lab import jobs, suite, train
+from t2fast.lab import jobs, train
 from t2fast.lab.corpus import make_tokenizer, open_corpus
 from t2fast.results import Progress
 
@@ -20,18 +19,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def preset():
-    return nano_lab.preset()
-
-
-@pytest.fixture(scope="module")
-def folder(preset, tmp_path_factory):
-    place = tmp_path_factory.mktemp("lab") / "lab"
-    suite.prepare(preset, place)
-    return place
 
 
 def test_counted_parameters_are_those_of_the_model(preset):

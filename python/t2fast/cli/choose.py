@@ -138,10 +138,7 @@ def choose(
             seed=seed,
             progress=progress,
         )
-    o.show(result, as_json)
-    o.write_csv(csv, result.rows())
-    if plot is not None:
-        result.plot(plot)
+    o.show(result, as_json, csv, plot)
 
 
 def register(app: typer.Typer) -> None:

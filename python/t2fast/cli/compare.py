@@ -39,8 +39,7 @@ def compare(
     Costs are FLOP; with any option of the card they are dollars.
     """
     result = planning.compare(law, [design(text) for text in designs], *use, **select)
-    o.show(result, as_json)
-    o.write_csv(csv, result.rows())
+    o.show(result, as_json, csv)
 
 
 def register(app: typer.Typer) -> None:

@@ -79,10 +79,7 @@ def cost(
         rows = [row for file in calibrate for row in costs.read_results(file, gpu=target, model=named)]
         found = costs.calibrate(rows, target, source=f"fitted to {', '.join(file.name for file in calibrate)}")
         found.save(out)
-        o.show(found, as_json)
-        o.write_csv(csv, found.rows())
-        if plot is not None:
-            found.plot(plot)
+        o.show(found, as_json, csv, plot)
         return
     if (model is None) == (arch is None):
         raise T2Error("give one model: a size such as 8B, a name (llama-3.1-8b), or --arch FILE.json")
@@ -104,10 +101,7 @@ def cost(
         kv_group=o.number("--kv-group", kv_group),
         confidence_level=confidence_level,
     )
-    o.show(result, as_json)
-    o.write_csv(csv, result.rows())
-    if plot is not None:
-        result.plot(plot)
+    o.show(result, as_json, csv, plot)
 
 
 def register(app: typer.Typer) -> None:

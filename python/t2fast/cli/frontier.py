@@ -57,10 +57,7 @@ def frontier(
         result = planning.frontier(law, base.sweep(**sweeps), threads=threads, progress=progress, **select)
     if not result.plans:
         raise T2Error(result.failures[0][1])
-    o.show(result, as_json)
-    o.write_csv(csv, result.rows())
-    if plot is not None:
-        result.plot(plot)
+    o.show(result, as_json, csv, plot)
 
 
 def register(app: typer.Typer) -> None:

@@ -47,10 +47,7 @@ def grid(
             progress=progress,
             **select,
         )
-    o.show(result, as_json)
-    o.write_csv(csv, result.rows())
-    if plot is not None:
-        result.plot(plot)
+    o.show(result, as_json, csv, plot)
 
 
 def register(app: typer.Typer) -> None:

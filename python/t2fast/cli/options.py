@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import inspect
 import json
@@ -12,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from csv import DictWriter
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
@@ -287,12 +287,16 @@ limits = _maker(_LIMIT_FLAGS | _USE_FLAGS | _HARDWARE_FLAGS, _budget)
 budget = _maker(_flags(Budget, _BUDGET_PANEL, _COSTS) | _LIMIT_FLAGS | _USE_FLAGS | _HARDWARE_FLAGS, _budget)
 
 
-def show(result: Any, as_json: bool) -> None:
-    """Print a result to stdout."""
+def show(result: Any, as_json: bool, csv: Path | None = None, plot: Path | None = None) -> None:
+    """Print a result to stdout; write its rows and draw its figure, if they were asked for."""
     if as_json:
         write_json(result.to_dict())
     else:
         write(result.summary())
+    if csv is not None:
+        write_csv(csv, result.rows())
+    if plot is not None:
+        result.plot(plot)
 
 
 def write(text: str) -> None:
@@ -305,13 +309,11 @@ def write_json(data: Any) -> None:
     sys.stdout.write(json.dumps(spelled_warnings(data), indent=2) + "\n")
 
 
-def write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows to a CSV file, if one was asked for."""
-    if path is None:
-        return
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows to a CSV file."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path, "--csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
+        writer = DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -47,10 +47,7 @@ def plan(
     if goal is not None:
         o.no_effect("the page shows a plan, not the cheapest budget", "--html")
     result = planning.plan(law, budget, **select) if goal is None else planning.cheapest(law, budget, goal, **select)
-    o.show(result, as_json)
-    o.write_csv(csv, result.rows())
-    if plot is not None:
-        result.plot(plot)
+    o.show(result, as_json, csv, plot)
     if html is not None:
         from t2fast.app.page import write_page
         from t2fast.app.question import OPTIONS, Question

@@ -65,9 +65,7 @@ def _regret(
             seed=seed,
             progress=progress,
         )
-    if plot is not None:
-        found.plot(plot)
-    o.show(found, as_json)
+    o.show(found, as_json, plot=plot)
 
 
 def _numbers(texts: list[str] | None, flag: str) -> list[float] | None:
