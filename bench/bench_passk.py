@@ -6,12 +6,14 @@ a group.
 
 import csv
 import json
+from functools import cache
 
 import numpy as np
 import pytest
 
 from t2fast import passk
 from t2fast.data import Tallies, read_counts
+from t2fast.lab.answers import load_answers
 
 KS = np.array([1, 10, 100])
 
@@ -130,12 +132,63 @@ def votes_of(problems, n, answers):
     return Tallies(right, wrong[kept], np.concatenate([[0], np.cumsum(kept.sum(axis=1))]))
 
 
-@pytest.mark.parametrize(("problems", "n", "answers", "k"), [(1_000_000, 16, 10, 8), (1_000_000, 64, 30, 16)])
-def test_votes(benchmark, problems, n, answers, k):
-    benchmark.group = f"maj@{k} from tallies, {problems} problems, n = {n}, exact"
-    votes = votes_of(problems, n, answers)
-    got = benchmark.pedantic(passk.maj_of_tallies, (votes, k), rounds=3)
-    assert (got.standard_error == 0).all()
+def real_votes(problems, n):
+    """Votes of n of the 256 samples of a laboratory's models, some models and problems several times."""
+    answers = load_answers("small").tallies
+    rng = np.random.default_rng(0)
+    right, wrong, starts = [], [], [0]
+    for row in rng.integers(0, len(answers.right), problems):
+        votes = answers.votes(row)
+        drawn = rng.multivariate_hypergeometric(votes, n) if n < votes.sum() else votes
+        right.append(drawn[0])
+        wrong.append(drawn[1:][drawn[1:] > 0])
+        starts.append(starts[-1] + len(wrong[-1]))
+    return Tallies(np.array(right), np.concatenate(wrong), np.array(starts))
+
+
+def majority(votes, k):
+    got = passk.maj_of_tallies(votes, k, exact_work=1e12, threads=1)
+    assert not got.standard_error.any()
+
+
+def read(votes, _):
+    """Nothing but the memory: what no program can beat."""
+    return sum(int(part.sum()) for part in votes)
+
+
+def add_up(votes, _):
+    """The wrong samples of each problem by NumPy: reading, and where problems begin."""
+    some = np.flatnonzero(np.diff(votes.starts))
+    return np.add.reduceat(votes.wrong, votes.starts[some])
+
+
+#: Which votes, and the k of their votes; None for what only reads them.
+VOTES = {
+    "1e6 problems, n = 16": ((votes_of, 1_000_000, 16, 10), (1, 4, 8, 16, (1, 2, 4, 8))),
+    "1e6 problems, n = 64": ((votes_of, 1_000_000, 64, 30), (1, 8, 16, 32, 64, (1, 2, 4, 8, 16))),
+    "1e5 problems, n = 256": ((votes_of, 100_000, 256, 60), (1, 16, 64, 256)),
+    "1e5 problems, n = 64 of a laboratory's samples": ((real_votes, 100_000, 64), (1, 16, 64)),
+    "5e4 problems, n = 256 of a laboratory's samples": ((real_votes, 50_000, 256), (1, 64, 256)),
+}
+
+
+@cache
+def made(which):
+    make, *settings = VOTES[which][0]
+    return make(*settings)
+
+
+@pytest.mark.parametrize(
+    ("which", "program", "k"),
+    [
+        pytest.param(which, program, k, id=f"{program.__name__}-{k}")
+        for which, (_, ks) in VOTES.items()
+        for program, k in [(read, 0), (add_up, 0), *((majority, k) for k in ks)]
+    ],
+)
+def test_votes(benchmark, which, program, k):
+    benchmark.group = f"maj@k from tallies, one thread, {which}"
+    benchmark.pedantic(program, (made(which), k), rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("program", [passk.fit_beta_binomial, scipy_fit], ids=lambda f: f.__name__)

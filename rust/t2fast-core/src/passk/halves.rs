@@ -17,8 +17,8 @@ use crate::quadrature::legendre;
 
 /// The largest k.
 pub const MOST_K: usize = 32;
-/// The most samples of a problem: of more, hardly two problems have equal halves.
-pub const MOST_SAMPLES: usize = 128;
+/// The most samples of a problem: of more, too few problems have equal halves for these to pay.
+pub const MOST_SAMPLES: usize = 100;
 /// Samples from which an answer is a common one.
 pub const SPLIT: usize = 5;
 /// Zeros before a polynomial that is multiplied: no factor is of a higher degree.
@@ -107,8 +107,7 @@ impl Halves {
                 Ties::Fail => vec![(0.0, 1.0)],
                 Ties::Win => vec![(1.0, 1.0)],
             };
-            // Where the k differ, coefficients of smaller ones are read up to a vector's length beyond.
-            let stride = (rest + 1 + if ks.len() > 1 { LANES - 1 } else { 0 }).next_multiple_of(LANES);
+            let stride = (rest + 1).next_multiple_of(LANES);
             let place = Place { start, nodes, stride };
             start += place.stride * if x < SPLIT { place.nodes.len() } else { 1 };
             place
@@ -326,7 +325,12 @@ impl WithSimd for Sums<'_> {
             let (all, sure) = (halves.factors.row(n), &halves.sure[n]);
             for (which, (&k, &column)) in halves.ks.iter().zip(columns).enumerate() {
                 if k < n {
-                    let value = (halves.sum(simd, case, k) + sure[which * (n + 1) + right]) / all[k];
+                    let value = ((if k == halves.factors.most {
+                        halves.sum::<S, true>(simd, case, k)
+                    } else {
+                        halves.sum::<S, false>(simd, case, k)
+                    }) + sure[which * (n + 1) + right])
+                        / all[k];
                     // Sums of many terms end a rounding beyond 1.
                     values[column] = value.min(1.0);
                 }
@@ -336,31 +340,27 @@ impl WithSimd for Sums<'_> {
 }
 
 impl Halves {
-    /// Choices of k samples in which the right answer wins with at most half of the votes.
+    /// Choices of k samples, of the largest k or of a smaller one, in which the right answer wins with at most half of the votes.
     #[inline(always)]
-    fn sum<S: Simd>(&self, simd: S, case: &Case, k: usize) -> f64 {
+    fn sum<S: Simd, const LARGEST: bool>(&self, simd: S, case: &Case, k: usize) -> f64 {
         let (n, right) = (usize::from(case.n), usize::from(case.right));
         let (own, small) = (self.factors.row(right), self.factors.row(usize::from(case.small)));
         let (rare, common) = (self.rare.row(case.rare), self.common.row(case.common));
-        let shift = self.factors.most - k;
+        let shift = if LARGEST { 0 } else { self.factors.most - k };
         let mut sum = simd.splat_f64s(0.0);
         for x in 1.max((k + right).saturating_sub(n))..=right.min(k / 2) {
             let place = &self.places[x];
-            let length = (k - x + 1).next_multiple_of(LANES);
             let mut ways = simd.splat_f64s(0.0);
             if x < SPLIT {
                 let all = place.start..place.start + place.nodes.len() * place.stride;
-                let (rare, common) = (&rare[all.clone()], &common[all]);
-                if shift == 0 {
-                    // With the largest k the nodes follow each other without a gap.
-                    ways = dot(simd, rare, common, ways);
-                } else {
-                    for (rare, common) in rare.chunks_exact(place.stride).zip(common.chunks_exact(place.stride)) {
-                        ways = dot(simd, &rare[..length], &common[shift..shift + length], ways);
-                    }
+                // With the largest k the nodes follow each other without a gap.
+                let (node, length) = if LARGEST { (all.len(), all.len()) } else { (place.stride, k - x + 1) };
+                for (rare, common) in rare[all.clone()].chunks_exact(node).zip(common[all].chunks_exact(node)) {
+                    ways = dot::<S, LARGEST>(simd, &rare[..length], &common[shift..shift + length], ways);
                 }
             } else {
-                ways = dot(simd, &small[..length], &common[place.start + shift..][..length], ways);
+                let length = if LARGEST { place.stride } else { k - x + 1 };
+                ways = dot::<S, LARGEST>(simd, &small[..length], &common[place.start + shift..][..length], ways);
             }
             let own = if x == 1 { own[x] * self.ties.share(k - 1) } else { own[x] };
             sum = simd.mul_add_e_f64s(simd.splat_f64s(own), ways, sum);
@@ -370,9 +370,13 @@ impl Halves {
 }
 
 #[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[f64], b: &[f64], mut sum: S::f64s) -> S::f64s {
-    for (&a, &b) in S::as_simd_f64s(a).0.iter().zip(S::as_simd_f64s(b).0) {
+fn dot<S: Simd, const WHOLE: bool>(simd: S, a: &[f64], b: &[f64], mut sum: S::f64s) -> S::f64s {
+    let ((a, a_end), (b, b_end)) = (S::as_simd_f64s(a), S::as_simd_f64s(b));
+    for (&a, &b) in a.iter().zip(b) {
         sum = simd.mul_add_e_f64s(a, b, sum);
     }
-    sum
+    if WHOLE || a_end.is_empty() {
+        return sum;
+    }
+    simd.mul_add_e_f64s(simd.partial_load_f64s(a_end), simd.partial_load_f64s(b_end), sum)
 }

@@ -12,7 +12,7 @@ const SLOTS: usize = 1 << 12;
 #[derive(Debug, Clone)]
 pub struct Seen {
     width: usize,
-    /// What each is known by, and its right samples; none are right where there is no tally.
+    /// What each is known by, and its right samples; none are right where there is no tally. Empty until the first look.
     keys: Vec<[u64; 4]>,
     values: Vec<f64>,
     /// Slots that were taken since the last [`Seen::finish`], and the problems whose values will be theirs.
@@ -24,13 +24,15 @@ pub struct Seen {
 impl Seen {
     /// For values of `width` each.
     pub fn new(width: usize) -> Self {
-        let (keys, values) = (vec![[0; 4]; SLOTS], vec![0.0; SLOTS * width]);
-        Self { width, keys, values, taken: Vec::new(), again: Vec::new() }
+        Self { width, keys: Vec::new(), values: Vec::new(), taken: Vec::new(), again: Vec::new() }
     }
 
     /// Whether [`Seen::finish`] will write the values of a problem with right samples.
     #[allow(clippy::cast_possible_truncation)]
     pub fn again(&mut self, problem: usize, right: u64, sum: &Sum) -> bool {
+        if self.keys.is_empty() {
+            (self.keys, self.values) = (vec![[0; 4]; SLOTS], vec![0.0; SLOTS * self.width]);
+        }
         let key = sum.with(right);
         // Multiplied, the upper bits depend on all (Knuth's multiplicative hashing).
         let mixed = key[0].wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ key[1] ^ right.wrapping_mul(0xd6e8_feb8_6659_fd93);

@@ -1,6 +1,6 @@
 //! maj@k of many problems from counted votes, by the shortest way for each k and number of samples.
 //!
-//! One sample or all of them need no choices to be counted. For k up to 32 of at most 512 samples both [`halves`](super::halves)
+//! One sample or all of them need no choices to be counted. For k up to 32 of at most 100 samples both [`halves`](super::halves)
 //! of a tally are looked up, for larger k each tally that differs is worked out by [`ballots`](super::ballots); where that
 //! is too much work, votes are drawn. A value depends on the tally, the list of k and the settings alone.
 
