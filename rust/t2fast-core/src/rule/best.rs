@@ -8,7 +8,7 @@ use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
 use super::logit::Logits;
-use super::sheet::Sheet;
+use super::sheet::{LN_MOST_K, Sheet};
 use crate::simd;
 
 /// Distance between nodes of the score, in standard deviations.
@@ -45,7 +45,7 @@ pub(super) fn upper_tail(x: f64) -> f64 {
 
 /// The table of the rule.
 pub(super) fn sheet(d_prime: f64) -> Sheet {
-    let logits = Logits::everywhere(0.15, 1.0);
+    let logits = Logits::everywhere(0.15, 1.0, LN_MOST_K);
     let ks: Vec<f64> = (0..ROWS).map(|i| (f64::from(i) * ROW).exp()).collect();
     let (mut right, mut wrong, mut density) = (Vec::new(), Vec::new(), Vec::new());
     let mut x = -END;

@@ -25,9 +25,6 @@ pub(crate) const NOTHING: f64 = 28.0;
 /// Standard deviation of u below which all questions are as good as equal.
 const POINT: f64 = 1e-7;
 
-/// The largest number of samples told apart from infinitely many, as a logarithm.
-pub(crate) const LN_MOST_K: f64 = 23.0;
-
 /// Success rates by their logits, with what a Beta distribution's weights are made of.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Logits {
@@ -54,9 +51,10 @@ pub(crate) enum Spread {
 }
 
 impl Logits {
-    /// Nodes that cover what may matter for any distribution. `rate`: the power of p with which the integrand vanishes.
-    pub(crate) fn everywhere(step: f64, rate: f64) -> Self {
-        let lo = -(NOTHING + LN_MOST_K) / rate;
+    /// Nodes that cover what may matter for any distribution and as many samples. `rate`: the power of p with which the
+    /// integrand vanishes.
+    pub(crate) fn everywhere(step: f64, rate: f64, ln_most_k: f64) -> Self {
+        let lo = -(NOTHING + ln_most_k) / rate;
         let mut logits: Vec<f64> = Vec::new();
         let mut u = lo;
         while u < NOTHING {

@@ -47,7 +47,7 @@ pub(crate) fn best(
         Shape::Peak if end.slope * most > FLAT * end.value.abs() => (most, end.value),
         Shape::Peak => {
             let first = at(1.0);
-            if first.slope <= 0.0 { (1.0, first.value) } else { summit((1.0, first), (most, end), &mut at) }
+            if first.slope <= 0.0 { (1.0, first.value) } else { summit((1.0, first), (most, end), 0.5, &mut at) }
         }
         Shape::Unknown => {
             // Slopes tell of what lies between the powers of two, and no question's value turns faster: it is a sum of powers
@@ -63,8 +63,8 @@ pub(crate) fn best(
             // The highest that a cubic through values and slopes rises to between two rungs.
             let promising = rungs.windows(2).filter(|pair| pair[0].1.slope > 0.0 && pair[1].1.slope < 0.0);
             let promised = promising.map(|pair| (crest(pair[0], pair[1]), pair));
-            if let Some((_, pair)) = promised.max_by(|one, other| one.0.total_cmp(&other.0)) {
-                let top = summit(pair[0], pair[1], &mut at);
+            if let Some(((t, _), pair)) = promised.max_by(|one, other| one.0.1.total_cmp(&other.0.1)) {
+                let top = summit(pair[0], pair[1], t, &mut at);
                 if top.1 > found.1 {
                     found = top;
                 }
@@ -74,8 +74,9 @@ pub(crate) fn best(
     }
 }
 
-/// The largest value, in ln k, of the cubic with the values and slopes of two rungs, the first rising and the second falling.
-fn crest(low: (f64, Sum), high: (f64, Sum)) -> f64 {
+/// The largest value, in ln k, of the cubic with the values and slopes of two rungs, the first rising and the second falling;
+/// before it its place between them, from 0 to 1.
+fn crest(low: (f64, Sum), high: (f64, Sum)) -> (f64, f64) {
     let width = (high.0 / low.0).ln();
     let (rise, fall) = (low.1.slope * low.0 * width, high.1.slope * high.0 * width);
     let step = high.1.value - low.1.value;
@@ -84,19 +85,19 @@ fn crest(low: (f64, Sum), high: (f64, Sum)) -> f64 {
     // The zero of the derivative inside, in the form that keeps its digits.
     let t = rise / (-bend + (bend * bend - 3.0 * twist * rise).max(0.0).sqrt());
     let t = if t > 0.0 && t < 1.0 { t } else { 0.5 };
-    low.1.value + t * (rise + t * (bend + t * twist))
+    (t, low.1.value + t * (rise + t * (bend + t * twist)))
 }
 
-/// The zero of the derivative between a k where it is positive and one where it is negative, in ln k: by Newton's method, and by
-/// halving where that leaves the interval or gains little; then the best of what was met.
-fn summit(low: (f64, Sum), high: (f64, Sum), at: &mut impl FnMut(f64) -> Sum) -> (f64, f64) {
+/// The zero of the derivative between a k where it is positive and one where it is negative, in ln k: by Newton's method from
+/// the part `start` of the way on, and by halving where that leaves the interval or gains little; then the best of what was met.
+fn summit(low: (f64, Sum), high: (f64, Sum), start: f64, at: &mut impl FnMut(f64) -> Sum) -> (f64, f64) {
     let mut met = if high.1.value > low.1.value { (high.0, high.1.value) } else { (low.0, low.1.value) };
     let flat = FLAT * low.1.value.abs().max(high.1.value.abs());
     let (mut x, mut y) = (low.0.ln(), high.0.ln());
     if low.1.slope <= 0.0 || high.1.slope * high.0 - flat >= 0.0 {
         return met;
     }
-    let mut z = 0.5 * (x + y);
+    let mut z = x + start * (y - x);
     for _ in 0..80 {
         let k = z.exp();
         let Sum { value, slope, curvature } = at(k);

@@ -8,6 +8,9 @@ use multiversion::multiversion;
 
 use super::logit::{Logits, Spread, added};
 
+/// The largest number of samples told apart from infinitely many, as a logarithm.
+pub(crate) const LN_MOST_K: f64 = 23.0;
+
 /// Rows used for one k at most.
 const MOST_ROWS: usize = 8;
 

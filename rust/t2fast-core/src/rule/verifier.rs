@@ -153,10 +153,13 @@ pub(crate) enum What {
     Drawn,
 }
 
+/// The largest number of samples that any budget pays for, as a logarithm.
+const LN_MOST_K: f64 = 93.0;
+
 impl Nodes {
     pub(super) fn new(verifier: &Verifier, wrong_cost: f64) -> Self {
         let step = STEP / if verifier.rises() { verifier.slope.max(1.0) } else { 1.0 };
-        Self::at(verifier, wrong_cost, Logits::everywhere(step, verifier.rate()))
+        Self::at(verifier, wrong_cost, Logits::everywhere(step, verifier.rate(), LN_MOST_K))
     }
 
     fn at(verifier: &Verifier, c: f64, logits: Logits) -> Self {
@@ -342,13 +345,22 @@ impl View<'_> {
             &nodes.logits.q[range],
         ];
         let mut k = 1.0;
-        for out in out {
-            let ends = [0, 1].map(|place| nodes.end(curve, place, k));
-            *out = self.whole(ends, doubling_sums(ends, columns, weights, &mut accepted));
-            k *= 2.0;
+        for out in out.chunks_mut(AT_ONCE) {
+            let mut ends = [[Sum::ZERO; 2]; AT_ONCE];
+            for ends in ends.iter_mut().take(out.len()) {
+                *ends = [0, 1].map(|place| nodes.end(curve, place, k));
+                k *= 2.0;
+            }
+            let rest = doubling_sums(&ends, columns, weights, &mut accepted);
+            for ((out, ends), rest) in out.iter_mut().zip(ends).zip(rest) {
+                *out = self.whole(ends, rest);
+            }
         }
     }
 }
+
+/// Doublings of k that share a pass over the nodes.
+const AT_ONCE: usize = 4;
 
 /// A number, and its first and second derivative by k.
 #[derive(Debug, Clone, Copy)]
@@ -356,6 +368,10 @@ pub(crate) struct Sum {
     pub(crate) value: f64,
     pub(crate) slope: f64,
     pub(crate) curvature: f64,
+}
+
+impl Sum {
+    const ZERO: Self = Self { value: 0.0, slope: 0.0, curvature: 0.0 };
 }
 
 /// Sums over the nodes of what is left beside a straight line in p.
@@ -394,35 +410,60 @@ fn sums(k: f64, ends: [Sum; 2], columns: [&[f64]; 5], weights: &[f64]) -> Sum {
     Sum { value: added(values), slope: added(slopes), curvature: added(curvatures) }
 }
 
-/// The same where the chances that a sample is accepted are known, which are left at those for twice as many samples.
+/// The same for several k, each twice the last, where the chances that any of the first k samples is accepted are known. They
+/// are left at those for the next k. Curvatures are not worked out.
+// The last round has no block.
+#[allow(clippy::needless_range_loop)]
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn doubling_sums(ends: [Sum; 2], columns: [&[f64]; 5], weights: &[f64], accepted: &mut [f64]) -> Sum {
+fn doubling_sums(
+    ends: &[[Sum; 2]; AT_ONCE],
+    columns: [&[f64]; 5],
+    weights: &[f64],
+    accepted: &mut [f64],
+) -> [Sum; AT_ONCE] {
     const LANES: usize = 8;
-    let [zero, one] = ends;
-    let (mut values, mut slopes) = ([0.0; LANES], [0.0; LANES]);
     let [none, gain, ln_rest, p, q] = columns;
-    let all = [none, gain, ln_rest, p, q, weights].map(|column| column.as_chunks::<LANES>());
-    let (blocks, rest) = accepted.as_chunks_mut::<LANES>();
-    for (block, accepted) in blocks.iter_mut().enumerate() {
-        let (none, gain, ln_rest) = (&all[0].0[block], &all[1].0[block], &all[2].0[block]);
-        let (p, q, w) = (&all[3].0[block], &all[4].0[block], &all[5].0[block]);
-        for i in 0..LANES {
-            let any = accepted[i];
-            accepted[i] = any * (2.0 - any);
-            let slope = -gain[i] * ln_rest[i] * (1.0 - any);
-            values[i] += w[i] * (none[i] + gain[i] * any - zero.value * q[i] - one.value * p[i]);
-            slopes[i] += w[i] * (slope - zero.slope * q[i] - one.slope * p[i]);
+    let columns = [none, gain, ln_rest, p, q, weights];
+    let blocks = columns.map(|column| column.as_chunks::<LANES>());
+    // What does not fill the lanes goes over zeros.
+    let mut last = [[0.0; LANES]; 6];
+    for (last, (_, rest)) in last.iter_mut().zip(blocks) {
+        last[..rest.len()].copy_from_slice(rest);
+    }
+    let (whole, rest) = accepted.as_chunks_mut::<LANES>();
+    let mut last_accepted = [0.0; LANES];
+    last_accepted[..rest.len()].copy_from_slice(rest);
+    let (mut values, mut slopes) = ([[0.0; LANES]; AT_ONCE], [[0.0; LANES]; AT_ONCE]);
+    let count = whole.len();
+    for block in 0..=count {
+        let mut at = [&last[0], &last[1], &last[2], &last[3], &last[4], &last[5]];
+        let mut any = last_accepted;
+        if block < count {
+            for (at, (whole, _)) in at.iter_mut().zip(&blocks) {
+                *at = &whole[block];
+            }
+            any = whole[block];
+        }
+        let [none, gain, ln_rest, p, q, w] = at;
+        for (([zero, one], values), slopes) in ends.iter().zip(&mut values).zip(&mut slopes) {
+            for i in 0..LANES {
+                let slope = -gain[i] * ln_rest[i] * (1.0 - any[i]);
+                values[i] += w[i] * (none[i] + gain[i] * any[i] - zero.value * q[i] - one.value * p[i]);
+                slopes[i] += w[i] * (slope - zero.slope * q[i] - one.slope * p[i]);
+                any[i] *= 2.0 - any[i];
+            }
+        }
+        if block < count {
+            whole[block] = any;
+        } else {
+            rest.copy_from_slice(&any[..rest.len()]);
         }
     }
-    let [none, gain, ln_rest, p, q, w] = [all[0].1, all[1].1, all[2].1, all[3].1, all[4].1, all[5].1];
-    for (i, accepted) in rest.iter_mut().enumerate() {
-        let any = *accepted;
-        *accepted = any * (2.0 - any);
-        let slope = -gain[i] * ln_rest[i] * (1.0 - any);
-        values[i] += w[i] * (none[i] + gain[i] * any - zero.value * q[i] - one.value * p[i]);
-        slopes[i] += w[i] * (slope - zero.slope * q[i] - one.slope * p[i]);
+    let mut sums = [Sum::ZERO; AT_ONCE];
+    for ((sum, values), slopes) in sums.iter_mut().zip(values).zip(slopes) {
+        *sum = Sum { value: added(values), slope: added(slopes), curvature: f64::NAN };
     }
-    Sum { value: added(values), slope: added(slopes), curvature: f64::NAN }
+    sums
 }
 
 /// The sum over questions of the value, or of the samples drawn where the cost is NaN. A NaN for f: it rises with p.

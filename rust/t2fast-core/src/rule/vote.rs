@@ -8,7 +8,7 @@
 //! `v(k) = w(k) - k w''(k) / 2` takes the Poisson number of votes away again; the error is of order 1 / k^2.
 
 use super::logit::Logits;
-use super::sheet::Sheet;
+use super::sheet::{LN_MOST_K, Sheet};
 use crate::quadrature::legendre;
 use crate::special::gamma;
 
@@ -266,7 +266,7 @@ impl C {
 
 /// The table of a vote against tails that hold at rising rates p; one tail without rates.
 pub(super) fn sheet(tails: &[Vec<f64>], rates: &[f64]) -> Sheet {
-    let logits = Logits::everywhere(STEP, 1.0);
+    let logits = Logits::everywhere(STEP, 1.0, LN_MOST_K);
     let mut ks: Vec<f64> = (1..=EXACT).map(|k| k as f64).collect();
     let first = EXACT as f64;
     ks.extend((1..=PER_OCTAVE * OCTAVES).map(|i| first * 2f64.powf(f64::from(i) / f64::from(PER_OCTAVE))));
