@@ -28,6 +28,7 @@ fn rules() -> Vec<(Rule, f64)> {
         (verifier(0.05, 0.9, Abstain, 0.0), 1.0),
         (verifier(0.1, 0.9, Rejected, 0.8), 0.5),
         (verifier(0.1, 0.9, Abstain, 0.8), 2.0),
+        (verifier(0.1, 0.9, Abstain, 2.0), 2.0),
         (Rule::BestOf { d_prime: 1.2 }, 0.0),
         (Rule::Majority { tails: vec![zipf(10)], rates: vec![] }, 0.0),
         (Rule::Majority { tails: vec![vec![0.5, 0.5], vec![0.8, 0.2]], rates: vec![0.1, 0.7] }, 0.5),
@@ -70,6 +71,25 @@ fn a_test_that_does_not_err_is_pass_at_k() {
     for (a, b, k) in [(0.3, 120.0, 872.0), (0.2, 0.5, 131.0), (30.0, 2.0, 4.0), (300.0, 5e4, 100.0), (2.0, 3.0, 1.0)] {
         let (found, exact) = (near.value(a, b, k, &mut room), beta_pass_at_k(a, b, k));
         assert!((found - exact).abs() < 1e-9, "{a} {b} {k}: {found} {exact}");
+    }
+}
+
+/// A test that errs on next to no question is pass@k, however many samples there are and however hard the questions.
+#[test]
+fn numbers_of_samples_beyond_all_reason_are_told_apart() {
+    let mut room = Room::new();
+    let near = Priced::new(verifier(1e-14, 1.0, Fallback::Rejected, 2.0), 0.0).unwrap();
+    for (a, b, k) in [
+        (0.3, 1e12, 1e15),
+        (0.01, 1e15, 5.9e19),
+        (0.2, 0.5, 1e19),
+        (3.0, 1e18, 1e17),
+        (3e-5, 2e3, 1e30),
+        (0.7, 2e16, 3e15),
+        (200.0, 1e20, 1e18),
+    ] {
+        let (found, exact) = (near.value(a, b, k, &mut room), beta_pass_at_k(a, b, k));
+        assert!((found - exact).abs() < 1e-9 * exact.max(1e-3), "{a} {b} {k}: {found} {exact}");
     }
 }
 
@@ -441,6 +461,27 @@ fn whole_k_are_best_where_they_are_just_paid_for() {
                 }
             }
             assert!(top <= best.value + 1e-6, "{rule:?} {budget:?}: {top} {best:?}");
+        }
+    }
+}
+
+/// The same of one budget for all, where k is bounded: with as many samples as a bound allows just paid for, rounding in what
+/// is left for them must not take one away.
+#[test]
+fn as_many_samples_as_allowed_are_drawn_where_they_are_paid_for() {
+    for (f, slope) in [(0.001_48, 1.3), (0.01, 0.0), (0.02, 0.6)] {
+        let law = RuledLaw { stops: true, ..ruled(verifier(f, 0.9, Fallback::Abstain, slope), 0.0) };
+        for exponent in 0..40 {
+            let k = Range { lo: 1.0, hi: 2048.0 };
+            let total = 10f64.powf(14.0 + 0.2 * f64::from(exponent));
+            let budget = Budget { total: Some(total), k, ..Budget::default() };
+            let found = plan(&AnyLaw::Ruled(law.clone()), &budget, None).unwrap();
+            let (best, real) = (found.best, found.continuous);
+            assert!(best.total_flops() <= total * (1.0 + 1e-9) && best.k.fract() == 0.0, "{best:?}");
+            assert!(best.value <= real.value * (1.0 + 1e-7), "{best:?} {real:?}");
+            // Whole numbers cost little where there are many, and nothing where the real one is whole.
+            let least = if real.k > 2047.999 { 1e-6 } else { 3.0 / real.k.powi(2) };
+            assert!(best.value >= real.value * (1.0 - least), "{f} {slope} {total:e}: {best:?} {real:?}");
         }
     }
 }

@@ -140,6 +140,11 @@ pub trait Law: Sync {
         Chosen { k, samples: k, value: self.at_loss(loss, k) }
     }
 
+    /// The most samples that may be drawn where `k` are paid for: more, where sampling may stop before.
+    fn most_drawn(&self, _loss: f64, k: f64) -> f64 {
+        k
+    }
+
     /// What somebody who recognises right answers would make of k samples at a loss.
     fn pass_at_loss(&self, loss: f64, k: f64) -> f64 {
         self.at_loss(loss, k)
@@ -151,9 +156,10 @@ pub trait Law: Sync {
         None
     }
 
-    /// Of a law made by [`Law::planned`] that from which it was.
-    fn at_given_k(&self) -> Option<&dyn Law> {
-        None
+    /// Of a law made by [`Law::planned`] the value where all of the `k` samples paid for are drawn, whether fewer were better
+    /// or not; between odd numbers of votes something between the values of those.
+    fn at_all_samples(&self, loss: f64, k: f64) -> f64 {
+        self.at_loss(loss, k)
     }
 
     /// Whether fewer samples than k are drawn on average.

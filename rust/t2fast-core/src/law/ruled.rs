@@ -261,8 +261,31 @@ impl Law for Envelope<'_> {
         NOISE
     }
 
-    fn at_given_k(&self) -> Option<&dyn Law> {
-        Some(self.ruled)
+    fn most_drawn(&self, loss: f64, k: f64) -> f64 {
+        if !self.ruled.stops {
+            return k.min(self.most_k);
+        }
+        let (a, b) = self.ruled.law.beta(loss);
+        ROOM.with_borrow_mut(|room| self.ruled.rule.k_for_drawn(a, b, k, self.most_k, room))
+    }
+
+    fn at_all_samples(&self, loss: f64, k: f64) -> f64 {
+        if self.ruled.stops {
+            // The k that as many as can be drawn on average come from is anything: its value says nothing of the best.
+            return self.at_loss(loss, k);
+        }
+        let (a, b) = self.ruled.law.beta(loss);
+        ROOM.with_borrow_mut(|room| {
+            if !self.ruled.prefers_odd_k() {
+                return self.ruled.rule.value(a, b, k, room);
+            }
+            // Odd numbers are better than what lies between, so that a curve over those is climbed in place of a saw.
+            let odd = 2.0 * (0.5 * (k - 1.0)).floor() + 1.0;
+            let beyond = if odd + 2.0 > self.most_k { odd } else { odd + 2.0 };
+            let mut values = [0.0; 3];
+            self.ruled.rule.values(a, b, &[k, odd, beyond], &mut values, room);
+            values[0].max(values[1] + 0.5 * (k - odd) * (values[2] - values[1]))
+        })
     }
 
     fn stops(&self) -> bool {

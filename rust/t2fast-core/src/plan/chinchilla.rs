@@ -1,14 +1,16 @@
 //! The Chinchilla-style design: N and D for the least loss, k chosen last.
 
 use super::Design;
-use super::lattice::{Lattice, STEP};
-use super::problem::{COARSE_X, Problem};
+use super::climb::{Ends, coarsely, summit};
+use super::lattice::STEP;
+use super::problem::Problem;
 use crate::cost::{Budget, Range};
 use crate::error::Result;
-use crate::law::Law;
+use crate::law::{Law, Sense};
 
 /// The Chinchilla-style design: N and D for the least loss at their training cost, then as many samples as the rest pays.
-pub(super) fn design(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
+/// `real` and `law` choose among real and among whole numbers of samples.
+pub(super) fn design(real: &dyn Law, law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
     let one = Budget { k: Range { lo: budget.k.lo.ceil(), hi: budget.k.lo.ceil() }, ..*budget };
     let problem = match Problem::new(law.chinchilla(), &one) {
         Ok(problem) => problem,
@@ -29,26 +31,31 @@ pub(super) fn design(law: &dyn Law, budget: &Budget) -> Result<Option<Design>> {
     // One budget for everything: of the designs that are compute-optimal for their own training cost, the best.
     let base = law.chinchilla();
     let tokens = |n: f64| base.tokens_for_params(n).min(budget.most_tokens(n, one.k.lo)).max(budget.n_tokens.lo);
-    let objective = |x: &[f64], _: &[f64], out: &mut [f64]| {
-        for (out, n) in out.iter_mut().zip(x.iter().map(|x| x.exp())) {
-            *out = Design::new(law, budget, n, tokens(n), samples(n, tokens(n)).max(one.k.lo)).value;
-        }
+    let sign = if law.sense() == Sense::Most { 1.0 } else { -1.0 };
+    let at = |x: f64| {
+        let n = x.exp();
+        let d = tokens(n);
+        sign * real.at_loss(base.loss_within(n, d, budget.unique_tokens), samples(n, d).max(one.k.lo))
     };
-    let mut lattice = Lattice::new(&objective, law.sense(), problem.x);
-    let (start, step, _) = lattice.coarse(COARSE_X, false);
-    let n = lattice.refine_x(start, step).x.exp();
+    let (from, step) = coarsely(at, problem.x);
+    let n = summit(at, problem.x, from, step, Ends { tolerance: STEP, level: real.noise() }).0.exp();
     if !law.depends_on_k() {
         return Ok(Some(whole(n, tokens(n))));
     }
-    // A whole k leaves something over: the larger of the two models that can afford the k below and above spends it.
+    // A whole k leaves something over: the larger of the two models that can afford the k below and above spends it. Where no
+    // more than the fewest samples are left, larger ones would have fewer tokens.
+    let mut best = whole(n, tokens(n));
     let k = samples(n, tokens(n));
-    let sized = [k.floor(), k.ceil()].map(|k| {
+    for k in [k.floor(), k.ceil()] {
         let (mut inside, mut outside) = (problem.x.lo, problem.x.hi);
         while outside - inside > STEP {
             let middle = 0.5 * (inside + outside);
             if samples(middle.exp(), tokens(middle.exp())) >= k { inside = middle } else { outside = middle }
         }
-        whole(inside.exp(), tokens(inside.exp()))
-    });
-    Ok(Some(if law.sense().better(sized[1].value, sized[0].value) { sized[1] } else { sized[0] }))
+        let sized = whole(inside.exp(), tokens(inside.exp()));
+        if law.sense().better(sized.value, best.value) {
+            best = sized;
+        }
+    }
+    Ok(Some(best))
 }

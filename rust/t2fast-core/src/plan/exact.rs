@@ -188,7 +188,7 @@ const ASIDE: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
 /// The designs beside one with a real k, where sampling stops, at which the whole k below and above are just paid for: along N,
 /// or along the samples that one budget for all pays for, D having the rest.
 fn just_paid(law: &dyn Law, whole: &dyn Law, budget: &Budget, design: &Design) -> Result<Vec<Design>> {
-    let Some(real) = law.planned(budget.k.hi, false).filter(|_| design.k.fract() != 0.0) else { return Ok(vec![]) };
+    let Some(real) = law.planned(budget.k.hi, false) else { return Ok(vec![]) };
     let base = law.chinchilla();
     let shared = budget.total.is_some();
     let place = |at: f64| -> Result<(f64, f64, f64)> {
@@ -205,20 +205,23 @@ fn just_paid(law: &dyn Law, whole: &dyn Law, budget: &Budget, design: &Design) -
     let k_at = |at: f64| {
         let (n, d, paid) = place(at).ok()?;
         let allowed = paid >= budget.k.lo && budget.n_params.lo <= n && n <= budget.n_params.hi;
-        allowed.then(|| real.choose(base.loss_within(n, d, budget.unique_tokens), paid).k)
+        allowed.then(|| real.most_drawn(base.loss_within(n, d, budget.unique_tokens), paid))
     };
     let start = if shared { design.samples.ln() } else { design.n_params.ln() };
     let mut found = Vec::new();
-    for k in [design.k.floor(), design.k.ceil()] {
-        let beyond = |at: f64| k_at(at).is_some_and(|here| (here >= k) != (design.k >= k));
-        let Some(end) = ASIDE.into_iter().flat_map(|by| [start + by, start - by]).find(|&at| beyond(at)) else {
-            continue;
+    let mut wholes = vec![design.k.floor(), design.k.ceil()];
+    wholes.dedup();
+    for k in wholes {
+        let pays = |at: f64| k_at(at).is_some_and(|here| here >= k);
+        let nearest = |pay: bool| {
+            let aside = ASIDE.into_iter().flat_map(|by| [start + by, start - by]);
+            std::iter::once(start).chain(aside).find(|&at| pays(at) == pay)
         };
-        // `paying` buys k samples, `short` does not.
-        let (mut paying, mut short) = if design.k >= k { (start, end) } else { (end, start) };
+        // Of these, the first buys k samples and the second does not.
+        let (Some(mut paying), Some(mut short)) = (nearest(true), nearest(false)) else { continue };
         while (paying - short).abs() > 1e-10 {
             let middle = 0.5 * (paying + short);
-            if k_at(middle).is_some_and(|here| here >= k) { paying = middle } else { short = middle }
+            if pays(middle) { paying = middle } else { short = middle }
         }
         let (n, d, paid) = place(paying)?;
         found.push(Design::new(whole, budget, n, d, paid));
@@ -271,8 +274,8 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
             evaluations += found.evaluations;
             return Ok(Some((found.point.value - point.value).abs()));
         }
-        if problem.along_k_alone() {
-            let found = richer.along_k(Some((problem.samples(point.x, point.v).ln(), 0.02)), STEP_GAIN);
+        if problem.along_k_alone() && problem.has_least_loss(point) {
+            let found = richer.along_k(Some((problem.brings(point.x, point.v).1.ln(), 0.02)), STEP_GAIN);
             evaluations += found.evaluations;
             return Ok(Some(found.point.value - point.value));
         }
@@ -297,7 +300,7 @@ pub fn plan(law: &dyn Law, budget: &Budget, data: Option<&Region>) -> Result<Pla
         continuous,
         chinchilla: {
             let whole = given.planned(budget.k.hi, true);
-            chinchilla::design(whole.as_deref().unwrap_or(given), &budget)?
+            chinchilla::design(law, whole.as_deref().unwrap_or(given), &budget)?
         },
         inside_data,
         flat,

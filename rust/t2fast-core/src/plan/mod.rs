@@ -3,14 +3,17 @@
 
 pub mod cheapest;
 mod chinchilla;
+mod climb;
 pub mod curve;
 pub mod exact;
+mod flat;
 pub mod frontier;
 pub mod grid;
 mod lattice;
 mod leaders;
 mod place;
 mod problem;
+mod samples;
 mod surface;
 mod useful;
 

@@ -30,11 +30,6 @@ pub(super) const COARSE_X: u32 = 41;
 /// The same for a problem known to be convex.
 const COARSE_CONVEX: u32 = 9;
 
-/// How exactly ln N is found where the least loss is asked for and not where it is: it errs by the square.
-const LEAST: f64 = 1e-6;
-/// The same of the place of D where it is said how flat an optimum is.
-const ROUGHLY: f64 = 1e-4;
-
 /// So far, relatively, an optimum must lie above values that rise with the loss: beyond all that is said to be as good.
 const DOUBTFUL: f64 = 0.02;
 
@@ -42,17 +37,21 @@ const DOUBTFUL: f64 = 0.02;
 pub(super) struct Problem<'a> {
     pub(super) law: &'a dyn Law,
     pub(super) budget: Budget,
-    numbers: Numbers,
-    sizes: Sizes,
+    pub(super) numbers: Numbers,
+    pub(super) sizes: Sizes,
     /// ln N that the budget admits.
     pub(super) x: Range,
     /// Whether D decides how many samples remain affordable.
-    shared: bool,
+    pub(super) shared: bool,
     /// Whether a lower loss is no worse within the budget.
     pub(super) improves: bool,
     /// Whether D beyond the most useful tokens must be searched.
-    beyond: bool,
+    pub(super) beyond: bool,
 }
+
+/// How far beside an optimum a higher loss is looked at, and by how much it must be better, both relatively.
+const BESIDE: f64 = 1e-3;
+const GAIN: f64 = 1e-9;
 
 impl<'a> Problem<'a> {
     /// The problem, in which D is searched unless a lower loss is surely no worse.
@@ -76,7 +75,7 @@ impl<'a> Problem<'a> {
         if doubt < f64::INFINITY {
             let solution = problem.solve();
             let value = solution.point.value;
-            if doubt < value - DOUBTFUL * value.abs() {
+            if doubt < value - DOUBTFUL * value.abs() && !problem.gains_beside(solution.point) {
                 return Ok((problem, solution, doubt));
             }
         }
@@ -167,12 +166,18 @@ impl<'a> Problem<'a> {
         wants_less(self.law, design.loss, design.k)
     }
 
+    /// Whether a loss a little higher than that of a point is better: a table may have missed it.
+    fn gains_beside(&self, point: Point) -> bool {
+        let design = self.design(point);
+        let beside = self.law.at_loss(design.loss * (1.0 + BESIDE), design.samples.max(1.0));
+        beside > point.value + GAIN * point.value.abs()
+    }
+
     pub(super) fn solve(&self) -> Solution {
-        // Where samples are given, or best, less loss is all that is left to want, and a rule is asked once or seldom.
         if self.along_k_alone() {
             self.along_k(None, STEP)
-        } else if self.wants_least_loss() && self.budget.k.lo >= self.budget.k.hi {
-            self.least_loss()
+        } else if self.law.sense() == Sense::Most && !self.beyond && self.budget.k.lo >= self.budget.k.hi {
+            self.at_one_k()
         } else {
             self.search()
         }
@@ -183,82 +188,18 @@ impl<'a> Problem<'a> {
         self.shared || !self.improves
     }
 
-    fn wants_least_loss(&self) -> bool {
-        self.improves && !self.beyond && self.law.sense() == Sense::Most
-    }
-
-    /// Whether one budget pays for all and less loss is no worse, so that k alone is to be searched.
-    pub(super) fn along_k_alone(&self) -> bool {
-        self.shared && self.wants_least_loss() && self.numbers.priced.is_none()
-    }
-
-    /// The best design with the least loss.
-    fn least_loss(&self) -> Solution {
-        match Self::assuming(self.law.chinchilla(), &self.budget, true) {
-            Ok(least) => {
-                let mut solution = least.search();
-                let mut value = [0.0];
-                self.evaluate(&[solution.point.x], &[solution.point.v], &mut value);
-                solution.point.value = value[0];
-                solution
-            }
-            Err(_) => self.search(),
-        }
-    }
-
-    /// The best number of samples, each with the least loss that the rest of a shared budget pays for; around `start`,
-    /// where it is given with a distance in ln k.
-    pub(super) fn along_k(&self, start: Option<(f64, f64)>, tolerance: f64) -> Solution {
-        let evaluations = Cell::new(0);
-        let at = |k: f64, tolerance: f64| {
-            let budget = Budget { k: Range { lo: k, hi: k }, ..self.budget };
-            let least = Self::assuming(self.law.chinchilla(), &budget, true).ok()?;
-            let point = least.search_to(tolerance).point;
-            Some((point.x, point.value))
-        };
-        let objective = |y: &[f64], _: &[f64], out: &mut [f64]| {
-            for (out, y) in out.iter_mut().zip(y) {
-                let k = y.exp();
-                *out = at(k, LEAST).map_or(Sense::Most.worst(), |(_, loss)| self.law.at_loss(loss, k));
-            }
-            evaluations.set(evaluations.get() + y.len());
-        };
-        let most = self.budget.most_samples(self.x.lo.exp(), self.budget.n_tokens.lo).min(self.budget.k.hi);
-        let range = Range { lo: self.budget.k.lo.ln(), hi: most.max(self.budget.k.lo).ln() };
-        let mut lattice = Lattice::new(&objective, Sense::Most, range);
-        lattice.tolerance = tolerance;
-        lattice.level = self.law.noise();
-        let (from, step) = match start {
-            None => lattice.coarse_along(1.0, COARSE_X),
-            Some((ln_k, step)) => (Point { x: ln_k, v: 1.0, value: Sense::Most.worst() }, step),
-        };
-        let found = lattice.refine_x(from, step);
-        let k = found.x.exp();
-        let Some((x, _)) = at(k, tolerance) else { return self.search() };
-        // The place of D that leaves so many samples.
-        let (mut low, mut high) = (0.0, 1.0);
-        while high - low > 1e-15 {
-            let v = 0.5 * (low + high);
-            if self.samples(x, v) > k { low = v } else { high = v }
-        }
-        let mut value = [0.0];
-        self.evaluate(&[x], &[high], &mut value);
-        let point = Point { x, v: high, value: value[0] };
-        Solution { point, evaluations: evaluations.get(), converged: lattice.converged }
-    }
-
-    /// The samples paid for at a point.
-    pub(super) fn samples(&self, x: f64, v: f64) -> f64 {
+    /// The loss and the samples paid for at a point.
+    pub(super) fn brings(&self, x: f64, v: f64) -> (f64, f64) {
         let (mut loss, mut samples) = ([0.0], [0.0]);
         losses(&self.numbers, &self.sizes, &[x], &[v], &mut loss, &mut samples);
-        samples[0]
+        (loss[0], samples[0])
     }
 
-    fn search(&self) -> Solution {
+    pub(super) fn search(&self) -> Solution {
         self.search_to(STEP)
     }
 
-    fn search_to(&self, tolerance: f64) -> Solution {
+    pub(super) fn search_to(&self, tolerance: f64) -> Solution {
         let objective = |x: &[f64], v: &[f64], out: &mut [f64]| self.evaluate(x, v, out);
         let mut lattice = Lattice::new(&objective, self.law.sense(), self.x);
         lattice.tolerance = tolerance;
@@ -400,34 +341,6 @@ impl<'a> Problem<'a> {
             }
         }
         point
-    }
-
-    /// The interval of N around `optimum` whose value is within 1% of it, D and k chosen best for each N.
-    pub(super) fn flat(&self, optimum: Point, evaluations: &mut usize) -> Range {
-        let sense = self.law.sense();
-        let limit = match sense {
-            Sense::Least => optimum.value * 1.01,
-            Sense::Most => optimum.value * 0.99,
-        };
-        let mut edge = |bound: f64| {
-            if !sense.better(limit, self.best_at(bound, evaluations).value) {
-                return bound;
-            }
-            let (mut inside, mut outside) = (optimum.x, bound);
-            let mut v = optimum.v;
-            // To one part in a thousand of N: it is a statement about flatness.
-            while (outside - inside).abs() > 1e-3 {
-                let middle = 0.5 * (inside + outside);
-                let found = self.best_near(middle, v, 0.03, ROUGHLY, evaluations);
-                if sense.better(limit, found.value) {
-                    outside = middle;
-                } else {
-                    (inside, v) = (middle, found.v);
-                }
-            }
-            inside
-        };
-        Range { lo: edge(self.x.lo).exp(), hi: edge(self.x.hi).exp() }
     }
 }
 

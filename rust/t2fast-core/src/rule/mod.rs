@@ -76,6 +76,9 @@ impl PartialEq for Priced {
 /// More samples than this are as good as any number.
 pub const MOST_K: f64 = 1e9;
 
+/// What is forgiven, relatively, where a whole number of samples is asked for.
+const ROUNDING: f64 = 1e-12;
+
 impl Priced {
     /// Checks the price, and prepares what evaluations need.
     ///
@@ -271,6 +274,8 @@ impl Priced {
         let Some(nodes) = self.verifier() else { return self.best(a, b, drawn.min(most), whole, room) };
         let most = most.min(MOST_K);
         let found = nodes.prepared(a, b, most, room, |view, weights| {
+            // A whole k that is just paid for must not be missed by rounding, of which few samples drawn make many of k.
+            let drawn = if whole { drawn * (1.0 + ROUNDING) } else { drawn };
             let most = k_for_drawn(|k| view.sum(What::Drawn, k, weights), drawn, most);
             let most = self.worth_as(if whole { floor(most) } else { most });
             self.best_of(view, weights, most, whole)
@@ -346,5 +351,5 @@ fn fewest((k, value): (f64, f64), one: impl FnOnce() -> f64) -> (f64, f64) {
 
 /// The whole number of samples in a real one, rounding forgiven.
 fn floor(k: f64) -> f64 {
-    (k * (1.0 + 1e-12)).floor().max(1.0)
+    (k * (1.0 + ROUNDING)).floor().max(1.0)
 }
