@@ -56,13 +56,17 @@ def best_of_grids(law, budget, sizes, rounds):
     # What is worth something may be a small part of a coarse grid that is otherwise worth less than silence.
     best, centre = -np.inf, None
     low, high = np.array([np.log(1e6), 0.3]), np.array([np.log(1e12), 1.0])
-    for _ in range(rounds):
+    for number in range(rounds):
         points = []
+        shares = np.linspace(low[1], high[1], sizes // 2 + 1)
+        if number == 0:
+            # Where questions are few nearly all is spent on training.
+            shares = np.union1d(shares, 1 - np.geomspace(1e-7, 0.02, 12))
         for n in np.exp(np.linspace(low[0], high[0], sizes)):
             most = handle.most_tokens(n, 1.0)
             if not most >= 1.0:
                 continue
-            for share in np.linspace(low[1], high[1], sizes // 2 + 1):
+            for share in shares:
                 d = most**share * (1 - 1e-12)
                 paid = handle.most_samples(n, d)
                 if paid >= 1.0:

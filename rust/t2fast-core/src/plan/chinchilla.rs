@@ -4,6 +4,7 @@ use super::Design;
 use super::climb::{Ends, coarsely, summit};
 use super::lattice::STEP;
 use super::problem::Problem;
+use super::samples::{halved, spoken};
 use crate::cost::{Budget, Range};
 use crate::error::Result;
 use crate::law::{Law, Sense};
@@ -35,10 +36,15 @@ pub(super) fn design(real: &dyn Law, law: &dyn Law, budget: &Budget) -> Result<O
     let at = |x: f64| {
         let n = x.exp();
         let d = tokens(n);
-        sign * real.at_loss(base.loss_within(n, d, budget.unique_tokens), samples(n, d).max(one.k.lo))
+        sign * spoken(real, base.loss_within(n, d, budget.unique_tokens), samples(n, d).max(one.k.lo))
     };
-    let (from, step) = coarsely(at, problem.x);
-    let n = summit(at, problem.x, from, step, Ends { tolerance: STEP, level: real.noise() }).0.exp();
+    // Beyond the largest that can be afforded with all of its tokens, nothing is compute-optimal, unless tokens repeat.
+    let wanted = |n: f64| base.tokens_for_params(n).min(budget.n_tokens.hi).min(budget.tokens_allowed(n));
+    let (hi, _) = halved((problem.x.lo, problem.x.hi), |x| budget.most_samples(x.exp(), wanted(x.exp())) >= one.k.lo);
+    let range =
+        if hi > problem.x.lo && budget.unique_tokens.is_none() { Range { lo: problem.x.lo, hi } } else { problem.x };
+    let (from, step) = coarsely(at, range);
+    let n = summit(at, range, from, step, Ends { tolerance: STEP, level: real.noise() }).0.exp();
     if !law.depends_on_k() {
         return Ok(Some(whole(n, tokens(n))));
     }

@@ -12,7 +12,8 @@
 //! more: a loss higher than that of the fewest tokens allowed has no other D. Where such a loss is to be had and the law's
 //! slope asks for it, the part beyond is searched too.
 //!
-//! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them. The loss laws are sums of
+//! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them, and [`super::samples`] k alone
+//! where that will do. The loss laws are sums of
 //! exponentials of ln N, ln D and ln k, the term of overtraining included, and the costs too, so that these problems are
 //! convex, what is left of them when D is chosen best for each N is convex too, and the optimum found is the only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
 
@@ -168,8 +169,8 @@ impl<'a> Problem<'a> {
 
     /// Whether a loss a little higher than that of a point is better: a table may have missed it.
     fn gains_beside(&self, point: Point) -> bool {
-        let design = self.design(point);
-        let beside = self.law.at_loss(design.loss * (1.0 + BESIDE), design.samples.max(1.0));
+        let (loss, paid) = self.brings(point.x, point.v);
+        let beside = self.law.at_loss(loss * (1.0 + BESIDE), paid);
         beside > point.value + GAIN * point.value.abs()
     }
 

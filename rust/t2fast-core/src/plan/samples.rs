@@ -15,7 +15,7 @@ use super::climb::{Ends, coarsely, summit};
 use super::lattice::{Point, STEP};
 use super::problem::{COARSE_X, Problem, Solution};
 use crate::cost::{Budget, Range};
-use crate::law::Sense;
+use crate::law::{Law, Sense};
 
 /// How exactly ln N is found where the least loss is asked for and not where it is: it errs by the square.
 const LEAST: f64 = 1e-7;
@@ -29,7 +29,7 @@ const PLACE: f64 = 1e-15;
 impl Problem<'_> {
     /// Whether one budget pays for all, so that k alone is to be searched.
     pub(super) fn along_k_alone(&self) -> bool {
-        self.shared && self.law.sense() == Sense::Most && !self.beyond && self.numbers.priced.is_none()
+        self.shared && self.law.sense() == Sense::Most && !self.beyond
     }
 
     /// Whether all that a point does not spend on samples lowers its loss.
@@ -48,7 +48,7 @@ impl Problem<'_> {
         };
         let value = |loss: f64, y: f64| {
             evaluations.set(evaluations.get() + 1);
-            if self.improves { self.law.at_all_samples(loss, y.exp()) } else { self.law.at_loss(loss, y.exp()) }
+            if self.improves { self.law.at_all_samples(loss, y.exp()) } else { spoken(self.law, loss, y.exp()) }
         };
         let at = |y: f64| least(y.exp(), LEAST).map_or(f64::NEG_INFINITY, |point| value(point.value, y));
         let most = self.budget.most_samples(self.x.lo.exp(), self.budget.n_tokens.lo).min(self.budget.k.hi);
@@ -136,7 +136,7 @@ impl Problem<'_> {
         let evaluations = Cell::new(0);
         let at = |y: f64| {
             evaluations.set(evaluations.get() + 1);
-            self.law.at_loss(e + y.exp(), k)
+            spoken(self.law, e + y.exp(), k)
         };
         let above = |t: f64| (loss(t) - e).max(f64::MIN_POSITIVE).ln();
         let range = Range { lo: above(0.0), hi: above(2.0) };
@@ -159,8 +159,14 @@ impl Problem<'_> {
     }
 }
 
+/// A law's value; where silence is best what answers would bring, so that a search finds its way to where they bring more.
+pub(super) fn spoken(law: &dyn Law, loss: f64, k: f64) -> f64 {
+    let value = law.at_loss(loss, k);
+    if value == 0.0 { law.at_all_samples(loss, k) } else { value }
+}
+
 /// Where, between two ends, something ceases to hold: the last place that was found to, and the first that was not.
-fn halved((mut low, mut high): (f64, f64), holds: impl Fn(f64) -> bool) -> (f64, f64) {
+pub(super) fn halved((mut low, mut high): (f64, f64), holds: impl Fn(f64) -> bool) -> (f64, f64) {
     while high - low > PLACE {
         let middle = 0.5 * (low + high);
         if middle <= low || middle >= high {
