@@ -130,6 +130,11 @@ pub trait Law: Sync {
         0.0
     }
 
+    /// Whether a value is a formula, worked out in vectors, and no integral.
+    fn is_formula(&self) -> bool {
+        true
+    }
+
     /// Whether more samples are never worse.
     fn rises_with_k(&self) -> bool {
         true
@@ -302,6 +307,10 @@ impl Law for AnyLaw {
 
     fn noise(&self) -> f64 {
         self.inner().noise()
+    }
+
+    fn is_formula(&self) -> bool {
+        self.inner().is_formula()
     }
 
     fn rises_with_k(&self) -> bool {

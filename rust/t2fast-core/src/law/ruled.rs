@@ -120,6 +120,10 @@ impl Law for RuledLaw {
         NOISE
     }
 
+    fn is_formula(&self) -> bool {
+        false
+    }
+
     fn rises_with_k(&self) -> bool {
         self.rule.shape() == Shape::Rising
     }
@@ -259,6 +263,10 @@ impl Law for Envelope<'_> {
 
     fn noise(&self) -> f64 {
         NOISE
+    }
+
+    fn is_formula(&self) -> bool {
+        false
     }
 
     fn most_drawn(&self, loss: f64, k: f64) -> f64 {

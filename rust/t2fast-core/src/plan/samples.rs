@@ -20,6 +20,9 @@ use crate::law::{Law, Sense};
 /// How exactly ln N is found where the least loss is asked for and not where it is: it errs by the square.
 const LEAST: f64 = 1e-7;
 
+/// What that leaves open of a value, relatively.
+const LEVEL: f64 = 1e-13;
+
 /// Places of ln k of which the loss is known, for each at which the law is asked for certain.
 const FINER: u32 = 4;
 
@@ -28,8 +31,12 @@ const PLACE: f64 = 1e-15;
 
 impl Problem<'_> {
     /// Whether one budget pays for all, so that k alone is to be searched.
+    ///
+    /// In dollars, and where losses are many, the least loss of a k takes long to find: longer than a search for all, where
+    /// the law is a formula.
     pub(super) fn along_k_alone(&self) -> bool {
-        self.shared && self.law.sense() == Sense::Most && !self.beyond
+        let quick = self.improves && self.numbers.priced.is_none();
+        self.shared && self.law.sense() == Sense::Most && !self.beyond && (quick || !self.law.is_formula())
     }
 
     /// Whether all that a point does not spend on samples lowers its loss.
@@ -56,7 +63,7 @@ impl Problem<'_> {
         let (from, step) = start.unwrap_or_else(|| {
             if self.improves { coarsely(at, range) } else { self.evenly(|y| least(y.exp(), LEAST), value, range) }
         });
-        let (ln_k, _) = summit(at, range, from, step, Ends { tolerance, level: self.law.noise() });
+        let (ln_k, _) = summit(at, range, from, step, Ends { tolerance, level: self.law.noise().max(LEVEL) });
         let k = ln_k.exp();
         let Some(Point { x, .. }) = least(k, tolerance) else { return self.search() };
         // The place of D that leaves so many samples.
