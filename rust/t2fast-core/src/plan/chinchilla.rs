@@ -53,12 +53,8 @@ pub(super) fn design(real: &dyn Law, law: &dyn Law, budget: &Budget) -> Result<O
     let mut best = whole(n, tokens(n));
     let k = samples(n, tokens(n));
     for k in [k.floor(), k.ceil()] {
-        let (mut inside, mut outside) = (problem.x.lo, problem.x.hi);
-        while outside - inside > STEP {
-            let middle = 0.5 * (inside + outside);
-            if samples(middle.exp(), tokens(middle.exp())) >= k { inside = middle } else { outside = middle }
-        }
-        let sized = whole(inside.exp(), tokens(inside.exp()));
+        let (x, _) = halved((problem.x.lo, problem.x.hi), |x| samples(x.exp(), tokens(x.exp())) >= k);
+        let sized = whole(x.exp(), tokens(x.exp()));
         if law.sense().better(sized.value, best.value) {
             best = sized;
         }

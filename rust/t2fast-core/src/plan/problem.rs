@@ -12,10 +12,11 @@
 //! more: a loss higher than that of the fewest tokens allowed has no other D. Where such a loss is to be had and the law's
 //! slope asks for it, the part beyond is searched too.
 //!
-//! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them, and [`super::samples`] k alone
-//! where that will do. The loss laws are sums of
-//! exponentials of ln N, ln D and ln k, the term of overtraining included, and the costs too, so that these problems are
-//! convex, what is left of them when D is chosen best for each N is convex too, and the optimum found is the only one; a pass law is assumed to have no second optimum narrower than the coarse lattice, 1/40 of the range of ln N.
+//! [`super::place`] turns the two unknowns into N, D and k; [`super::lattice`] searches them, and [`super::samples`] k
+//! alone where that will do. The loss laws are sums of exponentials of ln N, ln D and ln k, the term of overtraining
+//! included, and the costs too, so that these problems are convex, what is left of them when D is chosen best for each N
+//! is convex too, and the optimum found is the only one; a pass law is assumed to have no second optimum narrower than
+//! the coarse lattice, 1/40 of the range of ln N.
 
 use std::cell::Cell;
 
@@ -34,12 +35,16 @@ const COARSE_CONVEX: u32 = 9;
 /// So far, relatively, an optimum must lie above values that rise with the loss: beyond all that is said to be as good.
 const DOUBTFUL: f64 = 0.02;
 
+/// How far beside an optimum a higher loss is looked at, and by how much it must be better, both relatively.
+const BESIDE: f64 = 1e-3;
+const GAIN: f64 = 1e-9;
+
 /// A law under a budget.
 pub(super) struct Problem<'a> {
     pub(super) law: &'a dyn Law,
     pub(super) budget: Budget,
     pub(super) numbers: Numbers,
-    pub(super) sizes: Sizes,
+    sizes: Sizes,
     /// ln N that the budget admits.
     pub(super) x: Range,
     /// Whether D decides how many samples remain affordable.
@@ -49,10 +54,6 @@ pub(super) struct Problem<'a> {
     /// Whether D beyond the most useful tokens must be searched.
     pub(super) beyond: bool,
 }
-
-/// How far beside an optimum a higher loss is looked at, and by how much it must be better, both relatively.
-const BESIDE: f64 = 1e-3;
-const GAIN: f64 = 1e-9;
 
 impl<'a> Problem<'a> {
     /// The problem, in which D is searched unless a lower loss is surely no worse.
