@@ -153,7 +153,7 @@ pub(crate) enum What {
     Drawn,
 }
 
-/// The largest number of samples that any budget pays for, as a logarithm.
+/// The largest number of samples told apart from infinitely many, as a logarithm: what 10^40 operations pay for.
 const LN_MOST_K: f64 = 93.0;
 
 impl Nodes {
